@@ -1,0 +1,57 @@
+# What this project's people type. Every target sets up a virtual environment of its own when it needs one.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Newer than pyproject.toml and constraints.txt: the environment is current.
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test pytest bench lint types format wheel-check docs-output clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make the virtual environment (VENV=.venv, PYTHON=python3)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qdeploy needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP) ## Export, verify and validate the shipped networks; print the table
+	$(BIN)/python -m qdeploy.demo --output build/demo
+
+test: lint pytest ## Lint, then all tests
+
+pytest: $(STAMP)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+bench: $(STAMP) ## Measure ratios to other implementations in one run
+	mkdir -p build/bench
+	$(BIN)/python -m benchmarks --output build/bench/report.json
+
+lint: $(STAMP) types ## ruff check, ruff format --check, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not read setuptools' mapping of the top-level folders, so the package is laid out with links. The tree is made
+# anew each time: files added later are seen.
+types: $(STAMP)
+	rm -rf build/typed
+	mkdir -p build/typed/qdeploy
+	ln -s $(CURDIR)/qdeploy/* $(CURDIR)/export $(CURDIR)/models $(CURDIR)/runtime build/typed/qdeploy/
+	MYPYPATH=build/typed $(BIN)/mypy -p qdeploy
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel-check: $(STAMP) ## Install the wheel in a fresh environment without torch and use it there
+	VENV=$(VENV) PYTHON=$(PYTHON) scripts/wheel_check.sh
+
+docs-output: $(STAMP) ## Run the commands of the documentation and write their output into its pages
+	$(BIN)/python scripts/docs_output.py
+
+clean: ## Remove what was built (not the virtual environment)
+	rm -rf build

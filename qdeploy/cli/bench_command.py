@@ -1,0 +1,34 @@
+"""``qdeploy bench``: how fast is a bundle here?"""
+
+from __future__ import annotations
+
+import click
+
+from .options import Output, bundle_argument, common_options, runtime_option, seed_option
+
+
+@click.command("bench")
+@bundle_argument
+@runtime_option("Runtimes to measure; all that are installed when not given.")
+@click.option("--float", "float_model", type=click.Path(), metavar="FILE", help="Float .onnx model to compare with.")
+@click.option("--steps", type=click.IntRange(1), help="Time steps in a call of a recurrent model; 784 if not given.")
+@click.option("--calls", type=click.IntRange(3), help="Measured calls of each runtime; chosen by time if not given.")
+@seed_option
+@common_options
+def command(
+    bundle: str,
+    runtimes: tuple[str, ...],
+    float_model: str | None,
+    steps: int | None,
+    calls: int | None,
+    seed: int,
+    output: Output,
+) -> None:
+    """Measure BUNDLE's microseconds a time step (recurrent) or sample: one thread, batch 1, runtimes in turns."""
+    import qdeploy
+
+    output.report(
+        qdeploy.load(bundle).bench(
+            runtimes=runtimes or None, float_model=float_model, steps=steps, calls=calls, seed=seed
+        )
+    )

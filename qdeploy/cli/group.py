@@ -1,0 +1,108 @@
+"""The group ``qdeploy`` and what all commands share: lazy loading, and errors that become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qdeploy import __version__
+from qdeploy.runtime.errors import QdeployError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "export": "Turn a trained model into an integer-only bundle.",
+    "verify": "Prove that every runtime computes the same bits.",
+    "validate": "Measure what quantization cost on data with known answers.",
+    "run": "Compute one inference of a bundle, streaming too.",
+    "inspect": "Show a bundle's operators, bits, bytes and head-room.",
+    "bench": "Measure microseconds a step or sample, each runtime.",
+    "list": "List operators, recipes, runtimes, models or datasets.",
+    "doctor": "Say what this machine can run, and what is missing.",
+    "train": "Train one of the models.",
+}
+"""Name -> the line shown by ``qdeploy --help``; a command lives in ``<name>_command.py``."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when that command is called, so that ``--help`` of the group imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of a model's life, not of the alphabet."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import ``<name>_command`` and return its click command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f".{cmd_name}_command", __package__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing one."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the commands that exist where the given one does not."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}; there are {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 fine, 1 a check failed, 2 usage, 3 the model is not supported, 4 something is missing.",
+)
+@click.version_option(__version__, package_name="qdeploy", prog_name="qdeploy")
+def cli() -> None:
+    """Trained quaternion and orthogonal recurrent networks become integer-only models, proven bit for bit."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every error ends as one message on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result: Any = cli.main(given, prog_name="qdeploy", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("qdeploy: interrupted", err=True)
+        return 130
+    except QdeployError as error:
+        click.echo(f"qdeploy: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    except MemoryError:
+        click.echo("qdeploy: out of memory; give fewer samples (--limit) or a smaller batch", err=True)
+        return 4
+    except Exception as error:  # the last resort: a message for people
+        if "-v" in given or "--verbose" in given:
+            raise
+        name = type(error).__name__
+        click.echo(
+            f"qdeploy: unexpected {name}: {error}\n"
+            "This is a defect of qdeploy: please report it with the output of the same command and -v.",
+            err=True,
+        )
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,85 @@
+"""Options that every command has, and how a report reaches the terminal."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class Report(Protocol):
+    """What every report offers: a machine's reading and a person's."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+
+    def lines(self) -> Sequence[str]:
+        """Return the report as lines of text."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where words go: results to stdout, everything else to stderr, nothing else when quiet."""
+
+    json: bool
+    quiet: bool
+
+    def report(self, report: Report, **extra: Any) -> None:
+        """Print a report, for machines or for people; ``extra`` joins the machine's reading."""
+        if self.json:
+            self.dump({**report.to_dict(), **extra})
+        elif not self.quiet:
+            click.echo("\n".join(report.lines()))
+
+    def dump(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Print plain values as JSON."""
+        click.echo(json.dumps(value, indent=2, default=_plain))
+
+    def say(self, message: str) -> None:
+        """Tell people something that is not the result."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's scalars and arrays, and paths, into what JSON knows."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json``, ``-q`` and ``-v``; the command gets one ``output`` instead of them."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Machine output on stdout, words on stderr.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print no words; the exit code tells.")
+    @click.option("-v", "--verbose", is_flag=True, help="Tell each step; show tracebacks.")
+    @functools.wraps(function)
+    def command(*args: Any, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> Any:
+        if verbose:
+            logging.basicConfig(format="%(name)s: %(message)s")  # to stderr
+            logging.getLogger("qdeploy").setLevel(logging.DEBUG)
+        return function(*args, output=Output(json=as_json, quiet=quiet), **options)
+
+    return command
+
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of what is random."
+)
+bundle_argument = click.argument("bundle", metavar="BUNDLE", type=click.Path())
+
+
+def runtime_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--runtime NAME``, several times or comma separated, as a tuple of names (empty: all that are there)."""
+
+    def split(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+        del context, parameter
+        return tuple(name.strip() for given in value for name in given.split(",") if name.strip())
+
+    return click.option("--runtime", "runtimes", metavar="NAME", multiple=True, callback=split, help=help_text)

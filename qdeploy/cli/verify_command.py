@@ -1,0 +1,32 @@
+"""``qdeploy verify``: do all runtimes compute the same bits?"""
+
+from __future__ import annotations
+
+import click
+
+from .options import Output, bundle_argument, common_options, runtime_option, seed_option
+from .progress import progress_bars
+
+
+@click.command("verify")
+@bundle_argument
+@runtime_option("Runtimes to compare with the reference; all that are installed when not given.")
+@click.option("--samples", type=click.IntRange(1), help="Sequences or samples to run, besides the made-up extremes.")
+@click.option("--data", metavar="DATA", help="Real samples: .npy, .npz or a data set's name.")
+@seed_option
+@common_options
+def command(
+    bundle: str, runtimes: tuple[str, ...], samples: int | None, data: str | None, seed: int, output: Output
+) -> int:
+    """Compare every output and state of BUNDLE, bit for bit, between all runtimes.
+
+    Exit code 0: not one integer differs. 1: the first difference is shown, with a command that repeats it.
+    """
+    import qdeploy
+
+    with progress_bars(output) as progress:
+        report = qdeploy.load(bundle).verify(
+            runtimes=runtimes or None, samples=samples, seed=seed, data=data, progress=progress
+        )
+    output.report(report)
+    return 0 if report.passed else 1
