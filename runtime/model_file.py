@@ -1,45 +1,47 @@
-"""Reading an ONNX model from bytes, a file or memory."""
+"""Reading an ``.onnx`` file safely: bounded size, no data outside the file, one kind of error."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from qdeploy.runtime.errors import InvalidFileError
 
-if TYPE_CHECKING:
-    import os
-
-__all__ = ["read_model"]
+MAX_MODEL_BYTES = 1 << 30
+"""Networks for small machines have kilobytes to megabytes; a gigabyte is a mistake or an attack."""
 
 
-def read_model(source: onnx.ModelProto | bytes | str | os.PathLike[str], *, name: str | None = None) -> onnx.ModelProto:
-    """The model of ``source``; ``name`` stands for it in messages.
+def parse_model(content: bytes, where: str) -> onnx.ModelProto:
+    """The model that ``content`` holds; ``where`` names its origin in errors.
 
-    Raises InvalidFileError where the file cannot be read or holds no ONNX graph.
+    Raises:
+        InvalidFileError: not an ONNX model, truncated, or with tensors in other files.
     """
-    if isinstance(source, onnx.ModelProto):
-        return source
-    if isinstance(source, bytes):
-        data, shown = source, name or "the model"
-    else:
-        path = Path(source)
-        shown = name or str(path)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            msg = f"{shown}: cannot be read ({error.strerror or error}); expected an ONNX file"
-            raise InvalidFileError(msg) from error
-    model = onnx.ModelProto()
     try:
-        model.ParseFromString(data)
-    except DecodeError as error:
-        msg = f"{shown}: is not an ONNX file, or a truncated one ({error}); export the model again"
-        raise InvalidFileError(msg) from error
-    if not model.graph.output or not model.opset_import:
-        msg = f"{shown}: holds no graph with outputs and operator sets; expected an ONNX model; export the model again"
-        raise InvalidFileError(msg)
+        model = onnx.load_model_from_string(content)
+    except (DecodeError, ValueError) as error:
+        raise InvalidFileError(f"{where} is not a readable ONNX model ({error}); export it again or copy it anew.") from error
+    if not model.HasField("graph") or not model.graph.node:
+        raise InvalidFileError(f"{where} holds no ONNX graph; it is empty, truncated or another kind of file.")
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise InvalidFileError(f"{where}: tensor {tensor.name} lies in another file; expected one self-contained file.")
     return model
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Reads ``path``.
+
+    Raises:
+        InvalidFileError: missing, too large, truncated, or not ONNX.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_MODEL_BYTES:
+            raise InvalidFileError(f"{path} has {size} bytes; at most {MAX_MODEL_BYTES} are read.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidFileError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse_model(content, str(path))

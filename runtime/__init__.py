@@ -1,0 +1,1 @@
+"""All that a board needs: operator contracts with their NumPy reference, engines, and the bundle reader."""

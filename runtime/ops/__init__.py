@@ -1,0 +1,13 @@
+"""The operators of the domain ``qdeploy``, one a file; importing this package registers all of them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from qdeploy.runtime.ops.operator import DOMAIN, OPERATORS, VERSION, Node, Operator
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["DOMAIN", "OPERATORS", "VERSION", "Node", "Operator"]

@@ -1,0 +1,36 @@
+"""HamiltonMatrix: the real matrix of a quaternion layer from its four components."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qdeploy.runtime.numeric import IntArray
+from qdeploy.runtime.ops.operator import Node, operator
+
+
+@operator("HamiltonMatrix", outputs=("weight",))
+def hamilton_matrix(
+    node: Node, r: IntArray, i: IntArray, j: IntArray, k: IntArray, *, grouping: str
+) -> tuple[IntArray, ...]:
+    """L(w) = [[r,-i,-j,-k],[i,r,-k,j],[j,k,r,-i],[k,-j,i,r]], so that L(w) x is the Hamilton product w (x) x.
+
+    Args:
+        r, i, j, k: int8 ``[out/4, in/4]`` in [-127, 127] (-128 has no negative).
+        grouping: how the input vector holds its quaternions: ``blocked`` is [r... i... j... k...], ``adjacent`` is
+            [r0 i0 j0 k0 r1 ...]. Outputs are always blocked.
+
+    Returns:
+        int8 ``[out, in]``. It depends on constants only, so runtimes fold it at load: the file keeps a quarter of
+        the weights. Source: Parcollet et al., "Quaternion Recurrent Neural Networks", equation 3.
+    """
+    if "weight" not in node.cache:
+        for name, component in (("r", r), ("i", i), ("j", j), ("k", k)):
+            node.require_dtype(name, component, np.int8)
+            node.require_shape(name, component, *r.shape)
+            node.require(int(component.min()) > -128, f"{name} holds -128, which has no negative in int8.")
+        node.require(grouping in ("blocked", "adjacent"), f"grouping is {grouping!r}; expected 'blocked' or 'adjacent'.")
+        rows = [[r, -i, -j, -k], [i, r, -k, j], [j, k, r, -i], [k, -j, i, r]]
+        blocks = np.array(rows)  # [4, 4, out/4, in/4]
+        order = (0, 2, 1, 3) if grouping == "blocked" else (0, 2, 3, 1)
+        node.cache["weight"] = np.ascontiguousarray(blocks.transpose(order).reshape(4 * r.shape[0], 4 * r.shape[1]))
+    return (node.cache["weight"],)

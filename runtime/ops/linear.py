@@ -1,0 +1,72 @@
+"""Linear: a fully connected layer, from integers to integers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qdeploy.runtime.numeric import (
+    IntArray,
+    check_int32,
+    exact_matmul,
+    product_bound,
+    product_type,
+    requantize,
+)
+from qdeploy.runtime.ops.operator import Node, operator
+from qdeploy.runtime.ops.output import cast_output
+
+
+@operator("Linear", outputs=("y",))
+def linear(
+    node: Node,
+    x: IntArray,
+    weight: IntArray,
+    bias: IntArray,
+    multiplier: IntArray,
+    *,
+    x_zero_point: int,
+    shift: int,
+    y_zero_point: int,
+    low: int,
+    high: int,
+    dtype: int,
+) -> tuple[IntArray, ...]:
+    """y = clip(round((W (x - x_zero_point) + bias) * multiplier / 2^shift) + y_zero_point, low, high).
+
+    Args:
+        x: uint8 or int16 ``[..., K]``.
+        weight: int8 ``[N, K]``, zero point 0.
+        bias: int32 ``[N]`` at the accumulator's scale, scale_x * scale_weight.
+        multiplier: int32 ``[1]`` or ``[N]``; with ``shift`` it stands for scale_x * scale_weight / scale_y.
+        x_zero_point: the x that means 0; 0 for int16.
+        shift: 0 to 46.
+        y_zero_point, low, high: zero point and inclusive bounds of y. ReLU is ``low == y_zero_point``, since it
+            commutes with the requantization by a positive multiplier.
+        dtype: ONNX element type of y: 2 uint8, 5 int16, 6 int32.
+
+    The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W| + |bias| < 2^31.
+    The float layer is torch.nn.Linear, ONNX Gemm with transB=1.
+    """
+    if "weight" not in node.cache:
+        node.require_dtype("weight", weight, np.int8)
+        node.require_shape("weight", weight, None, None)
+        outputs = weight.shape[0]
+        node.require_dtype("bias", bias, np.int32)
+        node.require_shape("bias", bias, outputs)
+        node.require_dtype("multiplier", multiplier, np.int32)
+        node.require(multiplier.shape in ((1,), (outputs,)), f"multiplier has shape {list(multiplier.shape)}.")
+        largest = 255 if x.dtype == np.uint8 else 2**15
+        bound = product_bound(weight, largest)
+        node.cache["bound"] = bound
+        node.cache["weight"] = weight.T.astype(product_type(bound))
+        node.cache["proven"] = bound + int(np.abs(bias.astype(np.int64)).max()) < 2**31
+    node.require_dtype("x", x, np.uint8, np.int16)
+    node.require(x.ndim >= 2 and x.size > 0, f"x has shape {list(x.shape)}; expected [..., {weight.shape[1]}], not empty.")
+    node.require_shape("x", x.reshape(-1, x.shape[-1]), None, weight.shape[1])
+    centred = x.astype(np.int32) - x_zero_point
+    accumulator = exact_matmul(centred, node.cache["weight"], node.cache["bound"])
+    accumulator += bias
+    if not node.cache["proven"]:
+        check_int32(accumulator, f"node {node.name}")
+    y = requantize(accumulator, multiplier.astype(np.int64), shift, y_zero_point, low, high)
+    return (cast_output(node, y, y_zero_point, low, high, dtype),)
