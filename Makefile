@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Newer than pyproject.toml and constraints.txt: the environment is current.
+# Newer than pyproject.toml and the tested versions: the environment is current.
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -13,7 +13,7 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make the virtual environment (VENV=.venv, PYTHON=python3)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt qdeploy/tested_versions.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qdeploy needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
