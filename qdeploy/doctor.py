@@ -78,7 +78,8 @@ class DoctorReport:
         width = max(len(package.name) for package in self.packages)
         lines = [
             f"qdeploy    {self.qdeploy} on Python {self.python}, {self.platform}",
-            f"processor  {self.processor}, {self.cores} cores" + (f" ({', '.join(self.features)})" * bool(self.features)),
+            f"processor  {self.processor}, {self.cores} cores"
+            + (f" ({', '.join(self.features)})" * bool(self.features)),
             "",
             f"{'package':<{width}}  {'installed':<12}{'at least':<10}{'tested':<10}",
         ]
@@ -86,9 +87,8 @@ class DoctorReport:
             installed = package.installed or "-"
             mark = "" if package.state == "ok" else f"  {package.state}"
             extra = f"  [{package.extra}]" if package.extra else ""
-            lines.append(
-                f"{package.name:<{width}}  {installed:<12}{package.minimum or '':<10}{package.tested or '':<10}{extra}{mark}".rstrip()
-            )
+            row = f"{package.name:<{width}}  {installed:<12}{package.minimum or '':<10}{package.tested or '':<10}"
+            lines.append(f"{row}{extra}{mark}".rstrip())
         lines += ["", "runtimes"]
         lines += [f"  {name:<12} {state}" for name, state in self.runtimes.items()]
         lines += [f"  oldest onnxruntime known to work: {self.oldest_onnxruntime}", "", f"data in {self.data_folder}"]
@@ -138,7 +138,8 @@ def _missing(packages: tuple[Package, ...], datasets: dict[str, bool], folder: s
     absent = [name for name, there in datasets.items() if not there]
     if absent:
         texts.append(
-            f"data sets {', '.join(absent)}: put their files into folders of these names in {folder}, or set QDEPLOY_DATA"
+            f"data sets {', '.join(absent)}: put their files into folders of these names in {folder}, "
+            "or set QDEPLOY_DATA"
         )
     return tuple(texts)
 
@@ -189,4 +190,4 @@ def _processor() -> tuple[str, tuple[str, ...]]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     """``1.20.1rc1`` -> (1, 20, 1): enough to compare with a lowest version."""
-    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+    return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])

@@ -1,0 +1,108 @@
+"""What is there, from the registries: nothing in this file is a list kept by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .runtime.errors import InvalidInputError
+
+__all__ = ["Entry", "listing"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A name and what it is, in a line; ``details`` differ by kind."""
+
+    name: str
+    description: str
+    details: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"name": self.name, "description": self.description, **self.details}
+
+
+def listing(kind: str) -> list[Entry]:
+    """Return the entries of ``operators``, ``recipes``, ``runtimes``, ``models`` or ``datasets``."""
+    if kind not in _KINDS:
+        raise InvalidInputError(f"no list of {kind!r}; there are {', '.join(_KINDS)}")
+    return _KINDS[kind]()
+
+
+def _operators() -> list[Entry]:
+    from .runtime.ops import OPERATORS
+
+    return [
+        Entry(
+            name,
+            operator.summary,
+            {
+                "inputs": list(operator.inputs),
+                "optional": sorted(operator.optional),
+                "attributes": list(operator.attributes),
+                "outputs": list(operator.outputs),
+            },
+        )
+        for name, operator in sorted(OPERATORS.items())
+    ]
+
+
+def _recipes() -> list[Entry]:
+    return [Entry(name, values.get("description", ""), values) for name, values in _json_files("qdeploy", "recipes")]
+
+
+def _runtimes() -> list[Entry]:
+    from .runtime.engines import available
+
+    return [Entry(name, str(state), {}) for name, state in available().items()]
+
+
+def _models() -> list[Entry]:
+    entries = []
+    for name, values in _json_files("qdeploy.models", "checkpoints"):
+        entries.append(Entry(name, _model_line(values), {"shipped": True, **values}))
+    shipped = {entry.name for entry in entries}
+    for name, values in _json_files("qdeploy.models", "configs"):
+        if name not in shipped:
+            entries.append(Entry(name, f"configuration to train: {values.get('description', '')}".rstrip(": "), values))
+    return entries
+
+
+def _model_line(values: dict[str, Any]) -> str:
+    return str(values.get("description", ""))
+
+
+def _datasets() -> list[Entry]:
+    from .datasets import DATASETS
+
+    entries = []
+    for name, dataset in sorted(DATASETS.items()):
+        present = dataset.is_present()
+        description = dataset.description if present else f"{dataset.description} (not on this machine)"
+        entries.append(Entry(name, description, {"present": present}))
+    return entries
+
+
+def _json_files(package: str, folder: str) -> list[tuple[str, dict[str, Any]]]:
+    """The JSON files of a folder of package data, by their names; nothing is imported, ``qdeploy.models`` may need torch."""
+    spec = find_spec(package)
+    locations = spec.submodule_search_locations if spec else None
+    return [
+        (path.stem, json.loads(path.read_text(encoding="utf-8")))
+        for location in locations or []
+        for path in sorted(Path(location).glob(f"{folder}/*.json"))
+    ]
+
+
+_KINDS: dict[str, Callable[[], list[Entry]]] = {
+    "operators": _operators,
+    "recipes": _recipes,
+    "runtimes": _runtimes,
+    "models": _models,
+    "datasets": _datasets,
+}

@@ -1,0 +1,43 @@
+"""What all tests share: markers that leave tests out by name and reason, and a closing summary of what was left out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+
+import pytest
+
+# Official onnxruntime wheels report usage unless told otherwise; it is read when the package is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what this machine cannot run, each with its reason."""
+    qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+    for item in items:
+        if item.get_closest_marker("qemu") and qemu is None:
+            item.add_marker(pytest.mark.skip(reason="no qemu-x86_64 (Linux package qemu-user)"))
+        for marker in item.iter_markers("data"):
+            name = marker.args[0]
+            if not _is_present(name):
+                item.add_marker(pytest.mark.skip(reason=f"no data: the files of {name} are not in QDEPLOY_DATA"))
+
+
+def _is_present(name: str) -> bool:
+    from qdeploy.datasets import DATASETS
+
+    return bool(DATASETS[name].is_present())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was left out and why, whatever the verbosity."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    if not reasons:
+        terminalreporter.write_line("left out: nothing")
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"left out: {count} test{'s' * (count != 1)}: {reason}")
