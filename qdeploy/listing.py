@@ -89,7 +89,7 @@ def _datasets() -> list[Entry]:
 
 
 def _json_files(package: str, folder: str) -> list[tuple[str, dict[str, Any]]]:
-    """The JSON files of a folder of package data, by their names; nothing is imported, ``qdeploy.models`` may need torch."""
+    """The JSON files of a folder of package data, by their names. Nothing is imported: models may need torch."""
     spec = find_spec(package)
     locations = spec.submodule_search_locations if spec else None
     return [
