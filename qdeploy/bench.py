@@ -142,9 +142,9 @@ def _row(name: str, values: np.ndarray, base: float | None) -> BenchRow:
 
 
 def _installed() -> list[str]:
-    from .runtime.engines import usable
+    from .runtime.engines import available
 
-    return list(usable())
+    return [name for name, version in available().items() if version is not None]
 
 
 def _integer_feeds(manifest: Any, length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

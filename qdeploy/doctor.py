@@ -60,7 +60,7 @@ class DoctorReport:
     cores: int
     features: tuple[str, ...]
     packages: tuple[Package, ...]
-    runtimes: dict[str, str]
+    runtimes: dict[str, str | None]
     oldest_onnxruntime: str
     data_folder: str
     datasets: dict[str, bool]
@@ -90,7 +90,7 @@ class DoctorReport:
             row = f"{package.name:<{width}}  {installed:<12}{package.minimum or '':<10}{package.tested or '':<10}"
             lines.append(f"{row}{extra}{mark}".rstrip())
         lines += ["", "runtimes"]
-        lines += [f"  {name:<12} {state}" for name, state in self.runtimes.items()]
+        lines += [f"  {name:<12} {version or 'not installed'}" for name, version in self.runtimes.items()]
         lines += [f"  oldest onnxruntime known to work: {self.oldest_onnxruntime}", "", f"data in {self.data_folder}"]
         lines += [f"  {name:<16} {'there' if there else 'not there'}" for name, there in self.datasets.items()]
         lines += ["", "missing" if self.missing else "nothing is missing"]
@@ -106,7 +106,7 @@ def examine() -> DoctorReport:
 
     processor, features = _processor()
     packages = _packages()
-    runtimes = {name: str(state) for name, state in available().items()}
+    runtimes = available()
     datasets = {name: dataset.is_present() for name, dataset in DATASETS.items()}
     folder = str(data_folder())
     return DoctorReport(

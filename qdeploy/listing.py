@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,12 @@ def _recipes() -> list[Entry]:
 def _runtimes() -> list[Entry]:
     from .runtime.engines import available
 
-    return [Entry(name, str(state), {}) for name, state in available().items()]
+    entries = []
+    for name, version in available().items():
+        summary = (import_module(f"qdeploy.runtime.engines.{name}").__doc__ or "").partition("\n")[0]
+        state = f"version {version}" if version else "not installed"
+        entries.append(Entry(name, f"{state}: {summary.partition(': ')[2]}", {"version": version}))
+    return entries
 
 
 def _models() -> list[Entry]:
