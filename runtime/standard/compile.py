@@ -43,7 +43,7 @@ def declared_dtype(value: onnx.ValueInfoProto) -> np.dtype[Any] | None:
 
 
 class _Registers:
-    """One frame under construction: its registers, which are constant or loop-invariant, and its steps."""
+    """One frame under construction: its registers and its steps."""
 
     def __init__(self, parent: _Registers | None = None, parent_scope: _Scope | None = None) -> None:
         self.values: list[Array | None] = [None]
@@ -72,8 +72,7 @@ class _Registers:
 
 
 class _Scope:
-    """Names visible at one place: a function's own (no parent), or a subgraph's with those of the graphs around
-    it."""
+    """Names visible at one place: a function's own, or a subgraph's with those of the graphs around it."""
 
     def __init__(self, registers: _Registers, prefix: str, attributes: Mapping[str, onnx.AttributeProto]) -> None:
         self.registers = registers

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdeploy.runtime.errors import ContractError, InvalidInputError
-from qdeploy.runtime.model_file import read_model
+from qdeploy.runtime.model_source import read_model
 from qdeploy.runtime.standard.compile import Compiler, declared_dtype
 from qdeploy.runtime.standard.frame import execute
 from qdeploy.runtime.standard.node import Array, Tracer
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
-    import onnx
+    from qdeploy.runtime.model_source import ModelSource
+
 
 __all__ = ["BodyModel"]
 
@@ -24,18 +24,18 @@ __all__ = ["BodyModel"]
 class BodyModel:
     """Executes the standard operators of a model's bodies; integers wrap as ONNX's do.
 
-    ``model``: a ModelProto, its bytes or the path of its file. Functions are inlined and everything that depends on
-    constants alone is computed here, once. Raises UnsupportedModelError for operators, types or attributes outside the
+    ``model``: a ModelProto, its bytes, the path of its file or an opened bundle. Functions are inlined and everything that
+    depends on constants alone is computed here, once. Raises UnsupportedModelError for operators, types or attributes outside the
     set that bodies use, InvalidFileError for a file that is not a model.
     """
 
-    def __init__(self, model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> None:
-        model = read_model(model)
+    def __init__(self, model: ModelSource) -> None:
+        proto = read_model(model)
         self._tracer = Tracer()
         with np.errstate(all="ignore"):
-            self._compiled = Compiler(model, self._tracer)
-        self._declared = {value.name: value for value in model.graph.input if value.name in self._compiled.inputs}
-        self._result_types = {value.name: declared_dtype(value) for value in model.graph.output}
+            self._compiled = Compiler(proto, self._tracer)
+        self._declared = {value.name: value for value in proto.graph.input if value.name in self._compiled.inputs}
+        self._result_types = {value.name: declared_dtype(value) for value in proto.graph.output}
 
     @property
     def input_names(self) -> tuple[str, ...]:

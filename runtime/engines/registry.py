@@ -1,0 +1,51 @@
+"""Which engines exist, and which of them this machine has."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
+
+if TYPE_CHECKING:
+    from qdeploy.runtime.engines.engine import Engine
+    from qdeploy.runtime.model_source import ModelSource
+
+__all__ = ["ENGINES", "available", "open_engine"]
+
+#: Name to class, imported when asked for: an engine's package is needed by that engine only.
+ENGINES: dict[str, str] = {
+    "numpy": "NumpyEngine",
+    "bodies": "BodiesEngine",
+    "onnxruntime": "OnnxruntimeEngine",
+}
+
+
+def open_engine(name: str, model: ModelSource, *, threads: int = 1, optimize: bool = True) -> Engine:
+    """Opens ``model`` (a ModelProto, its bytes, a path or an opened bundle) in the engine ``name``.
+
+    ``threads`` and ``optimize`` (graph optimizations) matter to engines that have them; no result depends on either.
+
+    Raises InvalidInputError for an unknown name, MissingRequirementError where the engine's package is missing,
+    UnsupportedModelError where the engine cannot load the model.
+    """
+    if name not in ENGINES:
+        msg = f"found the runtime {name!r}, expected one of {', '.join(ENGINES)}"
+        raise InvalidInputError(msg)
+    if threads < 1:
+        msg = f"found threads={threads}, expected at least 1"
+        raise InvalidInputError(msg)
+    module = import_module(f"qdeploy.runtime.engines.{name}")
+    engine: Engine = getattr(module, ENGINES[name])(model, threads=threads, optimize=optimize)
+    return engine
+
+
+def available() -> dict[str, str | None]:
+    """Each engine with the version of the package that computes, None where it is missing."""
+    found: dict[str, str | None] = {}
+    for name in ENGINES:
+        try:
+            found[name] = import_module(f"qdeploy.runtime.engines.{name}").version()
+        except (MissingRequirementError, ImportError):
+            found[name] = None
+    return found

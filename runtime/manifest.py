@@ -1,0 +1,373 @@
+"""manifest.json: what a bundle holds, as frozen dataclasses, read strictly.
+
+Every scale is the real value of one integer step: value = scale * (n - zero_point). Keys that this version does not
+know are kept in ``extra`` and written back; a schema number that it does not know is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeAlias
+
+from qdeploy.runtime.errors import InvalidFileError
+
+__all__ = [
+    "FileSpec",
+    "InputSpec",
+    "LayerSpec",
+    "Manifest",
+    "OutputSpec",
+    "Shape",
+    "StateSpec",
+    "TensorSpec",
+    "parse_manifest",
+]
+
+SCHEMA = 1
+LARGEST_MANIFEST = 16 << 20
+_LARGEST_DIMENSION = 1 << 24
+_LARGEST_FILE = 4 << 30
+_MOST_ENTRIES = 100_000
+_DTYPES = ("uint8", "int8", "int16", "int32", "int64", "float32")
+
+#: Fixed dimensions are integers, symbolic ones ("batch", "time") strings.
+Shape: TypeAlias = tuple[int | str, ...]
+Extra: TypeAlias = Mapping[str, Any]
+
+
+def _axis(shape: Shape, name: str) -> int | None:
+    return shape.index(name) if name in shape else None
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A graph input that the user feeds, in the layout of the user's own model."""
+
+    name: str
+    float_name: str
+    dtype: str
+    shape: Shape
+    scale: float
+    zero_point: int
+    time_axis: int | None = None
+    batch_axis: int | None = None
+    extra: Extra = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """A graph output that the user reads."""
+
+    name: str
+    dtype: str
+    shape: Shape
+    scale: float
+    zero_point: int
+    extra: Extra = field(default_factory=dict)
+
+    @property
+    def time_axis(self) -> int | None:
+        """Where the steps lie, None for an output of the whole sequence."""
+        return _axis(self.shape, "time")
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """A recurrent layer's state: the graph input that takes it and the graph output that gives it back."""
+
+    input: str
+    output: str
+    dtype: str
+    shape: Shape
+    scale: float
+    zero_point: int
+    bits: int
+    extra: Extra = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An intermediate tensor; ``scale`` is None where none is known, a tuple where there is one per channel."""
+
+    dtype: str
+    scale: float | tuple[float, ...] | None
+    zero_point: int
+    bits: int
+    extra: Extra = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One operator of the graph; what its kind reports besides stands in ``extra``."""
+
+    name: str
+    operator: str
+    extra: Extra = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """A file of the bundle: its SHA-256 in hexadecimal and its size."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of manifest.json."""
+
+    schema: int
+    qdeploy: str
+    created_from: Extra
+    recipe: Extra
+    rounding: str
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    states: tuple[StateSpec, ...]
+    tensors: Mapping[str, TensorSpec]
+    layers: tuple[LayerSpec, ...]
+    files: Mapping[str, FileSpec]
+    extra: Extra = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, as they stand in the file."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+    def to_json(self) -> str:
+        """The file's text; ``parse_manifest`` gives the same manifest back."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        known = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "extra"}
+        return known | _plain(getattr(value, "extra", {}))
+    return value
+
+
+def parse_manifest(text: str | bytes, *, name: str = "manifest.json") -> Manifest:
+    """Reads and checks a manifest.
+
+    Raises InvalidFileError, which names the place (``inputs[0].scale``), what was found and what was expected.
+    """
+    if len(text) > LARGEST_MANIFEST:
+        msg = f"{name}: found {len(text)} bytes, expected at most {LARGEST_MANIFEST}; export again"
+        raise InvalidFileError(msg)
+    try:
+        root = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        msg = f"{name}: is not JSON ({error}); export again"
+        raise InvalidFileError(msg) from error
+    reader = _Reader(root, name, "")
+    schema = reader.integer("schema", 0, 1 << 31)
+    if schema != SCHEMA:
+        msg = f"{name}: found schema {schema}, this version reads schema {SCHEMA}; update qdeploy or export again"
+        raise InvalidFileError(msg)
+    manifest = Manifest(
+        schema=schema,
+        qdeploy=reader.string("qdeploy"),
+        created_from=reader.mapping("created_from"),
+        recipe=reader.mapping("recipe"),
+        rounding=reader.string("rounding"),
+        inputs=tuple(_input(item) for item in reader.items("inputs")),
+        outputs=tuple(_output(item) for item in reader.items("outputs")),
+        states=tuple(_state(item) for item in reader.items("states")),
+        tensors={key: _tensor(item) for key, item in reader.entries("tensors")},
+        layers=tuple(_layer(item) for item in reader.items("layers")),
+        files={key: _file(key, item) for key, item in reader.entries("files")},
+        extra=reader.rest(),
+    )
+    if not manifest.inputs or not manifest.outputs:
+        reader.fail("inputs" if not manifest.inputs else "outputs", "none", "at least one")
+    graph_names = [i.name for i in manifest.inputs] + [s.input for s in manifest.states]
+    for repeated in {n for n in graph_names if graph_names.count(n) > 1}:
+        reader.fail("inputs", f"the name {repeated!r} twice", "one input or state of a name")
+    return manifest
+
+
+def _input(reader: _Reader) -> InputSpec:
+    name, shape = reader.string("name"), reader.shape("shape")
+    return InputSpec(
+        name=name,
+        float_name=reader.string("float_name"),
+        dtype=reader.choice("dtype", _DTYPES),
+        shape=shape,
+        scale=reader.scale("scale"),
+        zero_point=reader.integer("zero_point", -(1 << 31), 1 << 31),
+        time_axis=reader.axis("time_axis", shape),
+        batch_axis=reader.axis("batch_axis", shape),
+        extra=reader.rest(),
+    )
+
+
+def _output(reader: _Reader) -> OutputSpec:
+    return OutputSpec(
+        name=reader.string("name"),
+        dtype=reader.choice("dtype", _DTYPES),
+        shape=reader.shape("shape"),
+        scale=reader.scale("scale"),
+        zero_point=reader.integer("zero_point", -(1 << 31), 1 << 31),
+        extra=reader.rest(),
+    )
+
+
+def _state(reader: _Reader) -> StateSpec:
+    return StateSpec(
+        input=reader.string("input"),
+        output=reader.string("output"),
+        dtype=reader.choice("dtype", _DTYPES),
+        shape=reader.shape("shape"),
+        scale=reader.scale("scale"),
+        zero_point=reader.integer("zero_point", -(1 << 31), 1 << 31),
+        bits=reader.integer("bits", 1, 32),
+        extra=reader.rest(),
+    )
+
+
+def _tensor(reader: _Reader) -> TensorSpec:
+    return TensorSpec(
+        dtype=reader.choice("dtype", _DTYPES),
+        scale=reader.scales("scale"),
+        zero_point=reader.integer("zero_point", -(1 << 31), 1 << 31),
+        bits=reader.integer("bits", 1, 64),
+        extra=reader.rest(),
+    )
+
+
+def _layer(reader: _Reader) -> LayerSpec:
+    return LayerSpec(name=reader.string("name"), operator=reader.string("operator"), extra=reader.rest())
+
+
+def _file(key: str, reader: _Reader) -> FileSpec:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}", key) or ".." in key:
+        reader.fail("", f"the file name {key!r}", "a plain name without a folder, such as model.onnx")
+    sha256 = reader.string("sha256")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        reader.fail("sha256", repr(sha256[:80]), "64 hexadecimal digits")
+    return FileSpec(sha256=sha256, bytes=reader.integer("bytes", 0, _LARGEST_FILE))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        msg = "a key stands twice in one object"
+        raise ValueError(msg)
+    return result
+
+
+def _no_constant(text: str) -> Any:
+    msg = f"found {text}, expected a finite number"
+    raise ValueError(msg)
+
+
+class _Reader:
+    """One JSON object with its place in the file; remembers which keys were asked for."""
+
+    def __init__(self, value: Any, file: str, place: str) -> None:
+        self._file, self._place = file, place
+        if not isinstance(value, dict):
+            self.fail("", type(value).__name__, "an object")
+        self._value: dict[str, Any] = value
+        self._seen: set[str] = set()
+
+    def fail(self, key: str, found: str, expected: str) -> None:
+        """Raises; the return type stays None so that callers read as checks."""
+        place = ".".join(part for part in (self._place, key) if part) or "the top level"
+        msg = f"{self._file}: {place}: found {found}, expected {expected}; export again"
+        raise InvalidFileError(msg)
+
+    def get(self, key: str, kinds: tuple[type, ...], expected: str, *, optional: bool = False) -> Any:
+        self._seen.add(key)
+        if key not in self._value:
+            if optional:
+                return None
+            self.fail(key, "nothing", expected)
+        value = self._value[key]
+        if optional and value is None:
+            return None
+        # bool is an int to Python, not to a manifest.
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            self.fail(key, f"{type(value).__name__} {str(value)[:60]!r}", expected)
+        return value
+
+    def rest(self) -> dict[str, Any]:
+        return {key: value for key, value in self._value.items() if key not in self._seen}
+
+    def string(self, key: str) -> str:
+        value: str = self.get(key, (str,), "a text")
+        if not 0 < len(value) <= 1024 or any(ord(c) < 32 for c in value):
+            self.fail(key, repr(value[:60]), "a text of 1 to 1024 printable characters")
+        return value
+
+    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
+        value = self.string(key)
+        if value not in allowed:
+            self.fail(key, repr(value), f"one of {', '.join(allowed)}")
+        return value
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        value: int = self.get(key, (int,), "an integer")
+        if not low <= value <= high:
+            self.fail(key, str(value)[:60], f"an integer in {low} … {high}")
+        return value
+
+    def axis(self, key: str, shape: Shape) -> int | None:
+        value: int | None = self.get(key, (int,), "an axis or null", optional=True)
+        if value is not None and not 0 <= value < len(shape):
+            self.fail(key, str(value), f"an axis of {list(shape)} or null")
+        return value
+
+    def scale(self, key: str) -> float:
+        value = self.get(key, (int, float), "a positive number")
+        return self._positive(key, value)
+
+    def _positive(self, key: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+            self.fail(key, str(value)[:60], "a positive number")
+        number = float(value)
+        if not (number > 0 and math.isfinite(number)):
+            self.fail(key, str(value), "a positive finite number")
+        return number
+
+    def scales(self, key: str) -> float | tuple[float, ...] | None:
+        value = self.get(key, (int, float, list), "a positive number, a list of them or null", optional=True)
+        if isinstance(value, list):
+            return tuple(self._positive(key, item) for item in value)
+        return None if value is None else self._positive(key, value)
+
+    def shape(self, key: str) -> Shape:
+        value: list[Any] = self.get(key, (list,), "a list of dimensions")
+        for dimension in value:
+            symbolic = isinstance(dimension, str) and 0 < len(dimension) <= 128
+            fixed = type(dimension) is int and 1 <= dimension <= _LARGEST_DIMENSION
+            if not (symbolic or fixed):
+                self.fail(key, repr(dimension)[:60], f"names and integers in 1 … {_LARGEST_DIMENSION}")
+        if len(value) > 16:
+            self.fail(key, f"{len(value)} dimensions", "at most 16")
+        return tuple(value)
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        value: dict[str, Any] = self.get(key, (dict,), "an object")
+        return value
+
+    def items(self, key: str) -> list[_Reader]:
+        value: list[Any] = self.get(key, (list,), "a list")
+        if len(value) > _MOST_ENTRIES:
+            self.fail(key, f"{len(value)} entries", f"at most {_MOST_ENTRIES}")
+        return [_Reader(item, self._file, f"{self._place}{key}[{i}]") for i, item in enumerate(value)]
+
+    def entries(self, key: str) -> list[tuple[str, _Reader]]:
+        value = self.mapping(key)
+        if len(value) > _MOST_ENTRIES:
+            self.fail(key, f"{len(value)} entries", f"at most {_MOST_ENTRIES}")
+        return [(name, _Reader(item, self._file, f"{self._place}{key}[{name!r}]")) for name, item in value.items()]
