@@ -1,0 +1,1 @@
+"""The integer graph to its formats: one folder a format, one file an operator in each."""

@@ -22,12 +22,16 @@ def parse_model(content: bytes, where: str) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
-        raise InvalidFileError(f"{where} is not a readable ONNX model ({error}); export it again or copy it anew.") from error
+        raise InvalidFileError(
+            f"{where} is not a readable ONNX model ({error}); export it again or copy it anew."
+        ) from error
     if not model.HasField("graph") or not model.graph.node:
         raise InvalidFileError(f"{where} holds no ONNX graph; it is empty, truncated or another kind of file.")
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise InvalidFileError(f"{where}: tensor {tensor.name} lies in another file; expected one self-contained file.")
+            raise InvalidFileError(
+                f"{where}: tensor {tensor.name} lies in another file; expected one self-contained file."
+            )
     return model
 
 

@@ -97,6 +97,7 @@ def rnn(
             input_shift=input_shift,
             recurrent_shift=recurrent_shift,
         )
+    node.require(activation != "relu" or low == h_zero_point, f"relu needs low = h_zero_point; found {low}, {h_zero_point}.")
     hidden, inputs = input_weight.shape
     node.require_dtype("x", x, np.uint8, np.int16)
     node.require(x.ndim == 3 and x.size > 0, f"x has shape {list(x.shape)}; expected [T, B, {inputs}] with T >= 1.")

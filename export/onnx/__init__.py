@@ -1,0 +1,14 @@
+"""The ONNX artifact: bodies of standard integer operators for every ``qdeploy`` operator, one file each."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+from qdeploy.export.onnx.attach import attach_bodies  # noqa: E402
+from qdeploy.export.onnx.expose import expose  # noqa: E402
+
+__all__ = ["attach_bodies", "expose"]

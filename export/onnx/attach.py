@@ -1,0 +1,94 @@
+"""Gives every ``qdeploy`` node of a model its body: chooses the overload, adds the function once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.export.onnx.functions import BODIES, IR_VERSION, OPSET, Site
+from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, VERSION, Node
+
+WEIGHT_OPERATORS = ("UnpackWeights", "HamiltonMatrix")
+"""Operators on constants only; their results are constants too."""
+
+LAYOUT_DTYPE_SOURCE = 0
+"""Layout operators hand on the element type of their first input."""
+
+
+def attach_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a copy of ``model`` whose every ``qdeploy`` node has a body.
+
+    Requires: nodes in topological order, operators and attributes as their contracts say.
+    Ensures: one FunctionProto per (operator, overload) in use, opset and IR version as low as they suffice.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.functions[:]
+    functions: dict[tuple[str, str], onnx.FunctionProto] = {}
+    for site in sites(result):
+        write = BODIES.get(site.node.op_type)
+        if write is None:
+            raise UnsupportedModelError(
+                f"node {site.node.name}: the ONNX target has no body for {site.node.op_type}; it has {', '.join(sorted(BODIES))}."
+            )
+        written = write(site)
+        site.node.overload = written.overload
+        functions[site.node.op_type, written.overload] = written
+    result.functions.extend(functions[key] for key in sorted(functions))
+    del result.opset_import[:]
+    result.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    result.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
+    result.ir_version = IR_VERSION
+    return result
+
+
+def sites(model: onnx.ModelProto) -> Iterator[Site]:
+    """Every ``qdeploy`` node of ``model`` with its constants and the element types of its inputs."""
+    constants: dict[str, NDArray[Any]] = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    dtypes = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    dtypes.update({tensor.name: tensor.data_type for tensor in model.graph.initializer})
+    for node in model.graph.node:
+        if node.domain != DOMAIN:
+            for name in node.output:
+                dtypes[name] = _layout_dtype(node, dtypes)
+            continue
+        operator = OPERATORS[node.op_type]
+        attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in node.attribute}
+        named = {parameter: name for parameter, name in zip(operator.inputs, node.input, strict=False) if name}
+        known = {parameter: constants[name] for parameter, name in named.items() if name in constants}
+        site = Site(node, attributes, known, {p: dtypes[name] for p, name in named.items() if name in dtypes})
+        if node.op_type in WEIGHT_OPERATORS:
+            (constants[node.output[0]],) = operator.meaning(Node(node.name), *known.values(), **attributes)
+        for name in node.output:
+            if name:
+                dtypes[name] = _layer_dtype(site)
+        yield site
+
+
+def _layer_dtype(site: Site) -> int:
+    if "dtype" in site.attributes:
+        return int(site.attributes["dtype"])
+    if site.node.op_type in WEIGHT_OPERATORS:
+        return onnx.TensorProto.INT8
+    return site.dtypes["entries" if site.node.op_type == "Table" else "x"]
+
+
+def _layout_dtype(node: onnx.NodeProto, dtypes: dict[str, int]) -> int:
+    if node.op_type == "QuantizeLinear":
+        return dtypes[node.input[2]]
+    if node.op_type == "DequantizeLinear":
+        return onnx.TensorProto.FLOAT
+    return dtypes.get(node.input[LAYOUT_DTYPE_SOURCE], onnx.TensorProto.UNDEFINED)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list):
+        return [int(item) for item in value] if value and isinstance(value[0], (int, np.integer)) else value
+    return value

@@ -1,0 +1,135 @@
+"""Pieces of ONNX text that several bodies share.
+
+Bodies are written in ONNX's text syntax. A piece is a list of lines that read the names given to it and define the
+names it returns, prefixed so that two pieces never collide. Everything derived from constants stands outside loops:
+runtimes fold it when they load the model.
+
+The forms were chosen by measurement on onnxruntime and are exact on every processor (``docs/bodies.md``):
+unsigned 64-bit requantization, since BitShift exists for unsigned types only; weights as uint8 with zero point 128
+where int8 could saturate on x86 without VNNI.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UINT8, INT8, UINT16, INT16, INT32, INT64, UINT64 = 2, 3, 4, 5, 6, 7, 13
+
+
+def attribute(name: str, to: int, *, result: str | None = None) -> list[str]:
+    """The function's integer attribute ``name`` as a scalar of element type ``to``, named ``result`` or like it."""
+    out = result or name
+    return [f"{out}_i64 = Constant<value_int: int = @{name}>()", f"{out} = Cast<to = {to}>({out}_i64)"]
+
+
+def constant(result: str, kind: str, value: int) -> list[str]:
+    """A scalar constant, ``kind`` being the text syntax's type name."""
+    return [f"{result} = Constant<value = {kind} {{{value}}}>()"]
+
+
+def vector(result: str, values: list[int]) -> list[str]:
+    """An int64 vector: axes and shapes."""
+    return [f"{result} = Constant<value = int64[{len(values)}] {{{', '.join(map(str, values))}}}>()"]
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """Names that :func:`requantization_constants` defines, for :func:`requantization`."""
+
+    multiplier: str
+    addend: str
+    shift: str
+    low: str
+    high: str
+
+
+def requantization_constants(
+    prefix: str, *, multiplier: str, shift: str, zero_point: str, low: str, high: str
+) -> tuple[list[str], Requantization]:
+    """Constants of the unsigned 64-bit form, from int64 scalars (``multiplier`` an int32 tensor).
+
+    acc * M + ((K + zero_point) << s) + (2^s >> 1) is positive for K = 2^(62-s); K is a multiple of 2^16 for s <= 46, so
+    that a cast to 8 or 16 bits drops it, and of 2^32 for s <= 30.
+    """
+    p = prefix
+    lines = [
+        f"{p}_m = Cast<to = {UINT64}>({multiplier})",
+        f"{p}_s = Cast<to = {UINT64}>({shift})",
+        f"{p}_one = Constant<value = uint64 {{1}}>()",
+        f"{p}_k0 = Constant<value = uint64 {{{2**62}}}>()",
+        f"{p}_k = BitShift<direction = \"RIGHT\">({p}_k0, {p}_s)",
+        f"{p}_p = BitShift<direction = \"LEFT\">({p}_one, {p}_s)",
+        f"{p}_half = BitShift<direction = \"RIGHT\">({p}_p, {p}_one)",
+        f"{p}_z = Cast<to = {UINT64}>({zero_point})",
+        f"{p}_zs = Mul({p}_z, {p}_p)",
+        f"{p}_c0 = Add({p}_k0, {p}_zs)",
+        f"{p}_c = Add({p}_c0, {p}_half)",
+        f"{p}_l = Cast<to = {UINT64}>({low})",
+        f"{p}_lo = Add({p}_k, {p}_l)",
+        f"{p}_h = Cast<to = {UINT64}>({high})",
+        f"{p}_hi = Add({p}_k, {p}_h)",
+    ]
+    return lines, Requantization(f"{p}_m", f"{p}_c", f"{p}_s", f"{p}_lo", f"{p}_hi")
+
+
+def requantization(prefix: str, accumulator: str, constants: Requantization) -> tuple[list[str], str]:
+    """clip(round(acc * M / 2^s) + zero_point) + K as uint64: a Cast to the output's type drops K."""
+    p = prefix
+    lines = [
+        f"{p}_w = Cast<to = {UINT64}>({accumulator})",
+        f"{p}_wm = Mul({p}_w, {constants.multiplier})",
+        f"{p}_wa = Add({p}_wm, {constants.addend})",
+        f"{p}_ws = BitShift<direction = \"RIGHT\">({p}_wa, {constants.shift})",
+        f"{p}_r = Clip({p}_ws, {constants.low}, {constants.high})",
+    ]
+    return lines, f"{p}_r"
+
+
+def matrix(prefix: str, weight: str, form: str) -> tuple[list[str], str, str]:
+    """The int8 weight ``[N, K]`` as right-hand side ``[K, N]`` of MatMulInteger, and its zero point's name.
+
+    ``form`` is ``s8`` (as it is) or ``u8`` (plus 128, zero point 128: exact on processors whose u8 x s8 product
+    saturates, and free of -128).
+    """
+    p = prefix
+    lines = [f"{p}_t = Transpose<perm = [1, 0]>({weight})"]
+    if form == "s8":
+        return lines, f"{p}_t", ""
+    lines += [
+        f"{p}_t32 = Cast<to = {INT32}>({p}_t)",
+        f"{p}_128 = Constant<value = int32 {{128}}>()",
+        f"{p}_t128 = Add({p}_t32, {p}_128)",
+        f"{p}_u = Cast<to = {UINT8}>({p}_t128)",
+        f"{p}_uz = Constant<value = uint8 {{128}}>()",
+    ]
+    return lines, f"{p}_u", f"{p}_uz"
+
+
+def product(prefix: str, x: str, x_kind: str, weight: str, weight_zero_point: str) -> tuple[list[str], str]:
+    """int32 product of activations and a matrix from :func:`matrix`.
+
+    ``x_kind`` is ``u8`` (reads the attribute ``x_zero_point``) or ``s16``: then x = 256 (hi - 128) + lo, two products.
+    """
+    p = prefix
+    if x_kind == "u8":
+        lines = [
+            *attribute("x_zero_point", UINT8, result=f"{p}_xz"),
+            f"{p}_acc = MatMulInteger({x}, {weight}, {p}_xz, {weight_zero_point})",
+        ]
+        return [line.replace(", )", ")") for line in lines], f"{p}_acc"
+    lines = [
+        f"{p}_x32 = Cast<to = {INT32}>({x})",
+        f"{p}_off = Constant<value = int32 {{32768}}>()",
+        f"{p}_e = Add({p}_x32, {p}_off)",
+        f"{p}_256 = Constant<value = int32 {{256}}>()",
+        f"{p}_hi32 = Div({p}_e, {p}_256)",
+        f"{p}_hi = Cast<to = {UINT8}>({p}_hi32)",
+        f"{p}_lo = Cast<to = {UINT8}>({p}_e)",
+        f"{p}_z128 = Constant<value = uint8 {{128}}>()",
+        f"{p}_z0 = Constant<value = uint8 {{0}}>()",
+        f"{p}_ah = MatMulInteger({p}_hi, {weight}, {p}_z128, {weight_zero_point})",
+        f"{p}_al = MatMulInteger({p}_lo, {weight}, {p}_z0, {weight_zero_point})",
+        f"{p}_ah256 = Mul({p}_ah, {p}_256)",
+        f"{p}_acc = Add({p}_ah256, {p}_al)",
+    ]
+    return [line.replace(", )", ")") for line in lines], f"{p}_acc"

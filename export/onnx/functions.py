@@ -1,0 +1,94 @@
+"""Function bodies from text, and what is common to choosing one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+from numpy.typing import NDArray
+
+from qdeploy.runtime.ops import DOMAIN, OPERATORS
+
+OPSET = 18
+"""The lowest opset that has BitwiseAnd on all integers and Scan bodies that runtimes from 1.20 on load."""
+
+IR_VERSION = 10
+"""The lowest IR version with overloads, by which one operator has several bodies in a file."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One node that needs a body.
+
+    Attributes:
+        node: the node; its ``overload`` is set when the body is attached.
+        attributes: its attributes as plain Python values.
+        constants: its inputs that are known at export, by the operator's parameter names.
+        dtypes: ONNX element types of its inputs, by parameter names, where known.
+    """
+
+    node: onnx.NodeProto
+    attributes: Mapping[str, Any]
+    constants: Mapping[str, NDArray[Any]]
+    dtypes: Mapping[str, int]
+
+
+Body = Callable[[Site], onnx.FunctionProto]
+BODIES: dict[str, Body] = {}
+
+
+def body(operator: str) -> Callable[[Body], Body]:
+    """Registers the function that writes the body of ``operator``."""
+
+    def register(write: Body) -> Body:
+        BODIES[operator] = write
+        return write
+
+    return register
+
+
+def function(operator: str, overload: str, lines: Sequence[str]) -> onnx.FunctionProto:
+    """The model-local function of ``operator`` whose body is ``lines`` of ONNX text."""
+    signature = OPERATORS[operator]
+    attributes = f"<{', '.join(signature.attributes)}> " if signature.attributes else ""
+    text = (
+        f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}]>\n'
+        f"{operator} {attributes}({', '.join(signature.inputs)}) => ({', '.join(signature.outputs)}) {{\n"
+        + "\n".join(f"  {line}" for line in lines)
+        + "\n}"
+    )
+    written: onnx.FunctionProto = onnx.parser.parse_function(text)
+    written.overload = overload
+    written.doc_string = signature.summary
+    return written
+
+
+def weight_form(rows: NDArray[Any], largest: int = 255) -> str:
+    """``s8`` where the product with activations 0...largest saturates on no processor, else ``u8``.
+
+    x86 without VNNI adds products of consecutive pairs along K in int16, so the positive weights of a pair must sum to
+    at most 32767 / largest and the negative ones likewise; ARM kernels overflow on -128.
+
+    Args:
+        rows: integers ``[K, N]`` as MatMulInteger sees them.
+        largest: the largest activation, or an array ``[K]`` with one for each row.
+    """
+    weights = rows.astype(np.int64)
+    if weights.min(initial=0) < -127 or weights.max(initial=0) > 127:
+        return "u8"
+    reach = weights * np.broadcast_to(np.asarray(largest), weights.shape[:1])[:, None]
+    if len(reach) % 2:
+        reach = np.concatenate([reach, np.zeros_like(reach[:1])])
+    pairs = reach.reshape(-1, 2, reach.shape[1])
+    positive = np.maximum(pairs, 0).sum(axis=1).max(initial=0)
+    negative = np.minimum(pairs, 0).sum(axis=1).min(initial=0)
+    return "s8" if positive <= 2**15 - 1 and negative >= -(2**15) else "u8"
+
+
+def kind_of(site: Site, parameter: str) -> str:
+    """``u8`` or ``s16``, the element type of an activation input."""
+    return {2: "u8", 5: "s16", 6: "s32"}[site.dtypes[parameter]]
