@@ -157,7 +157,8 @@ class Session:
         arrays = read_npz(data, str(source), limit=_LARGEST_STATE)
         identity = str(arrays.pop("model", ""))
         if identity != self._identity:
-            msg = f"{source}: is the state of another model (SHA-256 {identity or 'not given'}); expected {self._identity}"
+            found = identity or "not given"
+            msg = f"{source}: is the state of another model (SHA-256 {found}); expected {self._identity}"
             raise InvalidFileError(msg)
         try:
             self.state = {key.removeprefix("state/"): array for key, array in arrays.items()}
