@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+import textwrap
 from dataclasses import asdict, dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -63,7 +64,7 @@ class DoctorReport:
     runtimes: dict[str, str | None]
     oldest_onnxruntime: str
     data_folder: str
-    datasets: dict[str, bool]
+    datasets: dict[str, str | None]
     missing: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class DoctorReport:
             f"processor  {self.processor}, {self.cores} cores"
             + (f" ({', '.join(self.features)})" * bool(self.features)),
             "",
-            f"{'package':<{width}}  {'installed':<12}{'at least':<10}{'tested':<10}",
+            f"{'package':<{width}}  {'installed':<12}{'at least':<10}{'tested':<10}".rstrip(),
         ]
         for package in self.packages:
             installed = package.installed or "-"
@@ -92,22 +93,29 @@ class DoctorReport:
         lines += ["", "runtimes"]
         lines += [f"  {name:<12} {version or 'not installed'}" for name, version in self.runtimes.items()]
         lines += [f"  oldest onnxruntime known to work: {self.oldest_onnxruntime}", "", f"data in {self.data_folder}"]
-        lines += [f"  {name:<16} {'there' if there else 'not there'}" for name, there in self.datasets.items()]
+        lines += [
+            f"  {name:<18} {'there' if problem is None else 'not there'}" for name, problem in self.datasets.items()
+        ]
         lines += ["", "missing" if self.missing else "nothing is missing"]
-        lines += [f"  - {text}" for text in self.missing]
+        lines += [
+            textwrap.fill(text, 110, initial_indent="  - ", subsequent_indent="    ", break_long_words=False)
+            for text in self.missing
+        ]
         return lines
 
 
 def examine() -> DoctorReport:
     """Look at the interpreter, the processor, the packages, the engines and the data folder. Changes nothing."""
     from . import __version__
-    from .datasets import DATASETS, data_folder
+    from .datasets import names
+    from .datasets.mnist import data_folder
+    from .listing import missing_dataset
     from .runtime.engines import available
 
     processor, features = _processor()
     packages = _packages()
     runtimes = available()
-    datasets = {name: dataset.is_present() for name, dataset in DATASETS.items()}
+    datasets = {name: missing_dataset(name) for name in names()}
     folder = str(data_folder())
     return DoctorReport(
         qdeploy=__version__,
@@ -121,11 +129,11 @@ def examine() -> DoctorReport:
         oldest_onnxruntime=OLDEST_ONNXRUNTIME,
         data_folder=folder,
         datasets=datasets,
-        missing=_missing(packages, datasets, folder),
+        missing=_missing(packages, datasets),
     )
 
 
-def _missing(packages: tuple[Package, ...], datasets: dict[str, bool], folder: str) -> tuple[str, ...]:
+def _missing(packages: tuple[Package, ...], datasets: dict[str, str | None]) -> tuple[str, ...]:
     texts = []
     for extra in dict.fromkeys(package.extra for package in packages):
         names = [package.name for package in packages if package.extra == extra and package.state != "ok"]
@@ -135,13 +143,8 @@ def _missing(packages: tuple[Package, ...], datasets: dict[str, bool], folder: s
             texts.append(f"{', '.join(names)}, {purpose}: pip install {target}")
     if sys.version_info[:2] > (3, 13):
         texts.append("Python 3.11 to 3.13 are declared; this one is newer")
-    absent = [name for name, there in datasets.items() if not there]
-    if absent:
-        texts.append(
-            f"data sets {', '.join(absent)}: put their files into folders of these names in {folder}, "
-            "or set QDEPLOY_DATA"
-        )
-    return tuple(texts)
+    problems = dict.fromkeys(problem for problem in datasets.values() if problem is not None)
+    return (*texts, *problems)
 
 
 def _packages() -> tuple[Package, ...]:

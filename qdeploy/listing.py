@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .runtime.errors import InvalidInputError
+from .runtime.errors import InvalidInputError, MissingRequirementError
 
-__all__ = ["Entry", "listing"]
+__all__ = ["Entry", "listing", "missing_dataset"]
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,32 @@ def _model_line(values: dict[str, Any]) -> str:
 
 
 def _datasets() -> list[Entry]:
-    from .datasets import DATASETS
+    from . import datasets
 
     entries = []
-    for name, dataset in sorted(DATASETS.items()):
-        present = dataset.is_present()
-        description = dataset.description if present else f"{dataset.description} (not on this machine)"
-        entries.append(Entry(name, description, {"present": present}))
+    for name in datasets.names():
+        problem = missing_dataset(name)
+        if problem is None:
+            test = datasets.load(name, "test")
+            time = "" if test.time_axis is None else f", {test.x.shape[1 + test.time_axis]} time steps"
+            shape = ", ".join(str(size) for size in test.x.shape[1:])
+            details = {"present": True, "test_samples": len(test.x), "shape": list(test.x.shape[1:])}
+            entries.append(Entry(name, f"{len(test.x):,} test samples of [{shape}]{time}", details))
+        else:
+            line = "not on this machine: qdeploy doctor says where its files belong"
+            entries.append(Entry(name, line, {"present": False, "problem": problem}))
     return entries
+
+
+def missing_dataset(name: str) -> str | None:
+    """Why a named data set cannot be used here, or None where it can."""
+    from . import datasets
+
+    try:
+        datasets.load(name, "test", limit=1)
+    except MissingRequirementError as error:
+        return str(error)
+    return None
 
 
 def _json_files(package: str, folder: str) -> list[tuple[str, dict[str, Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from functools import cache
 
 import pytest
 
@@ -19,15 +20,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("qemu") and qemu is None:
             item.add_marker(pytest.mark.skip(reason="no qemu-x86_64 (Linux package qemu-user)"))
         for marker in item.iter_markers("data"):
-            name = marker.args[0]
-            if not _is_present(name):
-                item.add_marker(pytest.mark.skip(reason=f"no data: the files of {name} are not in QDEPLOY_DATA"))
+            if _missing(marker.args[0]) is not None:
+                item.add_marker(
+                    pytest.mark.skip(reason=f"no data: the files of {marker.args[0]} are not in QDEPLOY_DATA")
+                )
 
 
-def _is_present(name: str) -> bool:
-    from qdeploy.datasets import DATASETS
+@cache
+def _missing(name: str) -> str | None:
+    from qdeploy.listing import missing_dataset
 
-    return bool(DATASETS[name].is_present())
+    return missing_dataset(name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -48,7 +48,6 @@ def command(
     qdeploy run out --input second.npy --state state.npz --save-state state.npz
     """  # noqa: D301 - click's mark for a paragraph that keeps its lines
     import qdeploy
-    from qdeploy.arrays import read_arrays
 
     for path in (target, save_state):
         if path is not None and path.suffix != ".npz":
@@ -56,10 +55,10 @@ def command(
     opened = qdeploy.load(bundle)
     session = opened.session(runtime=runtime, raw=raw)
     if state is not None:
-        session.state = read_arrays(state)
+        session.load_state(state)
     outputs: dict[str, NDArray[Any]] = session.run(_read_inputs(inputs))
     if save_state is not None:
-        _save(save_state, session.state)
+        session.save_state(save_state)
     if target is not None:
         _save(target, outputs)
         output.say(f"written: {target}")

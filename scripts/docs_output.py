@@ -1,0 +1,90 @@
+"""Runs the commands of the documentation and writes their real output beneath them.
+
+A ``console`` block of README.md or docs/ holds lines ``$ command`` and the output of each. All blocks of one page run one
+after the other in an empty folder of their own; ``make`` commands are left as they are. Times differ from run to run, nothing
+else should.
+
+    python scripts/docs_output.py [PAGE ...]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+SHOWN_LINES = 60
+"""Longer outputs are cut, with a line that says so."""
+
+
+def commands_of(block: str) -> list[str]:
+    """The commands of a block, a command that ends in a backslash with its next lines."""
+    joined = re.sub(r"\\\n\s*", "\\\n    ", block)
+    return re.findall(r"^\$ ((?:.*\\\n)*.*)$", joined, re.MULTILINE)
+
+
+def output_of(command: str, folder: Path) -> str:
+    """What the command prints, stdout and stderr as a person sees them, without this machine's paths."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "110",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    text = done.stdout
+    replacements = [
+        (str(folder), "."),
+        (str(ROOT), "."),
+        (os.environ.get("QDEPLOY_DATA", ""), "~/data"),
+        (str(Path.home()), "~"),
+    ]
+    for path, shown in replacements:
+        if path:
+            text = text.replace(path, shown)
+    lines = [line.rstrip() for line in text.rstrip("\n").split("\n")]
+    if len(lines) > SHOWN_LINES:
+        lines = [*lines[: SHOWN_LINES - 1], f"… {len(lines) - SHOWN_LINES + 1} more lines"]
+    if done.returncode:
+        lines.append(f"(exit code {done.returncode})")
+    return "\n".join(line for line in lines if line or len(lines) > 1)
+
+
+def refresh(page: Path) -> None:
+    """Run the page's commands and replace what stands beneath them."""
+    folder = ROOT / "build" / "docs" / page.stem
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    def run(match: re.Match[str]) -> str:
+        parts = []
+        commands = commands_of(match[0])
+        if any(command.startswith("make ") for command in commands):
+            return match[0]
+        for command in commands:
+            print(f"{page.relative_to(ROOT)}: {command}", flush=True)
+            output = output_of(command, folder)
+            parts.append(f"$ {command}\n" + (f"{output}\n" if output else ""))
+        return "\n".join(parts)
+
+    page.write_text(BLOCK.sub(run, page.read_text()))
+
+
+if __name__ == "__main__":
+    given = [Path(name).resolve() for name in sys.argv[1:]]
+    for page in given or [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        refresh(page)
