@@ -1,0 +1,87 @@
+"""Quaternion and orthogonal recurrent networks in PyTorch: layers, architectures, trainings, checkpoints.
+
+Whatever needs torch is imported when it is first asked for, so that names of configurations and shipped checkpoints can be
+listed on a machine without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from qdeploy.runtime.errors import MissingRequirementError
+
+from .config import TrainingConfig, config_names, load_config
+from .shipped import resolve, shipped_names
+
+if TYPE_CHECKING:
+    from .bjorck import bjorck_orthogonalize
+    from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+    from .lenet import Lenet300100, QuaternionLenet300100
+    from .orthogonal_classifier import OrthogonalClassifier
+    from .orthogonal_rnn import OrthogonalRNN
+    from .quantizer import quantize_weight
+    from .quaternion_linear import QuaternionLinear, hamilton_matrix
+    from .registry import ARCHITECTURES, build
+    from .training import TrainingData, TrainReport, evaluate, train
+
+__all__ = [
+    "ARCHITECTURES",
+    "Lenet300100",
+    "LoadedCheckpoint",
+    "OrthogonalClassifier",
+    "OrthogonalRNN",
+    "QuaternionLenet300100",
+    "QuaternionLinear",
+    "TrainReport",
+    "TrainingConfig",
+    "TrainingData",
+    "bjorck_orthogonalize",
+    "build",
+    "config_names",
+    "evaluate",
+    "hamilton_matrix",
+    "load_checkpoint",
+    "load_config",
+    "quantize_weight",
+    "resolve",
+    "save_checkpoint",
+    "shipped_names",
+    "train",
+]
+
+_LAZY = {
+    "ARCHITECTURES": "registry",
+    "Lenet300100": "lenet",
+    "LoadedCheckpoint": "checkpoint",
+    "OrthogonalClassifier": "orthogonal_classifier",
+    "OrthogonalRNN": "orthogonal_rnn",
+    "QuaternionLenet300100": "lenet",
+    "QuaternionLinear": "quaternion_linear",
+    "TrainReport": "training",
+    "TrainingData": "training",
+    "bjorck_orthogonalize": "bjorck",
+    "build": "registry",
+    "evaluate": "training",
+    "hamilton_matrix": "quaternion_linear",
+    "load_checkpoint": "checkpoint",
+    "quantize_weight": "quantizer",
+    "save_checkpoint": "checkpoint",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    except ModuleNotFoundError as error:
+        raise MissingRequirementError(
+            f"{__name__}.{name} needs {error.name}, which is not installed: pip install 'qdeploy[torch]'"
+        ) from error
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_LAZY))

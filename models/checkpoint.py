@@ -1,0 +1,207 @@
+"""Checkpoints: ``NAME.safetensors`` with the latent parameters, and ``NAME.json`` with what they are.
+
+Nothing in a checkpoint is executed: tensors come as safetensors, or as ``.pt`` through torch's weights-only reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+
+from .atomic import write_atomically
+from .registry import build
+
+__all__ = ["MAX_FILE_BYTES", "SCHEMA_VERSION", "LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]
+
+SCHEMA_VERSION = 1
+MAX_JSON_BYTES = 1 << 20
+# Far above the networks of this project, and below what a small machine's memory holds.
+MAX_FILE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A module in evaluation mode with its trained weights, and the JSON's content (``{}`` keys absent in a ``.pt``)."""
+
+    module: nn.Module
+    metadata: dict[str, Any]
+
+
+def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, Any]) -> Path:
+    """Writes ``NAME.safetensors`` and then ``NAME.json``; returns the path of the first.
+
+    Args:
+        path: names either file, or the stem.
+        module: whose ``state_dict`` is stored, as it is (latent weights).
+        metadata: at least ``architecture`` and ``hyperparameters``; by custom also ``input`` (``name``, ``shape`` of one
+            sample, ``time_axis`` or null), ``dataset``, ``seed``, ``epochs``, ``metrics``, ``command``. ``schema_version``,
+            ``torch_version`` and ``sha256`` are added.
+
+    Raises:
+        InvalidInputError: metadata without its two required keys or not representable in JSON; weights not finite.
+    """
+    tensors_path, json_path = _paths(Path(path))
+    for key in ("architecture", "hyperparameters"):
+        if key not in metadata:
+            raise InvalidInputError(f"metadata of checkpoint {tensors_path.stem}: {key} is missing")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise InvalidInputError(f"{name} holds NaN or infinity: such weights are not worth a checkpoint")
+    content = save_safetensors(tensors)
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        **metadata,
+        "torch_version": str(torch.__version__),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    try:
+        text = json.dumps(described, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"metadata of checkpoint {tensors_path.stem}: {error}") from error
+    write_atomically(tensors_path, lambda temporary: _write_bytes(temporary, content))
+    write_atomically(json_path, lambda temporary: _write_bytes(temporary, text.encode()))
+    return tensors_path
+
+
+def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
+    """The module of a checkpoint, in evaluation mode.
+
+    Args:
+        path: ``NAME.safetensors``, ``NAME.json`` or the stem; or a ``.pt`` or ``.pth`` written by
+            ``torch.save({"architecture": ..., "hyperparameters": ..., "state_dict": ...})``.
+
+    Raises:
+        InvalidFileError: a file is missing, truncated, corrupted, too large, holds code, or does not fit its architecture.
+        UnsupportedModelError: no architecture of this name.
+    """
+    given = Path(path)
+    if given.suffix in (".pt", ".pth"):
+        return _load_pickled(given)
+    tensors_path, json_path = _paths(given)
+    metadata = _read_json(json_path)
+    content = _read_bytes(tensors_path, MAX_FILE_BYTES)
+    found = hashlib.sha256(content).hexdigest()
+    expected = metadata.get("sha256")
+    if found != expected:
+        raise InvalidFileError(
+            f"{tensors_path}: SHA-256 is {found}, but {json_path.name} says {expected}: "
+            "the file is truncated or changed, or the two do not belong together; copy both again"
+        )
+    try:
+        tensors = load_safetensors(content)
+    except SafetensorError as error:
+        raise InvalidFileError(f"{tensors_path}: not a safetensors file: {error}") from error
+    return LoadedCheckpoint(_restore(metadata, tensors, str(tensors_path)), metadata)
+
+
+def _paths(path: Path) -> tuple[Path, Path]:
+    """``NAME.safetensors`` and ``NAME.json`` from either, or from the stem (which may hold dots)."""
+    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
+    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _read_bytes(path: Path, limit: int) -> bytes:
+    if not path.is_file():
+        raise InvalidFileError(
+            f"{path}: no such file; a checkpoint is NAME.safetensors and NAME.json in the same folder"
+        )
+    size = path.stat().st_size
+    if size > limit:
+        raise InvalidFileError(f"{path}: {size} bytes, expected at most {limit}")
+    return path.read_bytes()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content = _read_bytes(path, MAX_JSON_BYTES)
+    try:
+        metadata = json.loads(content.decode())
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InvalidFileError(f"{path}: not a JSON file: {error}") from error
+    if not isinstance(metadata, dict):
+        raise InvalidFileError(f"{path}: found {type(metadata).__name__}, expected a JSON object")
+    version = metadata.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InvalidFileError(f"{path}: schema_version={version!r}, this release reads {SCHEMA_VERSION}")
+    return metadata
+
+
+def _load_pickled(path: Path) -> LoadedCheckpoint:
+    if not path.is_file():
+        raise InvalidFileError(f"{path}: no such file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InvalidFileError(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InvalidFileError(
+            f"{path}: this pickle asks for more than tensors and plain values, so that reading it could run code of "
+            "whoever made it; nothing was run. Save architecture, hyperparameters and state_dict in a plain dict, or "
+            f"use safetensors ({_first_line(error)})"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise InvalidFileError(f"{path}: truncated, corrupted or not a torch file ({_first_line(error)})") from error
+    if not isinstance(content, dict) or not {"architecture", "hyperparameters", "state_dict"} <= set(content):
+        raise InvalidFileError(f"{path}: expected a dict of architecture, hyperparameters and state_dict")
+    tensors = content["state_dict"]
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise InvalidFileError(f"{path}: state_dict is not a dict of tensors")
+    metadata = {key: value for key, value in content.items() if key != "state_dict"}
+    return LoadedCheckpoint(_restore(metadata, tensors, str(path)), metadata)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _restore(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> nn.Module:
+    """The module that ``metadata`` describes, with ``tensors`` in it, once these are known to fit."""
+    architecture, hyperparameters = metadata.get("architecture"), metadata.get("hyperparameters")
+    if not isinstance(architecture, str) or not isinstance(hyperparameters, dict):
+        raise InvalidFileError(
+            f"{source}: architecture={architecture!r}, hyperparameters={hyperparameters!r}, "
+            "expected a name and an object"
+        )
+    try:
+        # Shapes alone: a file that asks for a huge network costs no memory before its tensors are seen to fit it.
+        with torch.device("meta"):
+            module = build(architecture, hyperparameters)
+    except InvalidInputError as error:
+        raise InvalidFileError(f"{source}: {error}") from error
+    expected = module.state_dict()
+    missing, unexpected = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
+    if missing or unexpected:
+        raise InvalidFileError(
+            f"{source}: tensors missing: {', '.join(missing) or 'none'}; not of {architecture}: "
+            f"{', '.join(unexpected) or 'none'}"
+        )
+    for name, parameter in expected.items():
+        tensor = tensors[name]
+        if tensor.shape != parameter.shape or tensor.dtype != parameter.dtype:
+            raise InvalidFileError(
+                f"{source}: {name} is {tensor.dtype} {list(tensor.shape)}, expected {parameter.dtype} "
+                f"{list(parameter.shape)} by its hyper-parameters"
+            )
+        if not torch.isfinite(tensor).all():
+            raise InvalidFileError(f"{source}: {name} holds NaN or infinity: the training that made it had diverged")
+    module = module.to_empty(device="cpu")
+    module.load_state_dict(dict(tensors))
+    return module.eval()

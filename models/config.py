@@ -1,0 +1,210 @@
+"""Training configurations: small JSON files with a strict schema, some of them shipped under ``configs/``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+
+__all__ = ["SCHEDULES", "TrainingConfig", "config_names", "load_config", "parse_config"]
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+SCHEDULES = ("constant", "cosine")
+MAX_FILE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What a training needs to be repeated, apart from the data themselves.
+
+    Attributes:
+        name: of the configuration, and of the checkpoint that it gives.
+        description: one line for people.
+        dataset: a name that ``qdeploy.datasets.load`` knows.
+        architecture: a name that ``qdeploy.models.build`` knows.
+        hyperparameters: keyword arguments of the architecture.
+        epochs: passes over the training samples.
+        batch_size: sequences or samples a step; the rest of an epoch that does not fill a batch is left out.
+        learning_rate: Adam's, at the start.
+        recurrent_learning_rate: the same for the latent recurrent weight, which wants less; ``None``: the same.
+        schedule: ``cosine`` (to a hundredth of the start) or ``constant``.
+        clip_norm: bound of the gradient's Euclidean norm over all parameters, or ``None``.
+        weight_decay: Adam's decoupled decay, 0 for none.
+        validation: so many training samples, the last ones, are held out to choose the best epoch.
+        quantization_ramp: ``[a, b]`` in epochs: the quantization error of the weights is applied in part, from
+            nothing at epoch ``a`` to all of it at ``b``. ``None``: all of it from the start.
+        initial_cycle: units in each cycle of the initial recurrent weight, see ``OrthogonalRNN.reset_parameters``; what
+            it does not name stays at that function's default.
+        initial_resting_state: the state about which a ReLU recurrence starts linear.
+        initial_input_range: the initial input weights are uniform in +- this.
+        seed: of the initial weights and of the order of samples.
+    """
+
+    name: str
+    dataset: str
+    architecture: str
+    hyperparameters: dict[str, Any]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    description: str = ""
+    recurrent_learning_rate: float | None = None
+    schedule: str = "cosine"
+    clip_norm: float | None = None
+    weight_decay: float = 0.0
+    validation: int = 0
+    quantization_ramp: tuple[float, float] | None = None
+    initial_cycle: int | None = None
+    initial_resting_state: float | None = None
+    initial_input_range: float | None = None
+    seed: int = 0
+    schema_version: int = field(default=1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The configuration as JSON holds it."""
+        values = dataclasses.asdict(self)
+        if self.quantization_ramp is not None:
+            values["quantization_ramp"] = list(self.quantization_ramp)
+        return values
+
+
+def config_names() -> list[str]:
+    """Names of the shipped configurations."""
+    return sorted(path.stem for path in CONFIG_FOLDER.glob("*.json"))
+
+
+def load_config(name_or_path: str | Path) -> TrainingConfig:
+    """A shipped configuration by its name, or any by the path of its JSON file.
+
+    Raises:
+        InvalidInputError: neither a shipped name nor a file.
+        InvalidFileError: the file is not such a configuration; the message names the key.
+    """
+    text = str(name_or_path)
+    shipped = CONFIG_FOLDER / f"{text}.json"
+    # A name never holds a separator, so that it cannot point out of the folder.
+    path = shipped if Path(text).name == text and shipped.is_file() else Path(name_or_path)
+    if not path.is_file():
+        raise InvalidInputError(
+            f"training configuration {text!r}: no file of this path and no shipped configuration of this name; "
+            f"shipped are {', '.join(config_names())}"
+        )
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InvalidFileError(f"{path}: {path.stat().st_size} bytes, expected a configuration of at most 1 MiB")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InvalidFileError(f"{path}: not a JSON file: {error}") from error
+    if isinstance(values, dict):
+        values.setdefault("name", path.stem)
+    return parse_config(values, source=str(path))
+
+
+def parse_config(values: Any, source: str = "training configuration") -> TrainingConfig:
+    """A configuration from the value of its JSON file; ``source`` names it in messages.
+
+    Raises:
+        InvalidFileError: unknown, missing or ill-typed keys, values out of bounds.
+    """
+    if not isinstance(values, dict):
+        raise InvalidFileError(f"{source}: found {type(values).__name__}, expected a JSON object")
+    known = {item.name: item for item in dataclasses.fields(TrainingConfig)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InvalidFileError(f"{source}: unknown keys {', '.join(unknown)}; known are {', '.join(known)}")
+    missing = [
+        name
+        for name, item in known.items()
+        if name not in values and item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InvalidFileError(f"{source}: missing keys {', '.join(missing)}")
+    checked = _Reader(values, source)
+    config = TrainingConfig(
+        schema_version=checked.integer("schema_version", 1, 1, default=1),
+        name=checked.text("name"),
+        description=checked.text("description", default=""),
+        dataset=checked.text("dataset"),
+        architecture=checked.text("architecture"),
+        hyperparameters=checked.mapping("hyperparameters"),
+        epochs=checked.integer("epochs", 1, 100_000),
+        batch_size=checked.integer("batch_size", 1, 1_000_000),
+        learning_rate=checked.real("learning_rate", 0.0, 10.0),
+        recurrent_learning_rate=checked.optional_real("recurrent_learning_rate", 0.0, 10.0),
+        schedule=checked.text("schedule", default="cosine"),
+        clip_norm=checked.optional_real("clip_norm", 0.0, 1e9),
+        weight_decay=checked.real("weight_decay", 0.0, 10.0, default=0.0),
+        validation=checked.integer("validation", 0, 1_000_000_000, default=0),
+        quantization_ramp=checked.ramp("quantization_ramp"),
+        initial_cycle=checked.optional_integer("initial_cycle", 1, 1_000_000),
+        initial_resting_state=checked.optional_real("initial_resting_state", 0.0, 1e3),
+        initial_input_range=checked.optional_real("initial_input_range", 0.0, 1e3),
+        seed=checked.integer("seed", 0, 2**31 - 1, default=0),
+    )
+    if config.schedule not in SCHEDULES:
+        raise InvalidFileError(f"{source}: schedule={config.schedule!r}, expected one of {', '.join(SCHEDULES)}")
+    if not config.name or Path(config.name).name != config.name or config.name.startswith("."):
+        raise InvalidFileError(f"{source}: name={config.name!r}, expected a plain file name")
+    return config
+
+
+class _Reader:
+    """Typed reads of a JSON object, whose errors name the key."""
+
+    def __init__(self, values: dict[str, Any], source: str) -> None:
+        self._values = values
+        self._source = source
+
+    def _fail(self, key: str, expected: str) -> InvalidFileError:
+        return InvalidFileError(f"{self._source}: {key}={self._values.get(key)!r}, expected {expected}")
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self._values.get(key, default)
+        if not isinstance(value, str):
+            raise self._fail(key, "a string")
+        return value
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        value = self._values[key]
+        if not isinstance(value, dict):
+            raise self._fail(key, "an object")
+        return value
+
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._fail(key, f"an integer in [{low}, {high}]")
+        return value
+
+    def real(self, key: str, low: float, high: float, default: float | None = None) -> float:
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self._fail(key, f"a number in [{low}, {high}]")
+        if not low <= value <= high:
+            raise self._fail(key, f"a number in [{low}, {high}]")
+        return float(value)
+
+    def optional_real(self, key: str, low: float, high: float) -> float | None:
+        return None if self._values.get(key) is None else self.real(key, low, high)
+
+    def optional_integer(self, key: str, low: int, high: int) -> int | None:
+        return None if self._values.get(key) is None else self.integer(key, low, high)
+
+    def ramp(self, key: str) -> tuple[float, float] | None:
+        value = self._values.get(key)
+        if value is None:
+            return None
+        expected = "null or two epochs [a, b] with 0 <= a <= b"
+        if not isinstance(value, list) or len(value) != 2:
+            raise self._fail(key, expected)
+        if any(isinstance(item, bool) or not isinstance(item, int | float) for item in value):
+            raise self._fail(key, expected)
+        start, end = float(value[0]), float(value[1])
+        if not (math.isfinite(start) and math.isfinite(end) and 0.0 <= start <= end):
+            raise self._fail(key, expected)
+        return start, end

@@ -1,0 +1,120 @@
+"""The architectures that ``qdeploy.models`` builds by name, and the strict check of their hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
+
+from .lenet import Lenet300100, QuaternionLenet300100
+from .orthogonal_classifier import OUTPUT_ACTIVATIONS, STEPS, OrthogonalClassifier
+from .orthogonal_rnn import ORTHOGONAL
+from .quantizer import MAX_WEIGHT_BITS
+from .recurrence import ACTIVATIONS
+
+__all__ = ["ARCHITECTURES", "build", "check_hyperparameters"]
+
+# Larger than any network this project is made for; a file that asks for more asks for a gigabyte and more of weights.
+MAX_SIZE = 16_384
+
+
+@dataclass(frozen=True)
+class _Size:
+    """An integer in [low, high]; ``None`` too where ``optional``; a multiple of ``multiple``."""
+
+    low: int = 1
+    high: int = MAX_SIZE
+    multiple: int = 1
+    optional: bool = False
+    required: bool = True
+
+    def check(self, value: Any) -> bool:
+        if value is None:
+            return self.optional
+        if isinstance(value, bool) or not isinstance(value, int):
+            return False
+        return self.low <= value <= self.high and value % self.multiple == 0
+
+    def __str__(self) -> str:
+        multiple = f", a multiple of {self.multiple}" if self.multiple > 1 else ""
+        return f"an integer in [{self.low}, {self.high}]{multiple}" + (" or null" if self.optional else "")
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One of ``values``."""
+
+    values: tuple[str | None, ...]
+    required: bool = False
+
+    def check(self, value: Any) -> bool:
+        return (value is None or isinstance(value, str)) and value in self.values
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join("null" if value is None else value for value in self.values)
+
+
+_Rule = _Size | _Choice
+
+_LENET: dict[str, _Rule] = {"in_features": _Size(required=False), "num_classes": _Size(required=False)}
+_RULES: dict[str, dict[str, _Rule]] = {
+    "lenet-300-100": _LENET,
+    "quaternion-lenet-300-100": {**_LENET, "in_features": _Size(low=4, multiple=4, required=False)},
+    "orthogonal-classifier": {
+        "input_size": _Size(),
+        "hidden_size": _Size(),
+        "num_classes": _Size(),
+        "activation": _Choice(ACTIVATIONS),
+        "weight_bits": _Size(high=MAX_WEIGHT_BITS, optional=True, required=False),
+        "steps": _Choice(STEPS),
+        "output_activation": _Choice((None, *OUTPUT_ACTIVATIONS)),
+        "orthogonal": _Choice(ORTHOGONAL),
+    },
+}
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "lenet-300-100": Lenet300100,
+    "quaternion-lenet-300-100": QuaternionLenet300100,
+    "orthogonal-classifier": OrthogonalClassifier,
+}
+
+
+def check_hyperparameters(architecture: str, hyperparameters: Mapping[str, Any]) -> None:
+    """Refuses what ``build`` would refuse, without building (and so before any memory is taken).
+
+    Raises:
+        UnsupportedModelError: no architecture of this name.
+        InvalidInputError: unknown, missing, ill-typed or out-of-bounds hyper-parameters.
+    """
+    if architecture not in ARCHITECTURES:
+        raise UnsupportedModelError(
+            f"architecture {architecture!r} is not known; known are {', '.join(sorted(ARCHITECTURES))}"
+        )
+    rules = _RULES[architecture]
+    unknown = sorted(str(key) for key in set(hyperparameters) - set(rules))
+    if unknown:
+        raise InvalidInputError(
+            f"{architecture}: unknown hyper-parameters {', '.join(unknown)}; known are {', '.join(rules)}"
+        )
+    for name, rule in rules.items():
+        if name not in hyperparameters:
+            if rule.required:
+                raise InvalidInputError(f"{architecture}: hyper-parameter {name} is missing, expected {rule}")
+            continue
+        if not rule.check(hyperparameters[name]):
+            raise InvalidInputError(f"{architecture}: {name}={hyperparameters[name]!r}, expected {rule}")
+
+
+def build(architecture: str, hyperparameters: Mapping[str, Any]) -> nn.Module:
+    """A freshly initialized module, in training mode; its weights come from torch's global generator.
+
+    Raises:
+        UnsupportedModelError: no architecture of this name.
+        InvalidInputError: unknown, missing, ill-typed or out-of-bounds hyper-parameters.
+    """
+    check_hyperparameters(architecture, hyperparameters)
+    return ARCHITECTURES[architecture](**hyperparameters)

@@ -1,0 +1,395 @@
+"""Training of one of the architectures on arrays: deterministic by its seed, and resumable after any interruption.
+
+An epoch is the unit of everything: after each one the state file, the metrics and the best checkpoint are written, whole or
+not at all, so that a stopped training goes on from its last epoch and ends in the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, QdeployError
+
+from .atomic import write_atomically
+from .checkpoint import save_checkpoint
+from .config import TrainingConfig
+from .learning_curve import draw_learning_curve
+from .orthogonal_classifier import OrthogonalClassifier
+from .registry import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["EpochReport", "TrainReport", "TrainingData", "evaluate", "train"]
+
+# Sequences a forward pass of an evaluation: enough for the matrix products, little memory at 784 steps.
+EVALUATION_BATCH = 500
+# The cosine schedule ends at this part of the first learning rate.
+FINAL_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Training and test samples of a set.
+
+    Attributes:
+        train_x, test_x: float32 [N, ...], one sample a row.
+        train_y, test_y: int64 [N], or [N, T] where every step has a class.
+        time_axis: which axis of a sample is time (0 is the first after N), or ``None``.
+    """
+
+    train_x: NDArray[np.float32]
+    train_y: NDArray[np.int64]
+    test_x: NDArray[np.float32]
+    test_y: NDArray[np.int64]
+    time_axis: int | None = None
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One line of ``metrics.jsonl``. ``selection`` is what chooses the best epoch; accuracies are parts of one."""
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float | None
+    test_accuracy: float
+    quantization_strength: float
+    learning_rate: float
+    seconds: float
+
+    @property
+    def selection(self) -> float:
+        """Accuracy on the held-out training samples, or on the training samples where none are held out."""
+        return self.train_accuracy if self.validation_accuracy is None else self.validation_accuracy
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training gave: the checkpoint's tensor file, and the epoch that it holds."""
+
+    checkpoint: Path
+    epochs: int
+    best: EpochReport
+    last: EpochReport
+
+
+def train(
+    config: TrainingConfig,
+    data: TrainingData,
+    output: str | Path,
+    *,
+    resume: bool = True,
+    progress: Callable[[str, float], None] | None = None,
+) -> TrainReport:
+    """Trains, and leaves in the folder ``output``:
+
+    ``NAME.safetensors`` and ``NAME.json`` (weights of the best epoch), ``metrics.jsonl`` (one line an epoch),
+    ``learning-curve.png`` and ``training-state.pt`` (all that going on needs).
+
+    The best epoch is chosen on held-out training samples, never on the test set, and among epochs whose weights are
+    wholly on their grid.
+
+    Args:
+        config: the recipe.
+        data: samples as arrays.
+        output: a folder, made if need be.
+        resume: go on from ``training-state.pt`` if there is one, which must be of the same configuration.
+        progress: called with a line of words and the part done (0 to 1) after each batch.
+
+    Raises:
+        InvalidInputError: data that do not fit the configuration, or a state of another configuration.
+        InvalidFileError: a state file that is not readable.
+        QdeployError: the loss became NaN or infinite.
+    """
+    folder = Path(output)
+    _check_data(config, data)
+    with _flushed_denormals():
+        run = _Run(config, data, folder, progress)
+        if resume and run.state_path.is_file():
+            run.restore()
+        while run.epoch < config.epochs:
+            run.train_epoch()
+        return run.report()
+
+
+def evaluate(module: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Part of right classes, over samples (or over samples and steps where ``y`` is [N, T])."""
+    was_training = module.training
+    module.eval()
+    right = 0
+    with torch.no_grad():
+        for start in range(0, len(x), EVALUATION_BATCH):
+            logits = module(x[start : start + EVALUATION_BATCH])
+            right += int((logits.argmax(dim=-1) == y[start : start + EVALUATION_BATCH]).sum())
+    module.train(was_training)
+    return right / y.numel()
+
+
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Gradients that fade into denormal numbers over hundreds of steps make a batch four times slower."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def _check_data(config: TrainingConfig, data: TrainingData) -> None:
+    for split, x, y in (("train", data.train_x, data.train_y), ("test", data.test_x, data.test_y)):
+        if len(x) != len(y) or len(x) == 0:
+            raise InvalidInputError(f"{split} data: {len(x)} samples and {len(y)} labels, expected as many, not none")
+    kept = len(data.train_x) - config.validation
+    if kept < config.batch_size:
+        raise InvalidInputError(
+            f"{len(data.train_x)} training samples less {config.validation} for validation leave {kept}: "
+            f"less than one batch of {config.batch_size}"
+        )
+
+
+class _Run:
+    """A training in progress: module, optimizer, history."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: TrainingData,
+        folder: Path,
+        progress: Callable[[str, float], None] | None,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.progress = progress
+        self.state_path = folder / "training-state.pt"
+        kept = len(data.train_x) - config.validation
+        train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
+        self.x, self.y = train_x[:kept], train_y[:kept]
+        self.validation = (train_x[kept:], train_y[kept:]) if config.validation else None
+        self.test = (torch.from_numpy(data.test_x), torch.from_numpy(data.test_y))
+        self.time_axis = data.time_axis
+        # The caller's random numbers are left as they were.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.module = _initial_module(config)
+        self.module.train()
+        self.optimizer = _optimizer(self.module, config)
+        self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.epoch = 0
+        self.history: list[EpochReport] = []
+        self.best: EpochReport | None = None
+        self.best_weights: dict[str, Tensor] = {}
+
+    def restore(self) -> None:
+        """Module, optimizer and history from the state file."""
+        try:
+            state = torch.load(self.state_path, weights_only=True)
+            if state["config"] != self.config.as_dict():
+                raise InvalidInputError(
+                    f"{self.state_path} belongs to another configuration than {self.config.name}; "
+                    "give another output folder, or do not resume"
+                )
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch = int(state["epoch"])
+            self.history = [EpochReport(**line) for line in state["history"]]
+            self.best = None if state["best"] is None else EpochReport(**state["best"])
+            self.best_weights = state["best_weights"]
+        except InvalidInputError:
+            raise
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
+            raise InvalidFileError(
+                f"{self.state_path}: not a readable training state ({type(error).__name__}); "
+                "remove it to begin anew, or do not resume"
+            ) from error
+
+    def strength(self, epochs_done: float) -> float:
+        """Part of the quantization error that is applied after ``epochs_done``."""
+        ramp = self.config.quantization_ramp
+        if ramp is None or epochs_done >= ramp[1]:
+            return 1.0
+        return max(0.0, (epochs_done - ramp[0]) / (ramp[1] - ramp[0]))
+
+    def train_epoch(self) -> None:
+        """One pass over the training samples, the evaluations, and all files."""
+        begin = time.perf_counter()
+        config = self.config
+        # Seeded by the epoch, so that a resumed training needs no state of a generator.
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.x), generator=generator)
+        batches = len(self.x) // config.batch_size
+        loss_sum, right = 0.0, 0
+        for batch in range(batches):
+            done = self.epoch + batch / batches
+            self.set_progress(done)
+            rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
+            loss, right_now = self.train_batch(self.x[rows], self.y[rows])
+            loss_sum += loss
+            right += right_now
+            if self.progress is not None:
+                words = f"epoch {self.epoch + 1}/{config.epochs}, loss {loss:.3f}"
+                self.progress(words, (done + 1 / batches) / config.epochs)
+        self.epoch += 1
+        # An epoch is judged with the strength that it ended with; the ramp's end counts as whole.
+        self.set_strength(self.strength(self.epoch))
+        self.finish_epoch(
+            loss_sum / batches, right / (batches * config.batch_size * self.y[0].numel()), time.perf_counter() - begin
+        )
+
+    def set_strength(self, strength: float) -> None:
+        if isinstance(self.module, OrthogonalClassifier):
+            self.module.recurrent.quantization_strength = strength
+
+    def set_progress(self, done: float) -> None:
+        """Learning rates and quantization strength at ``done`` epochs."""
+        self.set_strength(self.strength(done))
+        if self.config.schedule == "cosine":
+            factor = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * done / self.config.epochs))
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * factor
+
+    def train_batch(self, x: Tensor, y: Tensor) -> tuple[float, int]:
+        """One step of the optimizer; the loss and the number of right classes before it."""
+        logits: Tensor = self.module(x)
+        loss = nn.functional.cross_entropy(logits.flatten(0, -2), y.flatten())
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise QdeployError(
+                f"training {self.config.name}: the loss is {value} in epoch {self.epoch + 1}; "
+                "lower learning_rate and recurrent_learning_rate, or set clip_norm"
+            )
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm or math.inf)
+        # A gradient through hundreds of steps overflows now and then, and Adam would keep the infinity for good.
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+            if isinstance(self.module, OrthogonalClassifier):
+                self.module.recurrent.retract()
+        return value, int((logits.detach().argmax(dim=-1) == y).sum())
+
+    def finish_epoch(self, loss: float, train_accuracy: float, seconds: float) -> None:
+        """Evaluates, keeps the best weights, writes the files."""
+        validation = None if self.validation is None else evaluate(self.module, *self.validation)
+        strength = self.strength(self.epoch)
+        line = EpochReport(
+            epoch=self.epoch,
+            loss=loss,
+            train_accuracy=train_accuracy,
+            validation_accuracy=validation,
+            test_accuracy=evaluate(self.module, *self.test),
+            quantization_strength=strength,
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            seconds=round(seconds, 2),
+        )
+        self.history.append(line)
+        best = self.best
+        if best is None or (strength, line.selection) >= (best.quantization_strength, best.selection):
+            self.best = line
+            self.best_weights = {name: value.clone() for name, value in self.module.state_dict().items()}
+        self.write_files()
+
+    def write_files(self) -> None:
+        state = {
+            "config": self.config.as_dict(),
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "history": [vars(line) for line in self.history],
+            "best": None if self.best is None else vars(self.best),
+            "best_weights": self.best_weights,
+        }
+        lines = "".join(json.dumps(vars(line)) + "\n" for line in self.history)
+        self.write_checkpoint()
+        write_atomically(self.folder / "metrics.jsonl", lambda path: _write_text(path, lines))
+        curve = [vars(line) for line in self.history]
+        write_atomically(self.folder / "learning-curve.png", lambda path: draw_learning_curve(curve, path))
+        # Last: a state that says "epoch 7" stands beside the files of epoch 7.
+        write_atomically(self.state_path, lambda path: torch.save(state, path))
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / f"{self.config.name}.safetensors"
+
+    def write_checkpoint(self) -> None:
+        if self.best is None:
+            return
+        with torch.device("meta"):
+            module = build(self.config.architecture, self.config.hyperparameters)
+        module.load_state_dict(self.best_weights, assign=True)
+        save_checkpoint(self.checkpoint_path, module, self.metadata(self.best))
+
+    def metadata(self, best: EpochReport) -> Mapping[str, Any]:
+        """The JSON beside the weights."""
+        return {
+            "name": self.config.name,
+            "description": self.config.description,
+            "architecture": self.config.architecture,
+            "hyperparameters": self.config.hyperparameters,
+            "input": {"name": "x", "shape": list(self.x.shape[1:]), "time_axis": self.time_axis},
+            "dataset": self.config.dataset,
+            "seed": self.config.seed,
+            "epochs": self.epoch,
+            "metrics": {
+                "best_epoch": best.epoch,
+                "train_accuracy": round(best.train_accuracy, 6),
+                "validation_accuracy": None if best.validation_accuracy is None else round(best.validation_accuracy, 6),
+                "test_accuracy": round(best.test_accuracy, 6),
+                "test_samples": len(self.test[0]),
+            },
+            "command": f"qdeploy train {self.config.name} --output {self.config.name}",
+            "config": self.config.as_dict(),
+        }
+
+    def report(self) -> TrainReport:
+        if self.best is None:
+            raise InvalidInputError(f"training {self.config.name}: no epoch was run")
+        return TrainReport(self.checkpoint_path, self.epoch, replace(self.best), replace(self.history[-1]))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _initial_module(config: TrainingConfig) -> nn.Module:
+    """The architecture with the configuration's initial weights, from torch's global generator."""
+    module = build(config.architecture, config.hyperparameters)
+    chosen: dict[str, Any] = {
+        "cycle": config.initial_cycle,
+        "resting_state": config.initial_resting_state,
+        "input_range": config.initial_input_range,
+    }
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if isinstance(module, OrthogonalClassifier):
+        module.recurrent.reset_parameters(**chosen)
+    elif chosen:
+        raise InvalidInputError(
+            f"{config.name}: {', '.join('initial_' + name for name in chosen)} are of recurrent networks, "
+            f"{config.architecture} is none"
+        )
+    return module
+
+
+def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW, with the latent recurrent weight in a group of its own."""
+    slow = [module.recurrent.recurrent_weight] if isinstance(module, OrthogonalClassifier) else []
+    fast = [parameter for parameter in module.parameters() if not any(parameter is other for other in slow)]
+    groups: list[dict[str, Any]] = [{"params": fast, "lr": config.learning_rate}]
+    if slow:
+        rate = config.recurrent_learning_rate
+        # Decay would pull an orthogonal matrix to zero, and the retraction back.
+        groups.append({"params": slow, "lr": config.learning_rate if rate is None else rate, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)

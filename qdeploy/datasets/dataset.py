@@ -1,0 +1,31 @@
+"""What every data set is once loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SPLITS", "Dataset"]
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a named set.
+
+    Attributes:
+        name: as ``load`` takes it.
+        split: ``train`` or ``test``.
+        x: float32 [N, ...], one sample a row, values that eight bits represent exactly.
+        y: int64 [N], or [N, T] where every step has a class.
+        time_axis: which axis of one sample is time (0 is the first after N), or ``None``.
+    """
+
+    name: str
+    split: str
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    time_axis: int | None = None
