@@ -98,7 +98,7 @@ class DoctorReport:
         ]
         lines += ["", "missing" if self.missing else "nothing is missing"]
         lines += [
-            textwrap.fill(text, 110, initial_indent="  - ", subsequent_indent="    ", break_long_words=False)
+            textwrap.fill(text, 110, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
             for text in self.missing
         ]
         return lines

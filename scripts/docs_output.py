@@ -1,8 +1,8 @@
 """Runs the commands of the documentation and writes their real output beneath them.
 
-A ``console`` block of README.md or docs/ holds lines ``$ command`` and the output of each. All blocks of one page run one
-after the other in an empty folder of their own; ``make`` commands are left as they are. Times differ from run to run, nothing
-else should.
+A ``console`` block of README.md or docs/ holds lines ``$ command`` and the output of each. All blocks of one page run
+one after the other in an empty folder of their own; blocks with ``make`` are left as they are. Times differ from run to
+run, nothing else should.
 
     python scripts/docs_output.py [PAGE ...]
 """

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from .options import Output, common_options
-from .progress import progress_bars
 
 
 @click.command("train")
 @click.argument("config")
 @click.option(
-    "-o", "--output", "folder", type=click.Path(path_type=Path), help="Folder for checkpoint, metrics and curve."
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for checkpoint, metrics and curve.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the folder's last state.")
+@click.option("--resume/--restart", default=True, show_default=True, help="Go on from the folder's state, or anew.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs, instead of the configuration's.")
 @click.option("--seed", type=click.IntRange(0), help="Seed, instead of the configuration's.")
 @common_options
-def command(
-    config: str, folder: Path | None, resume: bool, epochs: int | None, seed: int | None, output: Output
-) -> None:
-    """Train CONFIG: a name from `qdeploy list models`, or a JSON file."""
+def command(config: str, folder: Path, resume: bool, epochs: int | None, seed: int | None, output: Output) -> None:
+    """Train CONFIG: the name of a configuration (`qdeploy list models`), or a JSON file of one.
+
+    An interrupted training goes on where it stopped when the same command is given again.
+    """
     from qdeploy.training import train
 
-    with progress_bars(output) as progress:
-        report = train(config, folder, resume=resume, epochs=epochs, seed=seed, progress=progress)
-    output.report(report)
+    visible = sys.stderr.isatty() and not output.quiet
+    report = train(config, folder, resume=resume, epochs=epochs, seed=seed, progress=visible)
+    if output.json:
+        output.dump(asdict(report))
+    elif not output.quiet:
+        best = report.best
+        click.echo(f"checkpoint      {report.checkpoint}")
+        click.echo(f"epochs          {report.epochs}, best {best.epoch}")
+        click.echo(f"train accuracy  {best.train_accuracy:.4f}")
+        click.echo(f"test accuracy   {best.test_accuracy:.4f}")

@@ -1,0 +1,83 @@
+"""What is there, told by registries and by a look at the machine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qdeploy import doctor
+from qdeploy.cli.list_command import KINDS
+from qdeploy.listing import listing
+from qdeploy.runtime.engines import ENGINES
+from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.runtime.ops import OPERATORS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_lists_something(qdeploy_command, kind):
+    done = qdeploy_command("list", kind)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert [line.split()[0] for line in lines] == [entry.name for entry in listing(kind)]
+    assert lines
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_as_json(qdeploy_command, kind):
+    entries = json.loads(qdeploy_command("list", kind, "--json").out)
+    assert entries
+    for entry in entries:
+        assert {"name", "description"} <= set(entry)
+        assert entry["description"]
+
+
+def test_operators_and_runtimes_come_from_their_registries():
+    assert {entry.name for entry in listing("operators")} == set(OPERATORS)
+    assert {entry.name for entry in listing("runtimes")} == set(ENGINES)
+
+
+def test_unknown_kind(qdeploy_command):
+    done = qdeploy_command("list", "colours")
+    assert done.code == 2
+    assert "colours" in done.err
+    with pytest.raises(InvalidInputError, match="colours"):
+        listing("colours")
+
+
+def test_doctor_names_packages_runtimes_and_data(qdeploy_command):
+    done = qdeploy_command("doctor")
+    assert done.code == 0
+    for word in ("numpy", "onnxruntime", "processor", "sequential-digits", doctor.OLDEST_ONNXRUNTIME):
+        assert word in done.out
+
+
+def test_doctor_as_json(qdeploy_command):
+    found = json.loads(qdeploy_command("doctor", "--json").out)
+    packages = {package["name"]: package for package in found["packages"]}
+    assert packages["numpy"]["state"] == "ok"
+    assert packages["torch"]["extra"] == "torch"
+    assert found["runtimes"].keys() == set(ENGINES)
+
+
+def test_doctor_tells_where_missing_data_belong(qdeploy_command, monkeypatch, tmp_path):
+    monkeypatch.setenv("QDEPLOY_DATA", str(tmp_path))
+    found = json.loads(qdeploy_command("doctor", "--json").out)
+    assert found["datasets"]["mnist"] is not None
+    assert any(str(tmp_path / "mnist") in text for text in found["missing"])
+    assert found["datasets"]["copy"] is None
+
+
+@pytest.mark.parametrize(
+    ("installed", "state"),
+    [(None, "absent"), ("1.19.2", "too old"), ("1.20", "ok"), ("1.20.0+cpu", "ok"), ("2.0rc1", "ok")],
+)
+def test_state_of_a_package(installed, state):
+    assert doctor.Package("onnxruntime", installed, "1.20", "1.31.1", None).state == state
+
+
+def test_missing_packages_come_with_a_command(monkeypatch):
+    monkeypatch.setattr(doctor, "_installed", lambda name: None if name in {"torch", "rich"} else "99.0")
+    missing = doctor.examine().missing
+    assert any(text.startswith("torch") and "pip install 'qdeploy[torch]'" in text for text in missing)
+    assert any(text.startswith("rich") and "pip install" in text for text in missing)
