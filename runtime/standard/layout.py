@@ -135,11 +135,12 @@ def _build_slice(node: Node) -> Kernel:
         for start, end, axis, step in zip(first, last, along, stride, strict=True):
             size = x.shape[axis]
             begin, stop = start, end
-            # ONNX clamps; Python agrees except that a negative step's end of "before the first" is None.
+            # Python agrees with ONNX, except that a negative step starts at the first element at least, and that its
+            # end of "before the first" is None.
             if step < 0:
-                begin = min(begin + size if begin < 0 else begin, size - 1)
+                begin = max(0, min(begin + size if begin < 0 else begin, size - 1))
                 stop = max(stop + size if stop < 0 else stop, -1)
-                index[axis] = slice(begin, None if stop < 0 else stop, step) if begin >= 0 else slice(0, 0)
+                index[axis] = slice(begin, None if stop < 0 else stop, step)
             else:
                 index[axis] = slice(begin, stop, step)
         return x[tuple(index)]
