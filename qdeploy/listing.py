@@ -75,12 +75,16 @@ def _models() -> list[Entry]:
     shipped = {entry.name for entry in entries}
     for name, values in _json_files("qdeploy.models", "configs"):
         if name not in shipped:
-            entries.append(Entry(name, f"configuration to train: {values.get('description', '')}".rstrip(": "), values))
+            entries.append(Entry(name, f"to train: {values.get('description', '')}", {"shipped": False, **values}))
     return entries
 
 
 def _model_line(values: dict[str, Any]) -> str:
-    return str(values.get("description", ""))
+    metrics = values.get("metrics", {})
+    if "test_accuracy" not in metrics:
+        return str(values.get("description", ""))
+    data = f"{metrics.get('test_samples', 0):,} test samples of {values.get('dataset')}"
+    return f"{values.get('description')}: float accuracy {metrics['test_accuracy']:.2%} on {data}"
 
 
 def _datasets() -> list[Entry]:
