@@ -37,10 +37,17 @@ def _formats(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--weight-bits", type=click.IntRange(1, 8), help="Bits of weights.")
 @click.option("--activation-bits", type=click.IntRange(2, 8), help="Bits of activations.")
 @click.option("--state-bits", type=click.IntRange(2, 16), help="Bits of recurrent states.")
-@click.option("--multiplier-bits", type=click.IntRange(1, 31), help="Bits of multipliers; 1 means powers of two.")
+@click.option(
+    "--multiplier-bits",
+    type=click.Choice(["1", "15", "31"]),
+    callback=lambda context, parameter, value: None if value is None else int(value),
+    help="Bits of multipliers; 1 means powers of two.",
+)
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
 @click.option("--entry", metavar="MODULE:FUNCTION", help="Function that returns your torch module (runs your code).")
-@click.option("--weights", type=click.Path(), help="Weights for the module of --entry (.safetensors or .pt).")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights for the module of --entry (.safetensors or .pt)."
+)
 @click.option("--inline", is_flag=True, help="Write no functions, for runtimes that know none.")
 @click.option(
     "--storage",
@@ -57,7 +64,13 @@ def _formats(context: click.Context, parameter: click.Parameter, value: str) -> 
 @seed_option
 @common_options
 def command(
-    model: str | None, folder: Path | None, entry: str | None, zipped: bool, output: Output, **options: Any
+    model: str | None,
+    folder: Path | None,
+    entry: str | None,
+    weights: Path | None,
+    zipped: bool,
+    output: Output,
+    **options: Any,
 ) -> None:
     """Turn MODEL into an integer-only bundle.
 
@@ -73,15 +86,17 @@ def command(
 
     if (model is None) == (entry is None):
         raise click.UsageError("give either MODEL or --entry MODULE:FUNCTION")
+    if weights is not None and entry is None:
+        raise click.UsageError("--weights belongs to --entry; a checkpoint or an .onnx file holds its own")
     if folder is None:
         if not options["dry_run"]:
             raise click.UsageError("give -o FOLDER, or --dry-run to write nothing")
         folder = Path("bundle")
     source: Any = model
     if entry is not None:
-        from .entry import module_of_entry
+        from qdeploy.capture.user_module import load_entry
 
-        source = module_of_entry(entry)
+        source = load_entry(entry, weights)
     with progress_bars(output) as progress:
         bundle = qdeploy.export_model(source, folder, zip=zipped, progress=progress, **options)
     _tell(bundle, output, dry_run=options["dry_run"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qdeploy import __version__
-from qdeploy.runtime.errors import QdeployError
+from qdeploy.runtime.errors import MissingRequirementError, QdeployError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +92,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         return 1
+    except ModuleNotFoundError as error:
+        if "-v" in given or "--verbose" in given or (error.name or "").partition(".")[0] == "qdeploy":
+            raise
+        name = error.name
+        click.echo(f"qdeploy: the package {name} is not installed; `qdeploy doctor` says how to get it", err=True)
+        return MissingRequirementError.exit_code
     except MemoryError:
         click.echo("qdeploy: out of memory; give fewer samples (--limit) or a smaller batch", err=True)
         return 4
