@@ -25,6 +25,11 @@ def _formats(context: click.Context, parameter: click.Parameter, value: str) -> 
     return names
 
 
+def _number(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    del context, parameter
+    return None if value is None else int(value)
+
+
 @click.command("export")
 @click.argument("model", required=False)
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="Folder of the bundle.")
@@ -40,7 +45,7 @@ def _formats(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--multiplier-bits",
     type=click.Choice(["1", "15", "31"]),
-    callback=lambda context, parameter, value: None if value is None else int(value),
+    callback=_number,
     help="Bits of multipliers; 1 means powers of two.",
 )
 @click.option("--time-axis", type=int, help="Axis of time in the input.")

@@ -92,23 +92,25 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         return 1
-    except ModuleNotFoundError as error:
-        if "-v" in given or "--verbose" in given or (error.name or "").partition(".")[0] == "qdeploy":
-            raise
-        name = error.name
-        click.echo(f"qdeploy: the package {name} is not installed; `qdeploy doctor` says how to get it", err=True)
-        return MissingRequirementError.exit_code
     except MemoryError:
         click.echo("qdeploy: out of memory; give fewer samples (--limit) or a smaller batch", err=True)
         return 4
     except Exception as error:  # the last resort: a message for people
         if "-v" in given or "--verbose" in given:
             raise
-        name = type(error).__name__
-        click.echo(
-            f"qdeploy: unexpected {name}: {error}\n"
-            "This is a defect of qdeploy: please report it with the output of the same command and -v.",
-            err=True,
-        )
-        return 1
+        return _tell_unexpected(error)
     return result if isinstance(result, int) else 0
+
+
+def _tell_unexpected(error: Exception) -> int:
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in {"", "qdeploy"}:
+        text = f"the package {package} is not installed; `qdeploy doctor` says how to get it"
+        click.echo(f"qdeploy: {text}", err=True)
+        return MissingRequirementError.exit_code
+    click.echo(
+        f"qdeploy: unexpected {type(error).__name__}: {error}\n"
+        "This is a defect of qdeploy: please report it with the output of the same command and -v.",
+        err=True,
+    )
+    return 1

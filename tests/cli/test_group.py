@@ -67,6 +67,17 @@ def test_unexpected_error_asks_for_a_report(qdeploy_command, monkeypatch):
         qdeploy_command("inspect", "somewhere", "-v")
 
 
+def test_missing_package_is_the_machine_s_lack(qdeploy_command, monkeypatch):
+    def fail(path):
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    monkeypatch.setattr("qdeploy.load", fail)
+    done = qdeploy_command("inspect", "somewhere")
+    assert done.code == 4
+    assert "torch is not installed" in done.err
+    assert "qdeploy doctor" in done.err
+
+
 def test_interruption_is_no_traceback(qdeploy_command, monkeypatch):
     def interrupt(path):
         raise KeyboardInterrupt
