@@ -1,0 +1,75 @@
+"""A copy of the user's module that is ready for capture: evaluation mode, plain parameters."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+
+__all__ = ["check_finite", "evaluation_copy", "materialize_parametrizations"]
+
+
+def evaluation_copy(module: nn.Module) -> nn.Module:
+    """A deep copy on the CPU in evaluation mode; the user's module stays as it was."""
+    # Pruned modules keep weight_orig * weight_mask as a plain attribute, which deepcopy refuses to copy.
+    memo: dict[int, object] = {}
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    copied: nn.Module = copy.deepcopy(module, memo)
+    return copied.cpu().eval().requires_grad_(requires_grad=False)
+
+
+def materialize_parametrizations(module: nn.Module) -> list[str]:
+    """Replaces parametrized (orthogonal, weight norm, ...) and pruned parameters by their values, in place.
+
+    Returns:
+        A note for each module that was changed.
+    """
+    notes = []
+    with torch.no_grad():
+        for path, part in module.named_modules():
+            if path.endswith("parametrizations") or ".parametrizations." in f".{path}.":
+                continue
+            if parametrize.is_parametrized(part):
+                names = list(part.parametrizations)  # type: ignore[arg-type]  # a ModuleDict, typed as a Module
+                for name in names:
+                    parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+                notes.append(f"{path or 'model'}: the parametrization of {', '.join(names)} was materialized")
+            pruned = [hook._tensor_name for hook in part._forward_pre_hooks.values() if _is_pruning(hook)]  # noqa: SLF001  # torch keeps the name nowhere else
+            for name in pruned:
+                prune.remove(part, name)
+                notes.append(f"{path or 'model'}: the pruning mask of {name} was applied")
+    return notes
+
+
+def _is_pruning(hook: object) -> bool:
+    return isinstance(hook, prune.BasePruningMethod)
+
+
+def check_finite(module: nn.Module, source: str) -> None:
+    """Every parameter and buffer is finite float32.
+
+    Raises:
+        InvalidFileError: NaN or infinite values, with the tensor's name.
+        InvalidInputError: another floating-point type than float32.
+    """
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if not tensor.is_floating_point():
+            continue
+        if tensor.dtype != torch.float32:
+            raise InvalidInputError(
+                f"{source}: tensor {name} is {str(tensor.dtype).removeprefix('torch.')}, expected float32; "
+                "convert the model with model.float()"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            count = int((~torch.isfinite(tensor)).sum())
+            raise InvalidFileError(
+                f"{source}: tensor {name} holds {count} NaN or infinite values, expected finite weights; "
+                "take a checkpoint from before the training diverged"
+            )

@@ -1,0 +1,299 @@
+"""``capture``: any model that qdeploy takes becomes a checked float model in layer form."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.runtime.errors import (
+    CheckFailedError,
+    InvalidFileError,
+    InvalidInputError,
+    MissingRequirementError,
+    UnsupportedModelError,
+)
+
+from .captured import CapturedModel, InputSpec
+from .comparison import Run, compare
+from .dimensions import BATCH, TIME, free_dimensions, has_recurrence, match_inputs, measure_outputs
+from .onnx_file import read_onnx
+from .passes import Canonical, canonicalize
+from .samples import check_samples, check_time_axis, model_axes, some_samples
+from .session import FloatSession, SessionError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["capture"]
+
+# Numbers of samples of the two runs that check a captured model. They grow where the numbers of steps fall, so that an
+# output's axis cannot be taken for the other one.
+_CHECKED_SAMPLES = (2, 5)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a model came from, and how to run it.
+
+    Attributes:
+        name: for messages.
+        run: feeds in the model's layout to outputs by name.
+        batch: the number of samples that each run takes, ``None`` where it is free.
+        steps: the number of steps that each run takes, ``None`` where it is free.
+        double: ``run`` in float64, where there is such a thing.
+    """
+
+    name: str
+    run: Run
+    batch: int | None = None
+    steps: int | None = None
+    double: Run | None = None
+
+
+def capture(
+    model: nn.Module | str | os.PathLike[str],
+    inputs: Mapping[str, NDArray[Any]],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    time_axis: int | None = None,
+) -> CapturedModel:
+    """Captures ``model`` as a float ONNX model of layer-sized operators, and compares the two at once.
+
+    Args:
+        model: a torch module (it is not changed), the path of a float ``.onnx`` file, or a checkpoint of
+            ``qdeploy.models``: its path, its path without the ending, or the name of a shipped one.
+        inputs: sample inputs [samples, ...] by the names that the model's inputs shall have. Where all of them are
+            parameters of ``forward`` they are given by name, otherwise in order; those of a file have its inputs' names.
+        weights: a file of weights for a torch module (``load_weights``).
+        time_axis: the axis of the steps in the model's inputs of rank 3. ``None`` is 1 where the model has a recurrent
+            layer ([batch, time, features]); 0 is [time, batch, features]. Samples are [samples, time, features] in both.
+
+    Raises:
+        UnsupportedModelError: the model holds something that qdeploy does not support.
+        InvalidInputError: samples or arguments that cannot be used.
+        InvalidFileError: a file that cannot be used.
+        CheckFailedError: the captured model computes something else than its source.
+    """
+    samples = check_samples(inputs)
+    check_time_axis(time_axis)
+    if isinstance(model, str | os.PathLike):
+        path = Path(model)
+        if path.suffix == ".onnx":
+            if weights is not None:
+                raise InvalidInputError(f"{path}: found weights={os.fspath(weights)!r}, but an ONNX file holds its own")
+            return _capture_file(path, samples, time_axis)
+        module = _load_checkpoint(path)
+        return _capture_module(module, samples, time_axis, weights, source=path.name)
+    return _capture_module(model, samples, time_axis, weights, source=type(model).__qualname__)
+
+
+def _load_checkpoint(path: Path) -> nn.Module:
+    try:
+        from qdeploy.models import load_checkpoint, resolve, shipped_names
+    except ImportError as error:
+        raise MissingRequirementError(
+            f"{path}: torch is not installed, which reads checkpoints; install it with: pip install 'qdeploy[torch]'"
+        ) from error
+    if path.exists() or path.suffix in {".safetensors", ".json", ".pt", ".pth"} or path.with_name(f"{path.name}.json").exists():
+        return load_checkpoint(path).module
+    if str(path) not in shipped_names():
+        raise InvalidFileError(
+            f"model {str(path)!r}: no such file and no shipped checkpoint; expected an .onnx file, a checkpoint, or one of "
+            f"{', '.join(shipped_names()) or 'none shipped'}; a module of your own code is given with --entry "
+            "package.module:function"
+        )
+    return load_checkpoint(resolve(str(path))).module
+
+
+def _capture_module(
+    module: nn.Module,
+    samples: Mapping[str, NDArray[np.float32]],
+    time_axis: int | None,
+    weights: str | os.PathLike[str] | None,
+    *,
+    source: str,
+) -> CapturedModel:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingRequirementError(
+            "torch is not installed, which captures modules; install it with: pip install 'qdeploy[torch]'"
+        ) from error
+    if not isinstance(module, torch.nn.Module):
+        raise InvalidInputError(
+            f"model: found {type(module).__name__}, expected a torch.nn.Module, the path of an .onnx file or a checkpoint"
+        )
+    from .torch_route import export_torch
+
+    if weights is not None:
+        from .user_module import load_weights
+
+        module = copy.deepcopy(module)
+        load_weights(module, weights)
+    exported = export_torch(module, samples, time_axis, source)
+    canonical = canonicalize(exported.model)
+    origin = _Source(source, exported.run, double=exported.run_double)
+    return _check(canonical, origin, samples, exported.time_axis, exported.notes)
+
+
+def _capture_file(path: Path, samples: Mapping[str, NDArray[np.float32]], time_axis: int | None) -> CapturedModel:
+    model = read_onnx(path)
+    match_inputs(model, samples, str(path))
+    canonical = canonicalize(model)
+    if time_axis is None and has_recurrence(canonical.model) and any(array.ndim == 3 for array in samples.values()):
+        time_axis = 1
+    batch, steps = _fixed_sizes(model, samples, time_axis)
+    try:
+        session = FloatSession(model)
+    except SessionError as error:
+        raise InvalidFileError(f"{path}: onnxruntime cannot load it: {error}; export the model again") from error
+    return _check(canonical, _Source(str(path), session.run, batch, steps), samples, time_axis, ())
+
+
+def _fixed_sizes(
+    model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], time_axis: int | None
+) -> tuple[int | None, int | None]:
+    """The numbers of samples and of steps that a file's inputs fix."""
+    batch: int | None = None
+    steps: int | None = None
+    for value in model.graph.input:
+        if value.name not in samples:
+            continue
+        sizes = [one.dim_value or None for one in value.type.tensor_type.shape.dim]
+        batch_axis, input_time_axis = model_axes(samples[value.name], time_axis)
+        if batch_axis < len(sizes):
+            batch = sizes[batch_axis] or batch
+        if input_time_axis is not None and input_time_axis < len(sizes):
+            steps = sizes[input_time_axis] or steps
+    return batch, steps
+
+
+def _check(
+    canonical: Canonical,
+    source: _Source,
+    samples: Mapping[str, NDArray[np.float32]],
+    time_axis: int | None,
+    notes: Sequence[str],
+) -> CapturedModel:
+    """Frees the dimensions and compares; a model that needs all its steps keeps their number."""
+    if time_axis is None and has_recurrence(canonical.model) and any(array.ndim == 3 for array in samples.values()):
+        time_axis = 1
+    names = [value.name for value in canonical.model.graph.input if value.name in samples]
+    if len(names) != len(samples):
+        lost = ", ".join(sorted(set(samples) - set(names)))
+        raise InvalidInputError(f"{source.name}: inputs {lost} have no influence on the outputs; leave them out")
+    captured: CapturedModel | None = None
+    failure: Exception | None = None
+    for free_time in (True, False) if time_axis is not None else (False,):
+        specs = [_spec(name, samples[name], time_axis, free_time=free_time) for name in names]
+        try:
+            captured = _compare(canonical, source, samples, specs, time_axis, free_time=free_time)
+        except (SessionError, CheckFailedError, InvalidInputError) as error:
+            failure = error
+            continue
+        break
+    if captured is None:
+        if isinstance(failure, SessionError):
+            raise UnsupportedModelError(
+                f"{source.name}: the captured graph does not run with other numbers of samples ({failure}); export it with a "
+                "free batch dimension and without sizes as constants"
+            ) from failure
+        raise failure if failure is not None else AssertionError("no attempt was made")
+    added = [*notes, *canonical.notes]
+    if time_axis is not None and not any(TIME in spec.shape for spec in captured.inputs):
+        added.append("the number of steps is fixed: the model does not run with another one")
+    return CapturedModel(
+        captured.model,
+        captured.inputs,
+        captured.outputs,
+        captured.batch_axis,
+        captured.time_axis,
+        tuple(added),
+        captured.source,
+        captured.error,
+    )
+
+
+def _spec(name: str, array: NDArray[Any], time_axis: int | None, *, free_time: bool) -> InputSpec:
+    batch_axis, input_time_axis = model_axes(array, time_axis)
+    shape: list[int | str] = list(np.moveaxis(array[:1], 0, batch_axis).shape)
+    shape[batch_axis] = BATCH
+    if input_time_axis is not None and free_time:
+        shape[input_time_axis] = TIME
+    return InputSpec(name, "float32", tuple(shape), batch_axis, input_time_axis)
+
+
+def _compare(
+    canonical: Canonical,
+    source: _Source,
+    samples: Mapping[str, NDArray[np.float32]],
+    specs: Sequence[InputSpec],
+    time_axis: int | None,
+    *,
+    free_time: bool,
+) -> CapturedModel:
+    model = free_dimensions(canonical.model, specs, source.batch, copy_batch=True)
+    session = FloatSession(model)
+    given = next((array.shape[1] for array in samples.values() if array.ndim == 3), None) if time_axis is not None else None
+    first = source.steps or given
+    second = first
+    if first is not None and free_time:
+        second = first // 2 if first > 1 else 3
+    cases: list[tuple[dict[str, NDArray[Any]], int | None]] = []
+    runs = []
+    for count, steps in zip(_CHECKED_SAMPLES, (first, second), strict=True):
+        size = count * (source.batch or 1)
+        feeds = some_samples(samples, count=size, time_axis=time_axis, steps=steps)
+        runs.append((size, steps, session.run(feeds)))
+        if source.steps is None or steps == source.steps:
+            cases.append((feeds, steps))
+    model = measure_outputs(model, runs)
+    run = _in_pieces(source, specs, model)
+    error = compare(run, session.run, cases, softmax=canonical.softmax, double=source.double)
+    onnx.checker.check_model(model)
+    return CapturedModel(
+        model,
+        tuple(specs),
+        session.outputs,
+        max((spec.batch_axis for spec in specs), default=0),
+        time_axis if any(spec.time_axis is not None for spec in specs) else None,
+        (),
+        source.name,
+        error,
+    )
+
+
+def _in_pieces(source: _Source, specs: Sequence[InputSpec], model: onnx.ModelProto) -> Run:
+    """The source over any multiple of its fixed number of samples."""
+    batch = source.batch
+    if batch is None:
+        return source.run
+    axes = {}
+    for output in model.graph.output:
+        names = [one.dim_param for one in output.type.tensor_type.shape.dim]
+        axes[output.name] = names.index(BATCH) if BATCH in names else None
+
+    def run(feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        count = next(feeds[spec.name].shape[spec.batch_axis] for spec in specs)
+        pieces = []
+        for start in range(0, count, batch):
+            part = {
+                spec.name: np.take(feeds[spec.name], range(start, start + batch), axis=spec.batch_axis) for spec in specs
+            }
+            pieces.append(source.run(part))
+        return {
+            name: pieces[0][name]
+            if axes.get(name) is None
+            else np.concatenate([piece[name] for piece in pieces], axis=axes[name])
+            for name in pieces[0]
+        }
+
+    return run

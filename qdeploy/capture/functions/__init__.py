@@ -1,0 +1,44 @@
+"""The functions of the domain ``qdeploy.float``: layer-sized operators with bodies of standard ONNX operators."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from onnx import FunctionProto, NodeProto
+
+from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET
+from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
+from .linear import linear
+from .modrelu import modrelu
+from .rnn import rnn, rnn_overload
+
+__all__ = [
+    "ACTIVATIONS",
+    "FLOAT_DOMAIN",
+    "GROUPINGS",
+    "HAMILTON_ROWS",
+    "IR_VERSION",
+    "OPSET",
+    "float_functions",
+    "functions_of",
+    "hamilton_matrix",
+    "linear",
+    "modrelu",
+    "rnn",
+    "rnn_overload",
+]
+
+
+@cache
+def float_functions() -> dict[tuple[str, str], FunctionProto]:
+    """Every function, by operator and overload."""
+    functions = [linear(has_bias=True), linear(has_bias=False), modrelu()]
+    functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
+    functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
+    return {(function.name, function.overload): function for function in functions}
+
+
+def functions_of(nodes: list[NodeProto]) -> list[FunctionProto]:
+    """The functions that ``nodes`` call, each once, in order of first use."""
+    keys = dict.fromkeys((node.op_type, node.overload) for node in nodes if node.domain == FLOAT_DOMAIN)
+    return [float_functions()[key] for key in keys]

@@ -1,0 +1,16 @@
+"""The domain of the float functions, and the opset of their bodies."""
+
+from __future__ import annotations
+
+__all__ = ["ACTIVATIONS", "FLOAT_DOMAIN", "GROUPINGS", "IR_VERSION", "OPSET"]
+
+FLOAT_DOMAIN = "qdeploy.float"
+
+# 18 is what torch writes without conversion, and no body needs a newer operator.
+OPSET = 18
+
+# Overloads of functions exist from IR 10 on.
+IR_VERSION = 10
+
+ACTIVATIONS = ("relu", "tanh", "linear", "modrelu")
+GROUPINGS = ("blocked", "adjacent")

@@ -1,0 +1,117 @@
+"""Canonicalization: from any float ONNX graph to the float layer form, as a sequence of passes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
+from .allowed import check_allowed, check_weights
+from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
+from .hamilton import recognise_hamilton_matrices
+from .layout import cancel_layout_pairs
+from .linear import make_linear
+from .modrelu import make_modrelu
+from .names import name_nodes
+from .no_operations import remove_no_operations
+from .recurrent_operator import convert_rnn_operators
+from .recurrent_scan import convert_scans
+from .shapes import fix_reshapes
+from .softmax import drop_softmax
+
+__all__ = ["Canonical", "canonicalize"]
+
+# A constant that grows past this by folding (an Expand to a huge shape) stays as it is, and is refused then.
+_LARGEST_FOLDED_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """A model in float layer form, what was removed from it, and the softmaxes that it lost, by output."""
+
+    model: onnx.ModelProto
+    notes: tuple[str, ...]
+    softmax: dict[str, tuple[str, int]]
+
+
+def canonicalize(model: onnx.ModelProto) -> Canonical:
+    """Runs the passes over ``model`` (a copy of it).
+
+    Requires: ``model`` is valid ONNX, of opset 18 or newer, without local functions.
+    Ensures: the float layer form with its functions; every weight finite.
+
+    Raises:
+        UnsupportedModelError: something is left that is not of the form.
+        InvalidFileError: weights that are not finite.
+    """
+    graph_model = ir.from_proto(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph_model)
+    complete_float_nodes(graph_model)
+    notes = remove_no_operations(graph_model)
+    recognise_hamilton_matrices(graph_model)
+    _fold(graph_model)
+    check_weights(graph_model)
+    remove_no_operations(graph_model)
+    make_modrelu(graph_model)
+    convert_rnn_operators(graph_model)
+    convert_scans(graph_model)
+    remove_zero_states(graph_model)
+    cancel_layout_pairs(graph_model)
+    fix_reshapes(graph_model)
+    make_linear(graph_model)
+    join_input_projections(graph_model)
+    softmax = drop_softmax(graph_model)
+    common.RemoveUnusedNodesPass()(graph_model)
+    name_nodes(graph_model)
+    check_allowed(graph_model)
+    check_weights(graph_model)
+    common.TopologicalSortPass()(graph_model)
+    return Canonical(_finish(graph_model, softmax), tuple(notes + _softmax_notes(softmax)), softmax)
+
+
+def _fold(model: ir.Model) -> None:
+    """Infers shapes and computes what depends on constants alone."""
+    level = logging.getLogger("onnxscript").level
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # The reference evaluator of onnx, which does the folding, warns of NumPy's conventions for empty arrays.
+            warnings.simplefilter("ignore")
+            common.ShapeInferencePass()(model)
+            optimizer.fold_constants(
+                model, input_size_limit=_LARGEST_FOLDED_BYTES, output_size_limit=_LARGEST_FOLDED_BYTES
+            )
+    finally:
+        logging.getLogger("onnxscript").setLevel(level)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.RemoveUnusedNodesPass()(model)
+
+
+def _softmax_notes(softmax: dict[str, tuple[str, int]]) -> list[str]:
+    return [f"output {name}: the final {kind} was dropped, logits are given instead" for name, (kind, _) in softmax.items()]
+
+
+def _finish(model: ir.Model, softmax: dict[str, tuple[str, int]]) -> onnx.ModelProto:
+    """The model as a protobuf with the functions that it calls."""
+    model.opset_imports.clear()
+    model.opset_imports[""] = OPSET
+    model.opset_imports[FLOAT_DOMAIN] = 1
+    model.ir_version = IR_VERSION
+    for node in model.graph:
+        node.metadata_props.clear()
+    proto = ir.to_proto(model)
+    del proto.graph.value_info[:]
+    del proto.metadata_props[:]
+    del proto.functions[:]
+    proto.functions.extend(functions_of(list(proto.graph.node)))
+    proto.producer_name, proto.producer_version, proto.doc_string = "qdeploy", "", ""
+    proto.graph.name, proto.graph.doc_string = "float", ""
+    if softmax:
+        proto.metadata_props.add(key="dropped_softmax", value=",".join(softmax))
+    return proto

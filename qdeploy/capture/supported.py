@@ -1,0 +1,84 @@
+"""Refuses torch layers that capture cannot write, before anything is traced."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from qdeploy.runtime.errors import UnsupportedModelError
+
+__all__ = ["SUPPORTED_LAYERS", "check_layers"]
+
+SUPPORTED_LAYERS = (
+    "Linear, QuaternionLinear, OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh, one direction), ReLU, Tanh, "
+    "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
+    "compute with these and with addition, reshape, transpose, slice and cat"
+)
+
+_CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+
+_LEAVES = (
+    nn.Linear,
+    nn.RNN,
+    nn.ReLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.Identity,
+    nn.Softmax,
+    nn.LogSoftmax,
+    nn.Sequential,
+    nn.ModuleList,
+    nn.ModuleDict,
+    nn.ParameterList,
+    nn.ParameterDict,
+)
+
+
+def check_layers(module: nn.Module) -> None:
+    """Raises UnsupportedModelError for the first layer that cannot be captured, with its path and the nearest way."""
+    for path, part in module.named_modules():
+        where = f"layer {path or 'model'} (torch.nn.{type(part).__name__})"
+        if isinstance(part, _CELLS):
+            raise UnsupportedModelError(
+                f"{where}: a cell that is called once a step would be unrolled; use torch.nn.RNN or "
+                "qdeploy.models.OrthogonalRNN, which run over the whole sequence"
+            )
+        if isinstance(part, (nn.GRU, nn.LSTM)):
+            raise UnsupportedModelError(
+                f"{where}: gated recurrent layers are not supported, only torch.nn.RNN (relu or tanh) and "
+                "qdeploy.models.OrthogonalRNN; the nearest way is to train one of these"
+            )
+        if isinstance(part, nn.RNN):
+            if part.bidirectional:
+                raise UnsupportedModelError(
+                    f"{where}: bidirectional=True is not supported, only one direction; use two torch.nn.RNN, the second "
+                    "on a reversed sequence outside the model"
+                )
+            if part.proj_size:
+                raise UnsupportedModelError(
+                    f"{where}: proj_size={part.proj_size} is not supported; put a torch.nn.Linear behind the layer"
+                )
+        elif type(part).__module__.startswith("torch.nn.") and not isinstance(part, _LEAVES):
+            nearest = _nearest(part)
+            raise UnsupportedModelError(
+                f"{where} is not supported{f'; {nearest}' if nearest else ''}. Supported: {SUPPORTED_LAYERS}"
+            )
+
+
+def _nearest(part: nn.Module) -> str:
+    name = type(part).__name__
+    if "BatchNorm" in name:
+        return "fold it into the layer before it (torch.nn.utils.fusion.fuse_linear_bn_eval)"
+    if "Norm" in name:
+        return "train without normalization layers"
+    if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU", "Hardtanh"}:
+        return "use ReLU, Tanh or Sigmoid"
+    if name == "Embedding":
+        return "feed one-hot vectors to a Linear without a bias: the product is the same"
+    return ""
