@@ -1,0 +1,204 @@
+"""``make demo``: the main job on the shipped networks and real handwritten digits, and one table of what came out.
+
+Each shipped network whose data are on this machine is exported, verified bit for bit over at least ten million integers,
+validated and measured. The table also goes to ``report.json`` and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from .listing import Entry, listing, missing_dataset
+from .runtime.errors import QdeployError
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+    from .verify import VerifyReport
+
+__all__ = ["COMPARED", "Row", "demonstrate", "main", "table"]
+
+COMPARED = 10_000_000
+"""Integers that verify compares for each network, at least."""
+ALWAYS = ("qornn-digits", "quaternion-lenet300-digits")
+"""Networks whose data need no download."""
+MAX_DROP = 0.2
+"""Points of accuracy that the integer network may lose, on sets of a thousand samples or more."""
+MAX_FEWER_CORRECT = 2
+"""On smaller sets: samples."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network of the report; null where a field has no meaning, accuracies as fractions, sizes of files."""
+
+    name: str
+    family: str
+    weight_bits: int | None
+    activation_bits: int | None
+    state_bits: int | None
+    bytes_float32: int
+    bytes_integer: int
+    accuracy_float: float
+    accuracy_integer: float
+    samples: int
+    disagreements: int
+    compared_integers: int
+    mismatched_integers: int
+    us_per_step_float: float | None
+    us_per_step_integer: float | None
+
+    @property
+    def passed(self) -> bool:
+        """No integer differs, and accuracy holds."""
+        lost = (self.accuracy_float - self.accuracy_integer) * self.samples
+        allowed = MAX_FEWER_CORRECT if self.samples < 1000 else MAX_DROP / 100 * self.samples
+        enough = self.compared_integers >= COMPARED
+        return enough and self.mismatched_integers == 0 and lost <= allowed + 1e-6
+
+
+def demonstrate(names: list[str], folder: Path) -> list[Row]:
+    """Export, verify, validate and measure each network, with a line to stderr for each."""
+    rows = []
+    for name in names:
+        click.echo(f"{name} …", err=True)
+        rows.append(_demonstrate(_shipped()[name], folder))
+    return rows
+
+
+def _demonstrate(entry: Entry, folder: Path) -> Row:
+    from . import datasets, export_model
+    from .capture import capture
+    from .expanded_float import expanded_float
+
+    data = entry.details["dataset"]
+    test = datasets.load(data, "test")
+    bundle = export_model(entry.name, folder / entry.name, force=True)
+    input_name = bundle.manifest.inputs[0].float_name
+    float_model = expanded_float(capture(entry.name, {input_name: datasets.load(data, "train", 8).x}).model)
+    float_path = folder / f"{entry.name}-float32.onnx"
+    float_path.write_bytes(float_model.SerializeToString())
+    verified = _verify(bundle, data)
+    validated = bundle.validate(data)
+    measured = bundle.bench(runtimes=["onnxruntime"], float_model=float_path)
+    return Row(
+        name=entry.name,
+        family=_family(entry.details["architecture"]),
+        weight_bits=_bits(layer.extra.get("weight_bits") for layer in bundle.manifest.layers),
+        activation_bits=_bits(tensor.bits for tensor in bundle.manifest.tensors.values() if tensor.dtype == "uint8"),
+        state_bits=_bits(state.bits for state in bundle.manifest.states),
+        bytes_float32=float_path.stat().st_size,
+        bytes_integer=(bundle.path / "model.onnx").stat().st_size,
+        accuracy_float=validated.accuracy_float,
+        accuracy_integer=validated.accuracy_integer,
+        samples=len(test.x),
+        disagreements=validated.disagreements,
+        compared_integers=verified.compared,
+        mismatched_integers=verified.mismatched,
+        us_per_step_float=measured.row("float").median,
+        us_per_step_integer=measured.row("onnxruntime").median,
+    )
+
+
+def _verify(bundle: Bundle, data: str) -> VerifyReport:
+    """Verify with as many samples as give the wanted number of compared integers."""
+    samples = 16
+    report = bundle.verify(samples=samples, data=data)
+    if report.passed and report.compared < COMPARED:
+        report = bundle.verify(samples=math.ceil(samples * COMPARED / report.compared * 1.05), data=data)
+    return report
+
+
+def _family(architecture: str) -> str:
+    families = {"orthogonal": "orthogonal RNN", "quaternion": "quaternion"}
+    return next((family for prefix, family in families.items() if architecture.startswith(prefix)), "real")
+
+
+def _bits(found: Iterable[int | None]) -> int | None:
+    """The most bits of any: what a reader would call the model's bits."""
+    return max((bits for bits in found if bits is not None), default=None)
+
+
+def _shipped() -> dict[str, Entry]:
+    return {entry.name: entry for entry in listing("models") if entry.details["shipped"]}
+
+
+def _names() -> list[str]:
+    """Those that are always there first, then the others whose data are on this machine."""
+    shipped = _shipped()
+    present = [name for name, entry in shipped.items() if missing_dataset(entry.details["dataset"]) is None]
+    return [*ALWAYS, *(name for name in present if name not in ALWAYS)]
+
+
+def table(rows: list[Row]) -> Table:
+    """The table for a terminal."""
+    drawn = Table(title="integer-only networks against float32")
+    headings = (
+        "model",
+        "bits W/A/state",
+        "size",
+        "accuracy float",
+        "integer",
+        "disagree",
+        "mismatched integers",
+        "µs a step",
+    )
+    for heading in headings:
+        drawn.add_column(heading, justify="left" if heading == "model" else "right")
+    for row in rows:
+        drawn.add_row(*_cells(row))
+    return drawn
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    bits = "/".join(
+        "–" if bits is None else str(bits) for bits in (row.weight_bits, row.activation_bits, row.state_bits)
+    )
+    size = f"{row.bytes_integer:,} B, {row.bytes_integer / row.bytes_float32:.1%}"
+    time = "–"
+    if row.us_per_step_integer is not None and row.us_per_step_float is not None:
+        ratio = row.us_per_step_integer / row.us_per_step_float
+        time = f"{row.us_per_step_integer:.2f}, {ratio:.2f}×"
+    return (
+        row.name,
+        bits,
+        size,
+        f"{row.accuracy_float:.2%}",
+        f"{row.accuracy_integer:.2%}",
+        f"{row.disagreements} of {row.samples:,}",
+        f"{row.mismatched_integers} of {row.compared_integers:,}",
+        time,
+    )
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
+@click.argument("names", nargs=-1)
+def main(output: Path, names: tuple[str, ...]) -> None:
+    """Demonstrate the shipped networks NAMES, or all whose data are on this machine."""
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        rows = demonstrate(list(names) or _names(), output)
+    except QdeployError as error:
+        click.echo(f"demo: {error}", err=True)
+        sys.exit(error.exit_code)
+    (output / "report.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    Console(width=None if sys.stdout.isatty() else 150).print(table(rows))
+    failed = [row.name for row in rows if not row.passed]
+    if failed:
+        click.echo(f"demo: failed: {', '.join(failed)}", err=True)
+        sys.exit(1)
+    click.echo(f"every integer agrees; report in {output / 'report.json'}")
+
+
+if __name__ == "__main__":
+    main()
