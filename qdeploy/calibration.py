@@ -1,0 +1,208 @@
+"""Calibration: runs the float model on real samples and records what quantization needs of every tensor.
+
+For each tensor: the smallest and the largest value, percentiles, and whether all values lie on a power-of-two grid
+(pixels do). For each recurrent layer: the same over time, step by step, and of the sums before the activation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
+
+Progress = Callable[[str, int, int], None]
+
+SAMPLES_PER_TENSOR = 1 << 20
+"""How many values of a tensor the percentiles are taken from, drawn evenly."""
+
+BATCH = 32
+
+
+@dataclass
+class TensorStatistics:
+    """What was seen of one tensor.
+
+    Attributes:
+        low, high: the smallest and the largest value.
+        values: a sample of the values, float32 ``[n]``.
+        grid_bits: the smallest b >= 0 such that every value times 2^b is an integer, or None.
+        step_largest: of recurrent states, the largest absolute value of each step, ``[T]``.
+    """
+
+    low: float = np.inf
+    high: float = -np.inf
+    values: list[NDArray[np.float32]] = field(default_factory=list)
+    grid_bits: int | None = 0
+    step_largest: NDArray[np.float64] | None = None
+
+    def update(self, array: NDArray[np.float32], stride: int) -> None:
+        """Takes in one batch."""
+        self.low = min(self.low, float(array.min()))
+        self.high = max(self.high, float(array.max()))
+        self.values.append(np.ascontiguousarray(array.reshape(-1)[::stride]))
+
+    def update_grid(self, array: NDArray[np.float32]) -> None:
+        """Keeps the coarsest power-of-two grid that holds all values seen, up to 2^-15."""
+        while self.grid_bits is not None:
+            scaled = array * np.float32(2.0**self.grid_bits)
+            if (scaled == np.rint(scaled)).all():
+                return
+            self.grid_bits = self.grid_bits + 1 if self.grid_bits < 15 else None
+
+    def update_steps(self, states: NDArray[np.float32]) -> None:
+        """Takes in states ``[T, B, H]``."""
+        largest = np.abs(states).max(axis=(1, 2)).astype(np.float64)
+        if self.step_largest is None:
+            self.step_largest = largest
+        else:
+            length = max(len(largest), len(self.step_largest))
+            padded = [np.pad(part, (0, length - len(part))) for part in (largest, self.step_largest)]
+            self.step_largest = np.maximum(*padded)
+
+    def bounds(self, method: str, percentile: float) -> tuple[float, float]:
+        """The range to represent: (low, high) by ``minmax`` or by ``percentile`` of the values."""
+        if method == "minmax":
+            return self.low, self.high
+        sample = np.concatenate(self.values)
+        tail = (100.0 - percentile) / 2 if self.low < 0 else 100.0 - percentile
+        return float(np.percentile(sample, tail)) if self.low < 0 else self.low, float(
+            np.percentile(sample, 100.0 - tail)
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Statistics of every tensor by name, and how many samples and steps they come from."""
+
+    tensors: Mapping[str, TensorStatistics]
+    samples: int
+    steps: int
+
+    def __getitem__(self, name: str) -> TensorStatistics:
+        return self.tensors[name]
+
+
+def calibrate(
+    model: onnx.ModelProto,
+    feeds: Mapping[str, NDArray[np.float32]],
+    batch_axes: Mapping[str, int],
+    *,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Runs ``model`` on ``feeds`` in batches.
+
+    Args:
+        model: a float model in layer form (``qdeploy.capture``).
+        feeds: samples by input name, in the model's layout.
+        batch_axes: the axis of the samples of every input.
+        progress: called as (stage, done, total).
+
+    Raises:
+        InvalidInputError: no samples, or a tensor becomes NaN or infinite on them.
+    """
+    counts = {feeds[name].shape[axis] for name, axis in batch_axes.items()}
+    if counts == {0} or not counts:
+        raise InvalidInputError("calibration got no samples; give at least one, better a hundred, of real input.")
+    if len(counts) > 1:
+        raise InvalidInputError(f"the calibration inputs have different numbers of samples: {sorted(counts)}.")
+    samples = counts.pop()
+    shown = _exposed(model)
+    session = _session(shown)
+    names = [value.name for value in shown.graph.output]
+    recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type == "RNN" and node.output[0]}
+    statistics = {name: TensorStatistics() for name in [*names, *feeds]}
+    pre_activations = {name: TensorStatistics() for name in recurrent}
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in shown.graph.initializer}
+    batches = list(_batches(feeds, batch_axes, samples))
+    steps = 0
+    for done, batch in enumerate(batches):
+        results = dict(zip(names, session.run(names, batch), strict=True)) | batch
+        for name, array in results.items():
+            if not np.isfinite(array).all():
+                raise InvalidInputError(
+                    f"tensor {name} of the float model became NaN or infinite on the calibration samples; "
+                    "check the weights and the samples' scale (the network was trained on which range?)."
+                )
+            if array.size:
+                stride = max(1, array.size * len(batches) // SAMPLES_PER_TENSOR)
+                statistics[name].update(array, stride)
+        for name in batch:
+            statistics[name].update_grid(batch[name])
+        for name, node in recurrent.items():
+            statistics[name].update_steps(results[name])
+            steps = max(steps, results[name].shape[0])
+            if _attribute(node, "activation") not in ("relu", "linear"):
+                before = _pre_activation(node, results, weights)
+                pre_activations[name].update(before, max(1, before.size * len(batches) // SAMPLES_PER_TENSOR))
+        if progress:
+            progress("calibrate", done + 1, len(batches))
+    for name, found in pre_activations.items():
+        if found.values:
+            statistics[f"{name}/pre_activation"] = found
+    return Calibration(statistics, samples, steps)
+
+
+def _batches(
+    feeds: Mapping[str, NDArray[Any]], batch_axes: Mapping[str, int], samples: int
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    for start in range(0, samples, BATCH):
+        yield {
+            name: np.ascontiguousarray(
+                array.take(range(start, min(start + BATCH, samples)), axis=batch_axes[name]), dtype=np.float32
+            )
+            for name, array in feeds.items()
+        }
+
+
+def _exposed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the result of every node among its outputs, recurrent states included."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    del shown.graph.output[:]
+    weights = {t.name for t in shown.graph.initializer}
+    for node in shown.graph.node:
+        if node.op_type == "RNN" and not node.output[0]:
+            node.output[0] = f"{node.output[1]}/states"
+        if set(node.input) <= weights:
+            continue
+        for name in node.output:
+            if name:
+                shown.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return shown
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingRequirementError(
+            "calibration runs the float model in onnxruntime; pip install onnxruntime."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _pre_activation(
+    node: onnx.NodeProto, results: Mapping[str, NDArray[np.float32]], weights: Mapping[str, NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """W h_{t-1} + U x_t + b of all steps, from the recorded states."""
+    states = results[node.output[0]]
+    x = results[node.input[0]]
+    before = np.concatenate([np.zeros_like(states[:1]), states[:-1]])
+    sums: NDArray[np.float32] = (
+        before @ weights[node.input[2]].T + x @ weights[node.input[1]].T + weights[node.input[3]]
+    )
+    return sums
+
+
+def _attribute(node: onnx.NodeProto, name: str) -> str:
+    return next((a.s.decode() for a in node.attribute if a.name == name), "")

@@ -1,0 +1,63 @@
+"""Reading access to a float model in layer form: who makes a tensor, who reads it, which tensors are constant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.runtime.errors import UnsupportedModelError
+
+FLOAT_DOMAIN = "qdeploy.float"
+
+
+class FloatGraph:
+    """Indexes over the top-level graph of a float model."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.nodes = list(model.graph.node)
+        self.inputs = list(model.graph.input)
+        self.outputs = [value.name for value in model.graph.output]
+        self.constants: dict[str, NDArray[Any]] = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.producers = {name: node for node in self.nodes for name in node.output if name}
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                if name:
+                    self._readers.setdefault(name, []).append(node)
+
+    def readers(self, name: str) -> list[onnx.NodeProto]:
+        """The nodes that read tensor ``name``."""
+        return self._readers.get(name, [])
+
+    def only_reader(self, name: str, *operators: str) -> onnx.NodeProto | None:
+        """The one reader of ``name`` if it is one of ``operators`` and nothing else sees the tensor."""
+        readers = self.readers(name)
+        if len(readers) == 1 and readers[0].op_type in operators and name not in self.outputs:
+            return readers[0]
+        return None
+
+    def constant(self, node: onnx.NodeProto, index: int, what: str) -> NDArray[np.float32]:
+        """Input ``index`` of ``node`` as a constant.
+
+        Raises:
+            UnsupportedModelError: when the network computes it.
+        """
+        name = node.input[index] if index < len(node.input) else ""
+        if name not in self.constants:
+            raise UnsupportedModelError(
+                f"node {node.name} ({node.op_type}): its {what} ({name or 'absent'}) is computed by the network; "
+                "expected a trained constant."
+            )
+        return self.constants[name].astype(np.float32)
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """A node's attribute as plain Python."""
+    for found in node.attribute:
+        if found.name == name:
+            value = onnx.helper.get_attribute_value(found)
+            return value.decode() if isinstance(value, bytes) else value
+    return default

@@ -1,0 +1,74 @@
+"""Recognises weights that were trained on the grid of a quantizer q_k, so that they come back exactly.
+
+q_k (Foucault, Mamalet, Malgouyres, arXiv 2402.04012): n = clip(round(W 2^(k-1) / alpha), -2^(k-1), 2^(k-1) - 1),
+W_q = alpha n / 2^(k-1); two's complement, not symmetric. For k = 1 the integers are -1, 0, 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BITS = 8
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Weights as integers on a grid: weight = step * integers, exactly in float32.
+
+    Attributes:
+        integers: int8, of the weights' shape.
+        step: alpha / 2^(k-1), float64.
+        bits: the smallest k whose two's complement range holds the integers (2 for ternary).
+    """
+
+    integers: NDArray[np.int8]
+    step: float
+    bits: int
+
+
+def recognise_grid(weight: NDArray[np.float32], max_bits: int = MAX_BITS) -> Grid | None:
+    """The grid of ``weight``, or None where it lies on none of at most ``max_bits`` bits.
+
+    The step is a divisor of the smallest distance between two values; it is accepted only where step times integer
+    gives every weight back to the last bit of float32, which values that were not made on a grid do not do by chance.
+    """
+    values = np.unique(np.abs(weight.astype(np.float64)))
+    values = values[values > 0]
+    if values.size == 0 or values.size > 2 ** (max_bits - 1):
+        return None
+    largest = values[-1]
+    gap = float(np.diff(np.concatenate([[0.0], values])).min())
+    if gap < largest / 2 ** (max_bits - 1) * 0.99:
+        return None
+    for divisor in range(1, 2 ** (max_bits - 1) + 1):
+        estimate = gap / divisor
+        count = round(largest / estimate)
+        if count > 2 ** (max_bits - 1):
+            return None
+        found = _exact(weight, largest / count, max_bits)
+        if found is not None:
+            return found
+    return None
+
+
+def _exact(weight: NDArray[np.float32], step: float, max_bits: int) -> Grid | None:
+    """The grid of this step, or of one a rounding error away, if it gives the weights back to the last bit."""
+    integers = np.rint(weight.astype(np.float64) / step)
+    if np.abs(weight - integers * step).max() > 1e-5 * step:
+        return None
+    bits = next((k for k in range(2, max_bits + 1) if -(2 ** (k - 1)) <= integers.min() and integers.max() < 2 ** (k - 1)), None)
+    if bits is None:
+        return None
+    # alpha is a float32 of the training code; alpha * n / 2^(k-1) rounds once. Steps near the estimate are tried.
+    for power in range(0, MAX_BITS):
+        alpha = np.float32(step * 2**power)
+        for candidate in (alpha, np.nextafter(alpha, np.float32(np.inf)), np.nextafter(alpha, np.float32(0))):
+            exact_step = float(candidate) / 2**power
+            if (np.float32(exact_step * integers) == weight).all():
+                return Grid(integers.astype(np.int8), exact_step, bits)
+    if (np.abs(np.float32(step * integers) - weight) <= np.spacing(np.abs(weight))).all():
+        return Grid(integers.astype(np.int8), step, bits)
+    return None

@@ -1,0 +1,22 @@
+"""Concat: its operands are brought to one type first."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from qdeploy.quantize.lowerings.registry import Context, lowers
+from qdeploy.quantize.lowerings.rescale import rescale
+
+
+@lowers("Concat")
+def concat(context: Context, node: onnx.NodeProto) -> None:
+    """Operands of another scale than the result's pass a Requantize."""
+    types = {context.type_of(name) for name in node.input}
+    result = types.pop() if len(types) == 1 else context.output_type(node.output[0])
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for index, name in enumerate(node.input):
+        copy.input[index] = rescale(context, name, result, f"{node.name}.{index}", np.float64(1.0))
+    context.integers.standard(copy)
+    context.integers.types[node.output[0]] = result

@@ -1,0 +1,155 @@
+"""Linear: fully connected layers, real ones and those whose matrix is a quaternion's."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.quantize.float_graph import attribute
+from qdeploy.quantize.grid import recognise_grid
+from qdeploy.quantize.integer_graph import accumulator_bits
+from qdeploy.quantize.lowerings.registry import Context, lowers
+from qdeploy.quantize.multiplier import choose_multiplier
+from qdeploy.quantize.tensor_type import TensorType
+from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight, symmetric_scale
+from qdeploy.runtime.errors import AccumulatorOverflowError
+from qdeploy.runtime.ops import OPERATORS, Node
+
+
+@lowers("HamiltonMatrix")
+def hamilton_matrix(context: Context, node: onnx.NodeProto) -> None:
+    """Nothing by itself: the layer that reads the matrix quantizes its components."""
+    del context, node
+
+
+@lowers("Linear")
+def linear(context: Context, node: onnx.NodeProto) -> None:
+    """One scale per output (per output quaternion); a ReLU behind it becomes the lower bound."""
+    graph, recipe = context.integers, context.recipe
+    x = context.type_of(node.input[0])
+    reader = context.floats.only_reader(node.output[0], "Relu")
+    output = reader.output[0] if reader is not None else node.output[0]
+    if reader is not None:
+        context.done.add(output)
+    y = context.output_type(output)
+
+    producer = context.floats.producers.get(node.input[1])
+    float_bias = context.floats.constant(node, 2, "bias") if len(node.input) > 2 and node.input[2] else None
+    if producer is not None and producer.op_type == "HamiltonMatrix":
+        weight, name, matrix, layer = _quaternion_weight(context, producer, float_bias, x)
+    else:
+        real = context.floats.constant(node, 1, "weight")
+        weight = quantize_weight(
+            real, recipe, node.input[1], granularity=recipe.weight_granularity, power_of_two=recipe.multiplier_bits == 1
+        )
+        weight = _zero_rows_from_bias(weight, float_bias, x)
+        name, matrix = graph.weight(node.input[1], weight), weight.integers
+        layer = {"parameters": real.size}
+
+    if recipe.multiplier_bits == 1:
+        # A power-of-two ratio needs an output scale that is one times the accumulator's.
+        y = _power_of_two_output(y, x, weight)
+    scale = x.scale * np.broadcast_to(weight.scale, matrix.shape[:1])
+    bias = np.zeros(matrix.shape[0]) if float_bias is None else float_bias.astype(np.float64)
+    check_finite(bias.astype(np.float32), node.name)
+    integer_bias = np.rint(bias / scale)
+    reach = np.abs(matrix.astype(np.int64)).sum(axis=1) * max(x.high - x.zero_point, x.zero_point - x.low) + np.abs(integer_bias)
+    if reach.max() >= 2**31:
+        raise AccumulatorOverflowError(
+            f"node {node.name}: the accumulator of output {int(reach.argmax())} could reach {reach.max():.3g}, more than int32 "
+            "holds; use fewer weight or activation bits, or split the layer."
+        )
+    multiplier = choose_multiplier(scale / y.scale, recipe.multiplier_bits, node.name)
+    graph.node(
+        "Linear",
+        [
+            node.input[0],
+            name,
+            graph.constant(f"{node.name}.bias", integer_bias.astype(np.int32), bits=32, scale=scale),
+            graph.constant(f"{node.name}.multiplier", multiplier.values, bits=32),
+        ],
+        [output],
+        node.name,
+        x_zero_point=x.zero_point,
+        shift=multiplier.shift,
+        y_zero_point=y.zero_point,
+        low=y.zero_point if reader is not None else y.low,
+        high=y.high,
+        dtype=y.onnx_type,
+    )
+    graph.types[output] = y
+    graph.layers.append(
+        {
+            "name": node.name,
+            "operator": "Linear",
+            "weight_bits": weight.bits,
+            "exact_grid": weight.exact_grid,
+            "weight_error": weight.error,
+            "activation_bits": x.bits,
+            "macs": int(matrix.size),
+            "accumulator_bits": accumulator_bits(int(reach.max())),
+            "multiplier_error": multiplier.error,
+            **layer,
+        }
+    )
+
+
+def _quaternion_weight(
+    context: Context, producer: onnx.NodeProto, float_bias: NDArray[np.float32] | None, x: TensorType
+) -> tuple[QuantizedWeight, str, NDArray[np.int8], dict[str, object]]:
+    """Components with one scale per output quaternion, and the matrix that they make."""
+    graph, recipe = context.integers, context.recipe
+    components = [context.floats.constant(producer, index, "component") for index in range(4)]
+    for name, component in zip(producer.input, components, strict=True):
+        check_finite(component, name)
+    stacked = np.concatenate(components)
+    grid = recognise_grid(stacked) if recipe.recognise_grid else None
+    rows = components[0].shape[0]
+    if grid is not None and grid.integers.min() > -128:
+        quantized = QuantizedWeight(grid.integers, np.array([grid.step]), grid.bits, True, 0.0)
+        scale = quantized.scale
+    else:
+        largest = np.abs(np.stack(components)).max(axis=(0, 2)).astype(np.float64)
+        if recipe.weight_granularity == "per_tensor":
+            largest = largest.max(keepdims=True).repeat(rows)
+        row_scale = symmetric_scale(largest, recipe.weight_bits)
+        if recipe.multiplier_bits == 1:
+            row_scale = 2.0 ** np.ceil(np.log2(row_scale))
+        if float_bias is not None:
+            # A quaternion of zeros takes its scale from the bias.
+            biases = np.abs(float_bias.reshape(4, rows)).max(axis=0)
+            row_scale = np.where((largest == 0) & (biases > 0), biases / (x.scale * 2**15), row_scale)
+        quantized = on_scale(stacked, np.tile(row_scale, 4), recipe.weight_bits)
+        scale = quantized.scale
+    parts = np.split(quantized.integers, 4)
+    grouping = str(attribute(producer, "grouping", "blocked"))
+    (matrix,) = OPERATORS["HamiltonMatrix"].meaning(Node(producer.name), *parts, grouping=grouping)
+    whole = QuantizedWeight(matrix, scale, quantized.bits, quantized.exact_grid, quantized.error)
+    layer = {"parameters": stacked.size, "quaternion": True, "grouping": grouping}
+    if graph.storage == "expanded":
+        return whole, graph.weight(producer.output[0], whole), matrix, layer
+    names = []
+    for name, part in zip(producer.input, parts, strict=True):
+        row_scales = scale if scale.size == 1 else scale[:rows]
+        names.append(graph.weight(name, QuantizedWeight(part, row_scales, quantized.bits, quantized.exact_grid, 0.0)))
+    if not any(made.output[0] == producer.output[0] for made in graph.nodes):
+        graph.node("HamiltonMatrix", names, [producer.output[0]], producer.name, grouping=grouping)
+    return whole, producer.output[0], matrix, layer
+
+
+def _zero_rows_from_bias(weight: QuantizedWeight, bias: NDArray[np.float32] | None, x: TensorType) -> QuantizedWeight:
+    """A channel of zeros takes its scale from the bias, which then has 15 bits."""
+    zero = ~weight.integers.any(axis=1)
+    if bias is None or not zero.any() or weight.scale.size == 1:
+        return weight
+    scale = np.where(zero & (bias != 0), np.abs(bias.astype(np.float64)) / (x.scale * 2**15), weight.scale)
+    return QuantizedWeight(weight.integers, scale, weight.bits, weight.exact_grid, weight.error)
+
+
+def _power_of_two_output(y: TensorType, x: TensorType, weight: QuantizedWeight) -> TensorType:
+    """The next larger output scale that is a power of two times the accumulator's finest."""
+    unit = x.scale * float(weight.scale.min())
+    scale = unit * 2.0 ** np.ceil(np.log2(y.scale / unit))
+    zero_point = round(y.zero_point * y.scale / scale)
+    return TensorType(y.dtype, float(scale), zero_point, y.bits, y.low, y.high)

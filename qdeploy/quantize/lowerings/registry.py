@@ -1,0 +1,66 @@
+"""Which float operator is lowered by which function; one file an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+from qdeploy.calibration import Calibration
+from qdeploy.quantize.float_graph import FloatGraph
+from qdeploy.quantize.integer_graph import IntegerGraph
+from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.tensor_type import TensorType, activation_type, logits_type, range_of
+
+
+@dataclass
+class Context:
+    """What a lowering reads and writes.
+
+    Attributes:
+        done: outputs of nodes that an earlier lowering took in (a ReLU behind a linear layer).
+    """
+
+    floats: FloatGraph
+    integers: IntegerGraph
+    calibration: Calibration
+    recipe: Recipe
+    done: set[str]
+
+    def type_of(self, name: str) -> TensorType:
+        """The integer type of an activation that was lowered before."""
+        return self.integers.types[name]
+
+    def output_type(self, name: str) -> TensorType:
+        """The type that a layer's output gets: 16 bits where it leaves the network, else the recipe's activation."""
+        method, percentile = range_of(self.recipe, state=False)
+        if self.leaves(name):
+            return logits_type(self.calibration[name].low, self.calibration[name].high)
+        low, high = self.calibration[name].bounds(method, percentile)
+        return activation_type(low, high, self.recipe.activation_bits)
+
+    def leaves(self, name: str) -> bool:
+        """Whether ``name``, or what layout operators make of it, is an output of the network and nothing else."""
+        if name in self.floats.outputs:
+            return not self.floats.readers(name)
+        readers = self.floats.readers(name)
+        return bool(readers) and all(r.op_type in LAYOUT_OPERATORS and self.leaves(r.output[0]) for r in readers)
+
+
+LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Identity")
+"""Standard operators that move one activation's data and keep its type."""
+
+Lowering = Callable[[Context, onnx.NodeProto], None]
+LOWERINGS: dict[str, Lowering] = {}
+
+
+def lowers(*operators: str) -> Callable[[Lowering], Lowering]:
+    """Registers the lowering of float operators."""
+
+    def register(lowering: Lowering) -> Lowering:
+        for name in operators:
+            LOWERINGS[name] = lowering
+        return lowering
+
+    return register

@@ -1,0 +1,300 @@
+"""RNN: scales of a recurrent loop, so that one accumulator serves W h and U x and one requantization closes it.
+
+Let s_W, s_U, s_x, s_h be the scales of W, U, the input and the state. The accumulator has the finer of s_W s_h and
+s_U s_x, which differ by a power of two:
+
+- U on a grid that it was trained on: s_U is given, so s_h = 2^a s_U s_x / s_W with the smallest a that covers the
+  states. With s_x a power of two this is s_h = A 2^-(p-1) alpha_U / alpha_W of Foucault et al. (arXiv 2402.04012).
+- U free: s_h is as tight as the range allows, and s_U = 2^a s_W s_h / s_x with the smallest a that covers U.
+- tanh fixes s_h; a U on a grid then passes a requantization before the loop.
+
+ReLU, modReLU and the linear recurrence are positively homogeneous: the loop's gain is s_W, whatever s_h is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.quantize.float_graph import attribute
+from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.lowerings.registry import Context, lowers
+from qdeploy.quantize.lowerings.table import round_half_away
+from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
+from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.tensor_type import TensorType, range_of, state_type
+from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight
+from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
+
+INDEX_BITS = 12
+"""Bits of the table's index: the most that the contract allows, since the table costs memory only."""
+
+MAX_RECURRENT_SHIFT = 8
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What the loop's integers follow from."""
+
+    recurrent: QuantizedWeight
+    input: QuantizedWeight
+    state: TensorType
+    accumulator_scale: NDArray[np.float64]
+    input_shift: int
+    recurrent_shift: int
+    input_multiplier: Multiplier | None
+
+
+@lowers("RNN")
+def rnn(context: Context, node: onnx.NodeProto) -> None:
+    """Quantizes one recurrent layer; its state becomes an input and an output of the network."""
+    graph, recipe, floats = context.integers, context.recipe, context.floats
+    activation = str(attribute(node, "activation"))
+    x = context.type_of(node.input[0])
+    weights = [floats.constant(node, index, what) for index, what in ((1, "input weight"), (2, "recurrent weight"))]
+    bias = floats.constant(node, 3, "bias").astype(np.float64)
+    check_finite(bias.astype(np.float32), f"{node.name}.bias")
+    states = node.output[0] or f"{node.output[1]}/states"
+    method, percentile = range_of(recipe, state=True)
+    low, high = context.calibration[states].bounds(method, percentile)
+    largest = max(-low, high) or 1.0
+
+    if activation == "tanh":
+        loop = _fixed_state(weights, recipe, x, node)
+    else:
+        loop = _homogeneous(weights, recipe, x, largest, signed=activation != "relu", node=node)
+    homogeneous = activation != "tanh"
+    steps = max(1, context.calibration.steps)
+    index_scale = 1.0
+    table: NDArray[np.float64] | None = None
+    if not homogeneous:
+        before = context.calibration[f"{states}/pre_activation"]
+        index_scale, table = _tanh_table(loop.state, max(-before.low, before.high))
+    # The ratio is the loop's gain: computed from s_W alone, it is the same float whatever s_h is.
+    ratio = loop.recurrent.scale / 2.0**loop.recurrent_shift if homogeneous else loop.accumulator_scale / index_scale
+    multiplier = choose_multiplier(ratio, recipe.multiplier_bits, node.name)
+    gain_error = math.expm1(steps * math.log1p(multiplier.error))
+    if recipe.multiplier_bits == 15 and homogeneous and gain_error > recipe.max_gain_error:
+        multiplier = choose_multiplier(ratio, 31, node.name)
+        gain_error = math.expm1(steps * math.log1p(multiplier.error))
+
+    scale = np.broadcast_to(loop.accumulator_scale, bias.shape)
+    integer_bias = np.rint(bias / scale)
+    rectifier_bias = np.zeros_like(bias)
+    if activation == "modrelu":
+        rectifier_bias = np.rint(floats.constant(node, 4, "modReLU bias") / scale)
+    reach = _prove(node.name, loop, x, np.abs(integer_bias) + np.abs(rectifier_bias))
+
+    name = node.name
+    h0, state_in, state_out = _state_tensors(context, node, loop)
+    inputs = [
+        node.input[0],
+        h0,
+        graph.weight(node.input[1], loop.input),
+        graph.weight(node.input[2], loop.recurrent),
+        graph.constant(f"{name}.bias", integer_bias.astype(np.int32), bits=32, scale=loop.accumulator_scale),
+        graph.constant(f"{name}.multiplier", multiplier.values, bits=32),
+        "",
+        "",
+        "",
+    ]
+    if activation == "modrelu":
+        inputs[6] = graph.constant(f"{name}.modrelu_bias", rectifier_bias.astype(np.int32), bits=32, scale=loop.accumulator_scale)
+    if table is not None:
+        inputs[7] = graph.constant(f"{name}.table", table.astype(loop.state.dtype), bits=loop.state.bits)
+    input_shift = loop.input_shift
+    if loop.input_multiplier is not None:
+        inputs[8] = graph.constant(f"{name}.input_multiplier", loop.input_multiplier.values, bits=32)
+        input_shift = loop.input_multiplier.shift
+    graph.node(
+        "RNN",
+        inputs,
+        [node.output[0] if floats.readers(node.output[0]) or node.output[0] in floats.outputs else "", state_out],
+        name,
+        activation="table" if table is not None else activation,
+        x_zero_point=x.zero_point,
+        h_zero_point=loop.state.zero_point,
+        input_shift=input_shift,
+        recurrent_shift=loop.recurrent_shift,
+        shift=multiplier.shift,
+        low=loop.state.low,
+        high=loop.state.high,
+        dtype=loop.state.onnx_type,
+    )
+    if node.output[0]:
+        graph.types[node.output[0]] = loop.state
+    graph.types[state_out] = loop.state
+    if len(node.output) > 1 and node.output[1]:
+        graph.types[node.output[1]] = loop.state
+        if state_out != node.output[1]:
+            graph.nodes.append(onnx.helper.make_node("Identity", [state_out], [node.output[1]], name=f"{name}.last"))
+    graph.states.append(State(state_in, state_out, loop.state, loop.recurrent.integers.shape[0]))
+    graph.layers.append(
+        {
+            "name": name,
+            "operator": "RNN",
+            "activation": activation,
+            "weight_bits": max(loop.recurrent.bits, loop.input.bits),
+            "exact_grid": loop.recurrent.exact_grid and loop.input.exact_grid,
+            "weight_error": max(loop.recurrent.error, loop.input.error),
+            "activation_bits": x.bits,
+            "state_bits": loop.state.bits,
+            "parameters": int(weights[0].size + weights[1].size),
+            "macs": int(weights[0].size + weights[1].size),
+            "accumulator_bits": accumulator_bits(reach),
+            "multiplier_bits": int(multiplier.values.max()).bit_length(),
+            "multiplier_error": multiplier.error,
+            "calibrated_steps": steps,
+            "gain_error": gain_error,
+            "state_largest_float": largest,
+            "state_largest_integer_means": loop.state.scale * (loop.state.high - loop.state.zero_point),
+            "orthogonality_float": _orthogonality(weights[1].astype(np.float64)),
+            "orthogonality_integer": _orthogonality(
+                loop.recurrent.integers * np.broadcast_to(loop.recurrent.scale, bias.shape)[:, None]
+            ),
+        }
+    )
+
+
+def _state_tensors(context: Context, node: onnx.NodeProto, loop: _Loop) -> tuple[str, str, str]:
+    """The names of h0, of the graph's state input and of its state output.
+
+    A zero state becomes an input of its own; an initial state that the float model takes as an input stays that input.
+    """
+    del loop
+    graph = context.integers
+    has_modrelu = attribute(node, "activation") == "modrelu"
+    h0 = node.input[4 + has_modrelu] if len(node.input) > 4 + has_modrelu else ""
+    graph_inputs = {value.name for value in context.floats.inputs}
+    if h0 and h0 not in graph_inputs:
+        raise UnsupportedModelError(
+            f"node {node.name}: its initial state ({h0}) is computed by the network; expected zeros or an input of the network."
+        )
+    state_in = h0 or graph.fresh(f"{node.name}_state")
+    last = node.output[1] if len(node.output) > 1 else ""
+    state_out = last if last in context.floats.outputs else graph.fresh(f"{node.name}_state_out")
+    return state_in, state_in, state_out
+
+
+def _homogeneous(
+    weights: list[NDArray[np.float32]],
+    recipe: Recipe,
+    x: TensorType,
+    largest: float,
+    *,
+    signed: bool,
+    node: onnx.NodeProto,
+) -> _Loop:
+    """Scales of a loop whose activation is positively homogeneous: the state's scale is free."""
+    recurrent = _recurrent(weights[1], recipe, node)
+    tight = state_type(largest, recipe.state_bits, signed=signed)
+    given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
+    if given.exact_grid and recurrent.scale.size == 1:
+        unit = given.scale[0] * x.scale / recurrent.scale[0]
+        exponent = math.ceil(math.log2(tight.scale / unit) - 1e-9)
+        if -16 <= exponent <= MAX_RECURRENT_SHIFT:
+            state = _with_scale(tight, unit * 2.0**exponent)
+            # s_W s_h = 2^exponent s_U s_x
+            finest = given.scale * x.scale * 2.0 ** min(exponent, 0)
+            return _Loop(recurrent, given, state, finest, max(0, -exponent), max(0, exponent), None)
+    if given.exact_grid:
+        return _requantized_input(recurrent, given, tight, x, node)
+    return _free_input(recurrent, weights[0], tight, x, recipe)
+
+
+def _fixed_state(weights: list[NDArray[np.float32]], recipe: Recipe, x: TensorType, node: onnx.NodeProto) -> _Loop:
+    """Scales of a tanh loop: the state's range is -1 to 1."""
+    recurrent = _recurrent(weights[1], recipe, node)
+    state = state_type(1.0, recipe.state_bits, signed=True)
+    given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
+    if given.exact_grid:
+        return _requantized_input(recurrent, given, state, x, node)
+    return _free_input(recurrent, weights[0], state, x, recipe)
+
+
+def _recurrent(weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto) -> QuantizedWeight:
+    return quantize_weight(
+        weight,
+        recipe,
+        node.input[2],
+        granularity=recipe.recurrent_granularity,
+        power_of_two=recipe.multiplier_bits == 1,
+    )
+
+
+def _free_input(
+    recurrent: QuantizedWeight, weight: NDArray[np.float32], state: TensorType, x: TensorType, recipe: Recipe
+) -> _Loop:
+    """U at 2^a s_W s_h / s_x, with the smallest a that covers it."""
+    check_finite(weight, "input weight")
+    top = max(1, 2 ** (recipe.weight_bits - 1) - 1)
+    unit = recurrent.scale * state.scale / x.scale
+    largest = np.abs(weight.astype(np.float64)).max(axis=1, initial=0.0)
+    needed = np.maximum(largest, 1e-30) / top / unit if unit.size > 1 else np.array([max(largest.max(), 1e-30) / top / unit[0]])
+    exponent = max(-MAX_RECURRENT_SHIFT, math.ceil(math.log2(needed.max()) - 1e-9))
+    # A finer U lifts W h in the accumulator: only as far as the lifted weights stay bytes, which costs nothing.
+    lift = max(0, 7 - int(np.abs(recurrent.integers.astype(np.int64)).max(initial=1)).bit_length())
+    exponent = max(exponent, -lift)
+    quantized = on_scale(weight, np.broadcast_to(unit * 2.0**exponent, weight.shape[:1]), recipe.weight_bits)
+    scale = quantized.scale if unit.size > 1 else quantized.scale[:1]
+    quantized = QuantizedWeight(quantized.integers, scale, quantized.bits, False, quantized.error)
+    finest = recurrent.scale * state.scale * 2.0 ** min(exponent, 0)
+    return _Loop(recurrent, quantized, state, finest, max(0, exponent), max(0, -exponent), None)
+
+
+def _requantized_input(
+    recurrent: QuantizedWeight, given: QuantizedWeight, state: TensorType, x: TensorType, node: onnx.NodeProto
+) -> _Loop:
+    """U keeps its grid; U x is brought to the accumulator's scale by a multiplier, before the loop."""
+    accumulator = recurrent.scale * state.scale
+    multiplier = choose_multiplier(given.scale * x.scale / accumulator, 31, node.name, max_shift=30)
+    return _Loop(recurrent, given, state, accumulator, 0, 0, multiplier)
+
+
+def _with_scale(tight: TensorType, scale: float) -> TensorType:
+    return TensorType(tight.dtype, float(scale), tight.zero_point, tight.bits, tight.low, tight.high)
+
+
+def _tanh_table(state: TensorType, reach: float) -> tuple[float, NDArray[np.float64]]:
+    """The index's scale and the entries: tanh over +-reach, or over where it bends if that is less."""
+    flat = math.atanh(1 - 2.0 ** -(state.bits + 1))
+    half = 2 ** (INDEX_BITS - 1)
+    index_scale = min(reach, flat) / (half - 1) if reach > 0 else 1.0 / half
+    real = index_scale * (np.arange(2 * half) - half)
+    entries = round_half_away(np.tanh(real) / state.scale) + state.zero_point
+    return index_scale, np.clip(entries, state.low, state.high)
+
+
+def _prove(name: str, loop: _Loop, x: TensorType, biases: NDArray[np.float64]) -> int:
+    """The largest accumulator over all inputs and states, in Python's integers.
+
+    Raises:
+        AccumulatorOverflowError: when int32 cannot hold it.
+    """
+    state = max(loop.state.high - loop.state.zero_point, loop.state.zero_point - loop.state.low)
+    inputs = max(x.high - x.zero_point, x.zero_point - x.low)
+    if x.dtype == "uint8":
+        inputs = max(255 - x.zero_point, x.zero_point)
+    recurrent = np.abs(loop.recurrent.integers.astype(np.int64)).sum(axis=1).astype(np.float64) * state * 2.0**loop.recurrent_shift
+    driven = np.abs(loop.input.integers.astype(np.int64)).sum(axis=1).astype(np.float64) * inputs
+    if loop.input_multiplier is None:
+        driven *= 2.0**loop.input_shift
+    else:
+        driven = driven * loop.input_multiplier.values / 2.0**loop.input_multiplier.shift + 1
+    total = recurrent + driven + biases
+    if total.max() >= 2**31:
+        unit = int(total.argmax())
+        raise AccumulatorOverflowError(
+            f"node {name}: the accumulator of unit {unit} could reach {total[unit]:.4g}, more than int32 holds (2.147e9); "
+            "use fewer state bits (--state-bits) or fewer weight bits."
+        )
+    return int(total.max())
+
+
+def _orthogonality(weight: NDArray[np.float64]) -> float:
+    """The spectral norm of W W^T - I."""
+    return float(np.linalg.norm(weight @ weight.T - np.eye(len(weight)), 2))

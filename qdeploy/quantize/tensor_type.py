@@ -1,0 +1,74 @@
+"""The integer types of activations: value = scale * (n - zero_point)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from qdeploy.quantize.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """How a tensor holds real values.
+
+    Attributes:
+        dtype: ``uint8`` or ``int16``.
+        scale: the real value of one step, float64.
+        zero_point: the integer that means 0.
+        bits: how many bits the integers use.
+        low, high: inclusive bounds of the integers.
+    """
+
+    dtype: str
+    scale: float
+    zero_point: int
+    bits: int
+    low: int
+    high: int
+
+    @property
+    def onnx_type(self) -> int:
+        """TensorProto.DataType."""
+        return int({"uint8": onnx.TensorProto.UINT8, "int16": onnx.TensorProto.INT16}[self.dtype])
+
+
+def activation_type(low: float, high: float, bits: int) -> TensorType:
+    """An unsigned type of ``bits`` bits whose range covers [low, high] and holds 0 exactly."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    levels = 2**bits - 1
+    scale = (high - low) / levels if high > low else 1.0
+    zero_point = min(levels, max(0, round(-low / scale)))
+    return TensorType("uint8", scale, zero_point, bits, 0, levels)
+
+
+def grid_type(low: float, high: float, grid_bits: int | None, bits: int) -> TensorType:
+    """The type of an input: on its own power-of-two grid where that fits ``bits`` bits (pixels / 256 do), else by range."""
+    if grid_bits is not None and low >= 0 and high * 2**grid_bits <= 2**bits - 1:
+        return TensorType("uint8", 2.0**-grid_bits, 0, bits, 0, 2**bits - 1)
+    return activation_type(low, high, bits)
+
+
+def logits_type(low: float, high: float) -> TensorType:
+    """16 bits for what leaves the network, one scale for all classes, one bit of room beyond what calibration saw."""
+    largest = max(abs(low), abs(high)) or 1.0
+    return TensorType("int16", 2 * largest / (2**15 - 1), 0, 16, -(2**15), 2**15 - 1)
+
+
+def state_type(largest: float, bits: int, *, signed: bool) -> TensorType:
+    """A recurrent state: uint8 up to 8 bits (zero point in the middle if signed), else int16 with zero point 0."""
+    if bits <= 8:
+        if not signed:
+            return TensorType("uint8", largest / (2**bits - 1), 0, bits, 0, 2**bits - 1)
+        half = 2 ** (bits - 1)
+        return TensorType("uint8", largest / (half - 1), half, bits, 0, 2**bits - 1)
+    if not signed and bits <= 15:
+        return TensorType("int16", largest / (2**bits - 1), 0, bits, 0, 2**bits - 1)
+    half = 2 ** (bits - 1)
+    return TensorType("int16", largest / (half - 1), 0, bits, -half if signed else 0, half - 1)
+
+
+def range_of(recipe: Recipe, *, state: bool) -> tuple[str, float]:
+    """The method and percentile by which the recipe takes ranges."""
+    return (recipe.state_range if state else recipe.range), recipe.percentile
