@@ -89,12 +89,15 @@ class Bundle:
         samples: int | None = None,
         seed: int = 0,
         data: Any = None,
+        case: str | None = None,
         progress: Progress | None = None,
     ) -> VerifyReport:
         """Compare every output and state between reference, bodies and runtimes, bit for bit."""
         from .verify import verify
 
-        return verify(self.files, runtimes=runtimes, samples=samples, seed=seed, data=data, progress=progress)
+        return verify(
+            self.files, runtimes=runtimes, samples=samples, seed=seed, data=data, case=case, progress=progress
+        )
 
     def validate(
         self,

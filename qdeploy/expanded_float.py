@@ -1,4 +1,4 @@
-"""The float network as it is usually shipped: quaternion matrices written in full. Sizes and times are compared with it."""
+"""The float network as it is usually shipped, quaternion matrices in full: what sizes and times are compared with."""
 
 from __future__ import annotations
 

@@ -13,10 +13,17 @@ from .progress import progress_bars
 @runtime_option("Runtimes to compare with the reference; all that are installed when not given.")
 @click.option("--samples", type=click.IntRange(1), help="Sequences or samples to run, besides the made-up extremes.")
 @click.option("--data", metavar="DATA", help="Real samples: .npy, .npz or a data set's name.")
+@click.option("--case", metavar="NAME", help="Only this case, or kind of case, as a difference names it.")
 @seed_option
 @common_options
 def command(
-    bundle: str, runtimes: tuple[str, ...], samples: int | None, data: str | None, seed: int, output: Output
+    bundle: str,
+    runtimes: tuple[str, ...],
+    samples: int | None,
+    data: str | None,
+    case: str | None,
+    seed: int,
+    output: Output,
 ) -> int:
     """Compare every output and state of BUNDLE, bit for bit, between all runtimes.
 
@@ -26,7 +33,7 @@ def command(
 
     with progress_bars(output) as progress:
         report = qdeploy.load(bundle).verify(
-            runtimes=runtimes or None, samples=samples, seed=seed, data=data, progress=progress
+            runtimes=runtimes or None, samples=samples, seed=seed, data=data, case=case, progress=progress
         )
     output.report(report)
     return 0 if report.passed else 1
