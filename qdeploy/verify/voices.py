@@ -1,0 +1,97 @@
+"""The voices: every way of computing the model that this machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qdeploy.runtime.engines import ENGINES, available, open_engine
+from qdeploy.runtime.errors import InvalidInputError
+
+from .instrument import has_operators
+
+if TYPE_CHECKING:
+    import onnx
+
+    from qdeploy.runtime.engines import Engine
+
+    from .report import Difference
+
+__all__ = ["Voice", "make_voices"]
+
+#: The slow executor runs one of so many random chunks.
+_SLOW = 4
+
+
+@dataclass
+class Voice:
+    """One engine on one form of the model, with its counters.
+
+    ``shipped``: the file as it is, outputs only; else the copy that shows every tensor. ``every``: of the random
+    chunks, it takes part in one of so many. ``judge``: the judge itself, compared with golden vectors and in pieces.
+    """
+
+    name: str
+    runtime: str
+    engine: Engine
+    shipped: bool
+    threads: int
+    optimize: bool
+    every: int = 1
+    judge: bool = False
+    compared: int = 0
+    mismatched: int = 0
+    difference: Difference | None = field(default=None)
+
+
+def make_voices(
+    shipped: onnx.ModelProto, shown: onnx.ModelProto, runtimes: Sequence[str] | None
+) -> tuple[list[Voice], list[str]]:
+    """All voices of ``runtimes`` (those installed where None), and a reason for each runtime that is left out.
+
+    Raises MissingRequirementError for a runtime that was named and is missing, InvalidInputError for an unknown one.
+    """
+    installed = available()
+    for name in runtimes or ():
+        if name not in ENGINES:
+            msg = f"found the runtime {name!r}, expected some of {', '.join(ENGINES)}"
+            raise InvalidInputError(msg)
+    chosen = list(dict.fromkeys(runtimes)) if runtimes else [name for name in ENGINES if installed[name] is not None]
+    left_out = [f"{name} is not installed" for name in ENGINES if not runtimes and installed[name] is None]
+    voices: list[Voice] = []
+    if has_operators(shipped):
+        judge = open_engine("numpy", shipped)
+        voices.append(Voice("numpy, golden and in pieces", "numpy", judge, True, 1, True, judge=True))  # noqa: FBT003
+    if "bodies" in chosen:
+        voices.append(_voice("bodies", "bodies", shown, shipped=False, every=_SLOW))
+        if _keeps_states_back(shipped):
+            voices.append(_voice("bodies, file as shipped", "bodies", shipped, shipped=True, every=_SLOW))
+    if "onnxruntime" in chosen:
+        for optimize in (False, True):
+            for threads in (1, 2):
+                name = f"onnxruntime, {'optimized' if optimize else 'plain'}, {threads} thread{'s' * (threads > 1)}"
+                voices.append(_voice(name, "onnxruntime", shown, threads=threads, optimize=optimize))
+        voices.append(_voice("onnxruntime, file as shipped", "onnxruntime", shipped, shipped=True))
+    if all(voice.judge for voice in voices):
+        msg = f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime"
+        raise InvalidInputError(msg)
+    return voices, left_out
+
+
+def _voice(
+    name: str,
+    runtime: str,
+    model: onnx.ModelProto,
+    *,
+    shipped: bool = False,
+    threads: int = 1,
+    optimize: bool = True,
+    every: int = 1,
+) -> Voice:
+    engine = open_engine(runtime, model, threads=threads, optimize=optimize)
+    return Voice(name, runtime, engine, shipped, threads, optimize, every)
+
+
+def _keeps_states_back(model: onnx.ModelProto) -> bool:
+    return any(node.output and not node.output[0] for node in model.graph.node)

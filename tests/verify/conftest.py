@@ -1,0 +1,183 @@
+"""Small integer networks as real bundles, made of the real operators."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from qdeploy.export.onnx import attach_bodies
+from qdeploy.runtime.bundle import read_bundle
+from qdeploy.runtime.reference import ReferenceModel
+
+UINT8, INT16, INT32 = onnx.TensorProto.UINT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32
+
+
+def _model(nodes, constants: dict[str, np.ndarray], inputs, outputs) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info(*value) for value in inputs],
+        [helper.make_tensor_value_info(*value) for value in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("qdeploy", 1)]
+    return attach_bodies(helper.make_model(graph, opset_imports=opsets, ir_version=10))
+
+
+def recurrent(hidden: int = 12, bits: int = 8, *, steps: bool = False, seed: int = 0) -> onnx.ModelProto:
+    """[batch, time, 1] to logits; ``steps``: a logit vector for every step instead of the last."""
+    rng = np.random.default_rng(seed)
+    dtype = UINT8 if bits == 8 else INT16
+    constants = {
+        "U": rng.integers(-7, 8, (hidden, 1)).astype(np.int8),
+        "W": rng.integers(-7, 8, (hidden, hidden)).astype(np.int8),
+        "b": rng.integers(-300, 300, hidden).astype(np.int32),
+        "m": np.array([19661], np.int32),
+        "V": rng.integers(-7, 8, (5, hidden)).astype(np.int8),
+        "c": rng.integers(-300, 300, 5).astype(np.int32),
+        "n": np.array([20011], np.int32),
+    }
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["x_steps"], name="to_steps", perm=[1, 0, 2]),
+        helper.make_node(
+            "RNN",
+            ["x_steps", "rnn_state", "U", "W", "b", "m"],
+            ["y" if steps else "", "rnn_state_out"],
+            name="rnn",
+            domain="qdeploy",
+            activation="relu",
+            x_zero_point=3,
+            h_zero_point=0,
+            input_shift=2,
+            recurrent_shift=0,
+            shift=18,
+            low=0,
+            high=2**bits - 1,
+            dtype=dtype,
+        ),
+        helper.make_node(
+            "Linear",
+            ["y" if steps else "rnn_state_out", "V", "c", "n"],
+            ["by_step" if steps else "logits"],
+            name="head",
+            domain="qdeploy",
+            x_zero_point=0,
+            shift=16,
+            y_zero_point=0,
+            low=-(2**15),
+            high=2**15 - 1,
+            dtype=INT16,
+        ),
+    ]
+    if steps:
+        nodes.append(helper.make_node("Transpose", ["by_step"], ["logits"], name="to_batch", perm=[1, 0, 2]))
+    shape = ["batch", "time", 5] if steps else ["batch", 5]
+    return _model(
+        nodes,
+        constants,
+        [("x", UINT8, ["batch", "time", 1]), ("rnn_state", dtype, ["batch", hidden])],
+        [("logits", INT16, shape), ("rnn_state_out", dtype, ["batch", hidden])],
+    )
+
+
+def quaternion(seed: int = 0) -> onnx.ModelProto:
+    """[batch, 8] to logits through a quaternion layer and a table."""
+    rng = np.random.default_rng(seed)
+    constants = {name: rng.integers(-7, 8, (3, 2)).astype(np.int8) for name in "rijk"}
+    constants |= {
+        "b": rng.integers(-300, 300, 12).astype(np.int32),
+        "m": rng.integers(15000, 30000, 12).astype(np.int32),
+        "entries": rng.integers(0, 256, 256).astype(np.uint8),
+        "V": rng.integers(-7, 8, (5, 12)).astype(np.int8),
+        "c": rng.integers(-300, 300, 5).astype(np.int32),
+        "n": np.array([20011], np.int32),
+    }
+    common = {"domain": "qdeploy", "x_zero_point": 3, "shift": 18}
+    nodes = [
+        helper.make_node(
+            "HamiltonMatrix", list("rijk"), ["hamilton"], name="expand", domain="qdeploy", grouping="blocked"
+        ),
+        helper.make_node(
+            "Linear", ["x", "hamilton", "b", "m"], ["a"], name="first",
+            **common, y_zero_point=128, low=0, high=255, dtype=UINT8,
+        ),
+        helper.make_node("Table", ["a", "entries"], ["t"], name="sigma", domain="qdeploy"),
+        helper.make_node(
+            "Linear", ["t", "V", "c", "n"], ["logits"], name="head",
+            **common, y_zero_point=0, low=-(2**15), high=2**15 - 1, dtype=INT16,
+        ),
+    ]  # fmt: skip
+    return _model(nodes, constants, [("x", UINT8, ["batch", 8])], [("logits", INT16, ["batch", 5])])
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory):
+    """``make_bundle(model)``: the opened bundle of a model; ``reference`` is the model that its golden vectors follow."""
+
+    def make(model: onnx.ModelProto, *, reference: onnx.ModelProto | None = None, steps: int = 9):
+        folder = tmp_path_factory.mktemp("bundle")
+        graph = model.graph
+        states = [value for value in graph.input if value.name.endswith("_state")]
+
+        def spec(value, **more: Any) -> dict[str, Any]:
+            tensor = value.type.tensor_type
+            dtype = str(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+            shape = [d.dim_param or d.dim_value for d in tensor.shape.dim]
+            return {"dtype": dtype, "shape": shape, "scale": 0.5, "zero_point": 0} | more
+
+        manifest = {
+            "schema": 1,
+            "qdeploy": "0.1.0",
+            "created_from": {},
+            "recipe": {},
+            "rounding": "half_up",
+            "inputs": [
+                spec(v, name=v.name, float_name=f"float_{v.name}", zero_point=3) for v in graph.input if v not in states
+            ],
+            "outputs": [spec(v, name=v.name) for v in graph.output if not v.name.endswith("_state_out")],
+            "states": [
+                spec(v, input=v.name, output=f"{v.name}_out", bits=8 if v.type.tensor_type.elem_type == UINT8 else 12)
+                for v in states
+            ],
+            "tensors": {},
+            "layers": [],
+            "files": {},
+        }
+        rng = np.random.default_rng(1)
+        feeds = {"x": rng.integers(0, 256, (3, steps, 1) if states else (3, 8), np.uint8)}
+        zeros = {
+            v.name: np.zeros((3, v.type.tensor_type.shape.dim[1].dim_value),
+                             helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type))
+            for v in states
+        }  # fmt: skip
+        outputs = ReferenceModel(reference or model).run(feeds | zeros).outputs
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            **{f"digits/input/{k}": v for k, v in feeds.items()},
+            **{f"digits/output/{k}": v for k, v in outputs.items()},
+        )
+        for name, data in {"model.onnx": model.SerializeToString(), "vectors.npz": buffer.getvalue()}.items():
+            (folder / name).write_bytes(data)
+            manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        return read_bundle(folder)
+
+    return make
+
+
+@pytest.fixture
+def rnn_model():
+    return recurrent
+
+
+@pytest.fixture
+def quaternion_model():
+    return quaternion
