@@ -1,4 +1,4 @@
-"""Capture: a torch module, a checkpoint or a float ``.onnx`` file becomes a float ONNX model of layer-sized operators."""
+"""Capture: a torch module, a checkpoint or a float ``.onnx`` file becomes a float model of layer-sized operators."""
 
 from __future__ import annotations
 

@@ -64,7 +64,8 @@ def compare(
                 )
             if not np.isfinite(reference).all():
                 raise CheckFailedError(
-                    f"output {name} for inputs {shapes}: the source model itself gives NaN or infinite values; check its "
+                    f"output {name} for inputs {shapes}: the source model itself gives NaN or infinite values; check "
+                    "its "
                     "weights and the scale of the samples"
                 )
             error = float(np.max(np.abs(result - reference), initial=0.0))
@@ -74,7 +75,8 @@ def compare(
                 allowed = max(allowed, 10.0 * float(np.max(np.abs(exact[name] - reference), initial=0.0)))
             if not error <= allowed:
                 raise CheckFailedError(
-                    f"output {name} for inputs {shapes}: the captured model differs from the source by {error:.3g}, expected "
+                    f"output {name} for inputs {shapes}: the captured model differs from the source by {error:.3g}, "
+                    "expected "
                     f"at most {allowed:.3g}; forward may depend on values, on the batch or on the number of steps"
                 )
             worst = max(worst, error)

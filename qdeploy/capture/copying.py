@@ -37,7 +37,7 @@ def materialize_parametrizations(module: nn.Module) -> list[str]:
             if path.endswith("parametrizations") or ".parametrizations." in f".{path}.":
                 continue
             if parametrize.is_parametrized(part):
-                names = list(part.parametrizations)  # type: ignore[arg-type]  # a ModuleDict, typed as a Module
+                names = list(part.parametrizations)
                 for name in names:
                     parametrize.remove_parametrizations(part, name, leave_parametrized=True)
                 notes.append(f"{path or 'model'}: the parametrization of {', '.join(names)} was materialized")

@@ -66,7 +66,9 @@ def free_dimensions(
     freed.CopyFrom(model)
     del freed.graph.input[:]
     for spec in specs:
-        freed.graph.input.append(onnx.helper.make_tensor_value_info(spec.name, onnx.TensorProto.FLOAT, list(spec.shape)))
+        freed.graph.input.append(
+            onnx.helper.make_tensor_value_info(spec.name, onnx.TensorProto.FLOAT, list(spec.shape))
+        )
     if copy_batch and batch is not None:
         shapes = {node.input[1] for node in freed.graph.node if node.domain == "" and node.op_type == "Reshape"}
         for tensor in freed.graph.initializer:

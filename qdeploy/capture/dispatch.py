@@ -71,10 +71,10 @@ def capture(
         model: a torch module (it is not changed), the path of a float ``.onnx`` file, or a checkpoint of
             ``qdeploy.models``: its path, its path without the ending, or the name of a shipped one.
         inputs: sample inputs [samples, ...] by the names that the model's inputs shall have. Where all of them are
-            parameters of ``forward`` they are given by name, otherwise in order; those of a file have its inputs' names.
+            parameters of ``forward`` they are given by name, otherwise in order; a file's have its names.
         weights: a file of weights for a torch module (``load_weights``).
         time_axis: the axis of the steps in the model's inputs of rank 3. ``None`` is 1 where the model has a recurrent
-            layer ([batch, time, features]); 0 is [time, batch, features]. Samples are [samples, time, features] in both.
+            layer ([batch, time, features]); 0 is [time, batch, features]. Samples are [samples, time, features].
 
     Raises:
         UnsupportedModelError: the model holds something that qdeploy does not support.
@@ -102,11 +102,16 @@ def _load_checkpoint(path: Path) -> nn.Module:
         raise MissingRequirementError(
             f"{path}: torch is not installed, which reads checkpoints; install it with: pip install 'qdeploy[torch]'"
         ) from error
-    if path.exists() or path.suffix in {".safetensors", ".json", ".pt", ".pth"} or path.with_name(f"{path.name}.json").exists():
+    if (
+        path.exists()
+        or path.suffix in {".safetensors", ".json", ".pt", ".pth"}
+        or path.with_name(f"{path.name}.json").exists()
+    ):
         return load_checkpoint(path).module
     if str(path) not in shipped_names():
         raise InvalidFileError(
-            f"model {str(path)!r}: no such file and no shipped checkpoint; expected an .onnx file, a checkpoint, or one of "
+            f"model {str(path)!r}: no such file and no shipped checkpoint; expected an .onnx file, a checkpoint, or "
+            "one of "
             f"{', '.join(shipped_names()) or 'none shipped'}; a module of your own code is given with --entry "
             "package.module:function"
         )
@@ -129,7 +134,8 @@ def _capture_module(
         ) from error
     if not isinstance(module, torch.nn.Module):
         raise InvalidInputError(
-            f"model: found {type(module).__name__}, expected a torch.nn.Module, the path of an .onnx file or a checkpoint"
+            f"model: found {type(module).__name__}, expected a torch.nn.Module, the path of an .onnx file or a "
+            "checkpoint"
         )
     from .torch_route import export_torch
 
@@ -203,7 +209,8 @@ def _check(
     if captured is None:
         if isinstance(failure, SessionError):
             raise UnsupportedModelError(
-                f"{source.name}: the captured graph does not run with other numbers of samples ({failure}); export it with a "
+                f"{source.name}: the captured graph does not run with other numbers of samples ({failure}); export it "
+                "with a "
                 "free batch dimension and without sizes as constants"
             ) from failure
         raise failure if failure is not None else AssertionError("no attempt was made")
@@ -242,7 +249,9 @@ def _compare(
 ) -> CapturedModel:
     model = free_dimensions(canonical.model, specs, source.batch, copy_batch=True)
     session = FloatSession(model)
-    given = next((array.shape[1] for array in samples.values() if array.ndim == 3), None) if time_axis is not None else None
+    given = (
+        next((array.shape[1] for array in samples.values() if array.ndim == 3), None) if time_axis is not None else None
+    )
     first = source.steps or given
     second = first
     if first is not None and free_time:
@@ -286,7 +295,8 @@ def _in_pieces(source: _Source, specs: Sequence[InputSpec], model: onnx.ModelPro
         pieces = []
         for start in range(0, count, batch):
             part = {
-                spec.name: np.take(feeds[spec.name], range(start, start + batch), axis=spec.batch_axis) for spec in specs
+                spec.name: np.take(feeds[spec.name], range(start, start + batch), axis=spec.batch_axis)
+                for spec in specs
             }
             pieces.append(source.run(part))
         return {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import external_data_helper
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no types
+from onnx import external_data_helper, inliner
 
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
@@ -40,9 +39,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     try:
         model.ParseFromString(path.read_bytes())
     except (DecodeError, ValueError, RuntimeError) as error:
-        raise InvalidFileError(
-            f"{path}: not an ONNX model, or a truncated one ({error}); export it again"
-        ) from error
+        raise InvalidFileError(f"{path}: not an ONNX model, or a truncated one ({error}); export it again") from error
     if not model.HasField("graph") or not model.opset_import:
         raise InvalidFileError(f"{path}: found no graph or no opset, expected an ONNX model; export it again")
     _load_external_data(model, path)
@@ -56,7 +53,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise UnsupportedModelError(f"{path}: tensor {name} is a sparse initializer, expected dense ones")
     _refuse_integer_models(model, path)
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        model = inliner.inline_local_functions(model)
     return _of_opset(model, path)
 
 
@@ -68,10 +65,11 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
         if not external_data_helper.uses_external_data(tensor):
             continue
         location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        inside = not os.path.isabs(location) and (folder / location).resolve().is_relative_to(folder)
+        inside = not Path(location).is_absolute() and (folder / location).resolve().is_relative_to(folder)
         if not location or not inside:
             raise InvalidFileError(
-                f"{path}: tensor {tensor.name} has its data in {location!r}, expected a file in the model's own folder; "
+                f"{path}: tensor {tensor.name} has its data in {location!r}, expected a file in the model's own "
+                "folder; "
                 "save the model in one file"
             )
         data = folder / location
@@ -90,11 +88,14 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
 
 def _refuse_integer_models(model: onnx.ModelProto, path: Path) -> None:
     if any(entry.domain == "qdeploy" for entry in model.opset_import):
-        raise UnsupportedModelError(f"{path}: an integer model of qdeploy, expected a float one; export the source model")
+        raise UnsupportedModelError(
+            f"{path}: an integer model of qdeploy, expected a float one; export the source model"
+        )
     for node in model.graph.node:
         if node.op_type in _QUANTIZED:
             raise UnsupportedModelError(
-                f"{path}: node {node.name or node.output[0]} ({node.op_type}): the model is quantized already, expected a "
+                f"{path}: node {node.name or node.output[0]} ({node.op_type}): the model is quantized already, "
+                "expected a "
                 "float one; export the model from before its quantization"
             )
 

@@ -50,7 +50,9 @@ def check_samples(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.fl
 def check_time_axis(time_axis: int | None) -> None:
     """Raises InvalidInputError for a time axis other than ``None``, 0 and 1."""
     if time_axis not in (None, 0, 1):
-        raise InvalidInputError(f"time_axis={time_axis!r}: expected 1 for [batch, time, ...] or 0 for [time, batch, ...]")
+        raise InvalidInputError(
+            f"time_axis={time_axis!r}: expected 1 for [batch, time, ...] or 0 for [time, batch, ...]"
+        )
 
 
 def model_axes(samples: NDArray[Any], time_axis: int | None) -> tuple[int, int | None]:

@@ -57,7 +57,8 @@ def check_layers(module: nn.Module) -> None:
         if isinstance(part, nn.RNN):
             if part.bidirectional:
                 raise UnsupportedModelError(
-                    f"{where}: bidirectional=True is not supported, only one direction; use two torch.nn.RNN, the second "
+                    f"{where}: bidirectional=True is not supported, only one direction; use two torch.nn.RNN, the "
+                    "second "
                     "on a reversed sequence outside the model"
                 )
             if part.proj_size:

@@ -135,7 +135,14 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         return hamilton_op(r, i, j, k, grouping=grouping, layer=layer)
 
     def write_rnn(
-        x: Any, u: Any, w: Any, bias: Any, modrelu_bias: Any = None, h0: Any = None, activation: str = "", layer: str = ""
+        x: Any,
+        u: Any,
+        w: Any,
+        bias: Any,
+        modrelu_bias: Any = None,
+        h0: Any = None,
+        activation: str = "",
+        layer: str = "",
     ) -> Any:
         return rnn_op(x, u, w, bias, modrelu_bias, h0, activation=activation, layer=layer)
 

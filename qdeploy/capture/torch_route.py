@@ -129,7 +129,8 @@ def _outputs(result: object, source: str) -> list[tuple[str, Tensor]]:
     if isinstance(result, tuple | list) and all(isinstance(value, Tensor) for value in result):
         return [(f"output_{index}", tensor) for index, tensor in enumerate(result)]
     raise UnsupportedModelError(
-        f"{source}: forward returns {type(result).__name__}, expected a tensor, a flat tuple of tensors or a dictionary of "
+        f"{source}: forward returns {type(result).__name__}, expected a tensor, a flat tuple of tensors or a "
+        "dictionary of "
         "tensors; wrap the model in a module that returns one of these"
     )
 
@@ -149,7 +150,7 @@ def _export(
         if long_axis and _unrolls(module, samples, 1, by_name=by_name):
             raise UnsupportedModelError(_loop_message(samples))
         return _export_once(module, samples, None, None, by_name=by_name, outputs=outputs)
-    steps = min(TRACED_STEPS, min(array.shape[1] for array in samples.values() if array.ndim == 3))
+    steps = min(TRACED_STEPS, *(array.shape[1] for array in samples.values() if array.ndim == 3))
     # torch.export takes an axis of length one for a constant, so a single step is traced with its repetition.
     if steps == 1:
         samples = {name: np.repeat(a, 2, axis=1) if a.ndim == 3 else a for name, a in samples.items()}

@@ -6,6 +6,8 @@ A twin keeps the attributes, the parameters and the other methods of its layer, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -105,7 +107,7 @@ class _RNNTwin(nn.RNN):
                 bias = self.get_parameter(f"bias_ih_l{layer}") + self.get_parameter(f"bias_hh_l{layer}")
             self.register_parameter(f"bias_l{layer}", nn.Parameter(bias, requires_grad=False))
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # noqa: A002  # the base class has packed sequences too
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # noqa: A002  # the base class is overloaded for packed sequences
         if not isinstance(input, Tensor) or input.dim() != 3:
             found = f"rank {input.dim()}" if isinstance(input, Tensor) else type(input).__name__
             raise UnsupportedModelError(
@@ -169,7 +171,8 @@ def replace_layers(module: nn.Module) -> int:
                 break
             recurrent += is_recurrent
             part.__class__ = type(f"{type(part).__name__}Twin", (twin, type(part)), {})
-            part.capture_path = path or ("" if base is OrthogonalClassifier else type(part).__bases__[1].__name__.lower())
+            # A model that is a single layer has no path; the classifier's is a prefix, and may stay empty.
+            vars(part)["capture_path"] = path or ("" if base is OrthogonalClassifier else base.__name__.lower())
             freeze = getattr(part, "freeze", None)
             if freeze is not None:
                 freeze()

@@ -70,8 +70,8 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Args:
         module: changed in place.
-        path: ``.safetensors``, or ``.pt``/``.pth``/``.bin`` as ``torch.save(module.state_dict(), path)`` writes it. Files
-            that hold code are refused: nothing of a file is ever executed.
+        path: ``.safetensors``, or ``.pt``/``.pth``/``.bin`` as ``torch.save(module.state_dict(), path)`` writes it.
+            Files that hold code are refused: nothing of a file is ever executed.
 
     Raises:
         InvalidFileError: another kind of file, a broken one, code in it, other names or shapes, NaN or infinite values.
@@ -87,7 +87,8 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
             )
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise InvalidFileError(
-                f"{file}: tensor {name} holds NaN or infinite values, expected finite weights; take a checkpoint from before "
+                f"{file}: tensor {name} holds NaN or infinite values, expected finite weights; take a checkpoint from "
+                "before "
                 "the training diverged"
             )
     try:
@@ -95,7 +96,8 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     except RuntimeError as error:
         lines = "; ".join(line.strip() for line in str(error).splitlines()[1:] if line.strip())
         raise InvalidFileError(
-            f"{file}: the weights do not fit {type(module).__name__}: {lines or error}; build the model as it was trained"
+            f"{file}: the weights do not fit {type(module).__name__}: {lines or error}; build the model as it was "
+            "trained"
         ) from error
 
 
@@ -118,12 +120,15 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InvalidFileError(
-            f"{file}: holds Python objects that would run code when read, expected tensors only; save model.state_dict() "
+            f"{file}: holds Python objects that would run code when read, expected tensors only; save "
+            "model.state_dict() "
             "with torch.save, or as .safetensors"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, UnicodeDecodeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InvalidFileError(f"{file}: not a file of torch.save, or a truncated one ({first}); save it again") from error
+        raise InvalidFileError(
+            f"{file}: not a file of torch.save, or a truncated one ({first}); save it again"
+        ) from error
     if not isinstance(state, Mapping):
         raise InvalidFileError(f"{file}: found {type(state).__name__}, expected a state_dict; save model.state_dict()")
     return state
@@ -140,5 +145,7 @@ def _read_safetensors(file: Path) -> Mapping[str, Tensor]:
     try:
         state: Mapping[str, Tensor] = load_file(file)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise InvalidFileError(f"{file}: not a safetensors file, or a truncated one ({error}); save it again") from error
+        raise InvalidFileError(
+            f"{file}: not a safetensors file, or a truncated one ({error}); save it again"
+        ) from error
     return state

@@ -1,7 +1,7 @@
 """``qdeploy.float::HamiltonMatrix``: the real matrix of ``y = w ⊗ x``.
 
 ``r, i, j, k: float[m, n]`` are the components of the weights of m output and n input quaternions, ``grouping`` says how
-the input channels are ordered, and the result is ``float[4m, 4n]``: the weight of a ``Linear``.
+inputs are ordered, and the result is ``float[4m, 4n]``: the weight of a ``Linear``.
 
 ``blocked`` inputs are [r…|i…|j…|k…] and the matrix is the block matrix ::
 
@@ -10,8 +10,8 @@ the input channels are ordered, and the result is ``float[4m, 4n]``: the weight 
             [j,  k,  r, -i],
             [k, -j,  i,  r]]
 
-``adjacent`` inputs are [r i j k | r i j k | …]: column ``4 q + d`` is column ``n d + q`` of the block matrix. Outputs are
-blocked in both.
+``adjacent`` inputs are [r i j k | r i j k | …]: column ``4 q + d`` is column ``n d + q`` of the block matrix.
+Outputs are blocked in both.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
@@ -15,11 +17,12 @@ from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .allowed import check_allowed, check_weights
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .hamilton import recognise_hamilton_matrices
-from .layout import cancel_layout_pairs
+from .layout import simplify_layout
 from .linear import make_linear
 from .modrelu import make_modrelu
-from .names import name_nodes
+from .names import name_nodes, name_values
 from .no_operations import remove_no_operations
+from .own_weights import give_own_weights
 from .recurrent_operator import convert_rnn_operators
 from .recurrent_scan import convert_scans
 from .shapes import fix_reshapes
@@ -52,8 +55,11 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     """
     graph_model = ir.from_proto(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph_model)
+    graph_model.opset_imports[FLOAT_DOMAIN] = 1
     complete_float_nodes(graph_model)
+    name_nodes(graph_model)
     notes = remove_no_operations(graph_model)
+    _infer_shapes(graph_model)
     recognise_hamilton_matrices(graph_model)
     _fold(graph_model)
     check_weights(graph_model)
@@ -62,7 +68,7 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     convert_rnn_operators(graph_model)
     convert_scans(graph_model)
     remove_zero_states(graph_model)
-    cancel_layout_pairs(graph_model)
+    simplify_layout(graph_model)
     fix_reshapes(graph_model)
     make_linear(graph_model)
     join_input_projections(graph_model)
@@ -71,30 +77,50 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     name_nodes(graph_model)
     check_allowed(graph_model)
     check_weights(graph_model)
+    give_own_weights(graph_model)
+    name_values(graph_model)
     common.TopologicalSortPass()(graph_model)
     return Canonical(_finish(graph_model, softmax), tuple(notes + _softmax_notes(softmax)), softmax)
 
 
+def _infer_shapes(model: ir.Model) -> None:
+    """Shapes of all values where onnx can infer them; the passes do without where it cannot."""
+    with _quiet("onnx_ir"):
+        common.ShapeInferencePass()(model)
+
+
 def _fold(model: ir.Model) -> None:
-    """Infers shapes and computes what depends on constants alone."""
-    level = logging.getLogger("onnxscript").level
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # The reference evaluator of onnx, which does the folding, warns of NumPy's conventions for empty arrays.
-            warnings.simplefilter("ignore")
-            common.ShapeInferencePass()(model)
-            optimizer.fold_constants(
-                model, input_size_limit=_LARGEST_FOLDED_BYTES, output_size_limit=_LARGEST_FOLDED_BYTES
-            )
-    finally:
-        logging.getLogger("onnxscript").setLevel(level)
+    """Computes what depends on constants alone."""
+    with _quiet("onnxscript"):
+        optimizer.fold_constants(
+            model,
+            onnx_shape_inference=False,
+            input_size_limit=_LARGEST_FOLDED_BYTES,
+            output_size_limit=_LARGEST_FOLDED_BYTES,
+        )
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.RemoveUnusedNodesPass()(model)
 
 
+@contextlib.contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    """Silences a library's reports: what cannot be folded or inferred is named at the end, where it matters."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            # The reference evaluator of onnx, which does the folding, warns of NumPy's conventions for empty arrays.
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def _softmax_notes(softmax: dict[str, tuple[str, int]]) -> list[str]:
-    return [f"output {name}: the final {kind} was dropped, logits are given instead" for name, (kind, _) in softmax.items()]
+    return [
+        f"output {name}: the final {kind} was dropped, logits are given instead" for name, (kind, _) in softmax.items()
+    ]
 
 
 def _finish(model: ir.Model, softmax: dict[str, tuple[str, int]]) -> onnx.ModelProto:

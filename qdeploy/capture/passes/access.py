@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -59,7 +60,7 @@ def attribute_strings(node: ir.Node, name: str) -> list[str] | None:
     return None if attribute is None else [str(value) for value in attribute.as_strings()]
 
 
-def constant(value: ir.Value | None) -> NDArray[np.generic] | None:
+def constant(value: ir.Value | None) -> NDArray[Any] | None:
     """The array of ``value`` where it is an initializer, a Constant, or a rearrangement of one."""
     if value is None:
         return None
@@ -79,12 +80,12 @@ def constant(value: ir.Value | None) -> NDArray[np.generic] | None:
     if node.op_type == "Transpose":
         return np.transpose(array, attribute_ints(node, "perm"))
     if node.op_type == "Neg":
-        return np.negative(array)  # type: ignore[no-any-return, call-overload]  # NumPy cannot type a generic array
+        return -array
     if node.op_type in {"Unsqueeze", "Squeeze"}:
         axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
         if axes is None:
             return np.squeeze(array) if node.op_type == "Squeeze" else None
-        places = tuple(int(axis) for axis in axes.reshape(-1))  # type: ignore[call-overload]  # as above
+        places = tuple(int(axis) for axis in axes.reshape(-1))
         return np.squeeze(array, places) if node.op_type == "Squeeze" else np.expand_dims(array, places)
     return array
 
@@ -113,7 +114,7 @@ def only_consumer(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
-def new_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
+def new_initializer(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
     """A new initializer; a name that is taken gets a number."""
     unique, number = name, 1
     while unique in graph.initializers:
@@ -171,7 +172,7 @@ def replace(old: ir.Value, new: ir.Value) -> None:
         old.name = None
         target.name = name
         target.shape = target.shape or old.shape
-        target.dtype = target.dtype or old.dtype
+        target.type = target.type or old.type
         for place in places:
             graph.outputs[place] = target
     ir.convenience.replace_all_uses_with(old, new)

@@ -16,8 +16,10 @@ LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "
 STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
-    "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), Scan whose step is act(W h + U x + b), Relu, Tanh, "
-    "Sigmoid, Add of two activations, quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, Unsqueeze, "
+    "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), Scan whose step is act(W h + U x + b), "
+    "Relu, Tanh, "
+    "Sigmoid, Add of two activations, quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
+    "Unsqueeze, "
     "Slice, Gather and Concat with constant parameters, Dropout, Identity, a final Softmax or LogSoftmax"
 )
 
@@ -28,7 +30,8 @@ _NEAREST = {
     "GRU": "gated recurrent layers are not supported; use torch.nn.RNN or qdeploy.models.OrthogonalRNN",
     "LSTM": "gated recurrent layers are not supported; use torch.nn.RNN or qdeploy.models.OrthogonalRNN",
     "Loop": "write the recurrence as an RNN operator or a Scan of one state",
-    "Scan": "the step must be Relu, Tanh, modReLU or nothing over a sum of MatMul or Gemm with constant weights, of one "
+    "Scan": "the step must be Relu, Tanh, modReLU or nothing over a sum of MatMul or Gemm with constant weights, of "
+    "one "
     "state [B, H] and one input [T, B, I], and its scan outputs must be the new state",
     "Gelu": "use Relu, Tanh or Sigmoid",
     "LeakyRelu": "use Relu, Tanh or Sigmoid",
@@ -56,19 +59,23 @@ def check_allowed(model: ir.Model) -> None:
             continue
         if node.domain != "" or node.op_type not in STANDARD_OPERATORS:
             nearest = _NEAREST.get(node.op_type) if node.domain == "" else None
-            raise UnsupportedModelError(f"{where}: not supported{f'; {nearest}' if nearest else ''}. Supported: {_SUPPORTED}")
+            raise UnsupportedModelError(
+                f"{where}: not supported{f'; {nearest}' if nearest else ''}. Supported: {_SUPPORTED}"
+            )
         if node.op_type == "Add":
             for value in node.inputs:
                 if constant(value) is not None:
                     raise UnsupportedModelError(
-                        f"{where}: adds a constant to an activation, expected two activations; a constant can only be the "
+                        f"{where}: adds a constant to an activation, expected two activations; a constant can only be "
+                        "the "
                         "bias of the Linear before it"
                     )
         elif node.op_type in LAYOUT_OPERATORS and node.op_type != "Concat":
             for value in node.inputs[1:]:
                 if value is not None and constant(value) is None:
                     raise UnsupportedModelError(
-                        f"{where}: {value.name} is computed by the graph, expected a constant; reshape with fixed numbers and "
+                        f"{where}: {value.name} is computed by the graph, expected a constant; reshape with fixed "
+                        "numbers and "
                         "one -1 instead of sizes that are read from a tensor"
                     )
 
@@ -85,6 +92,7 @@ def check_weights(model: ir.Model) -> None:
             continue
         if not np.isfinite(array).all():
             raise InvalidFileError(
-                f"tensor {name}: found NaN or infinite values, expected finite weights; export the model from a checkpoint "
+                f"tensor {name}: found NaN or infinite values, expected finite weights; export the model from a "
+                "checkpoint "
                 "from before the training diverged"
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -23,8 +25,8 @@ __all__ = ["make_linear"]
 def make_linear(model: ir.Model) -> None:
     """Replaces products with a constant matrix by ``Linear``, and joins constants that are added to its result.
 
-    Requires: the weights are constants or a ``HamiltonMatrix``. Ensures: no Gemm or MatMul whose right operand is such a
-    weight (transA = 0), no Add of a vector of constants to a ``Linear`` that nothing else reads.
+    Requires: the weights are constants or a ``HamiltonMatrix``. Ensures: no Gemm or MatMul whose right operand is such
+    a weight (transA = 0), no Add of a vector of constants to a ``Linear`` that nothing else reads.
     """
     for node in list(model.graph):
         if node.domain == "" and node.op_type in {"Gemm", "MatMul"}:
@@ -100,25 +102,31 @@ def _hamilton_weight(
     columns = components[0].shape[1] if components[0] is not None else 0
     if not transposed and alpha == 1.0:
         value = producer.outputs[0]
-        value.shape = ir.Shape((4 * rows, 4 * columns))
+        value.shape, value.type = ir.Shape((4 * rows, 4 * columns)), ir.TensorType(ir.DataType.FLOAT)
         return value
     values = []
-    for index, (value, array) in enumerate(zip(producer.inputs, components, strict=True)):
-        if value is None or array is None:
+    for index, (component, array) in enumerate(zip(producer.inputs, components, strict=True)):
+        if component is None or array is None:
             return None
         factor = np.float32(-alpha if transposed and index else alpha)
         oriented = array.T if transposed else array
-        values.append(new_initializer(graph, f"{value.name}.transposed", oriented.astype(np.float32) * factor))
-    grouping = {"grouping": "blocked"}
+        values.append(new_initializer(graph, f"{component.name}.transposed", oriented.astype(np.float32) * factor))
     matrix = insert(
-        node, "HamiltonMatrix", values, domain=FLOAT_DOMAIN, overload="blocked", name=producer.name, attributes={**grouping}
+        node,
+        "HamiltonMatrix",
+        values,
+        domain=FLOAT_DOMAIN,
+        overload="blocked",
+        name=producer.name,
+        attributes={"grouping": "blocked"},
     )
     result = matrix.outputs[0]
+    result.type = ir.TensorType(ir.DataType.FLOAT)
     result.shape = ir.Shape((4 * columns, 4 * rows) if transposed else (4 * rows, 4 * columns))
     return result
 
 
-def _vector(array: NDArray[np.generic], units: int) -> NDArray[np.float32] | None:
+def _vector(array: NDArray[Any], units: int) -> NDArray[np.float32] | None:
     """``array`` as a vector [units] where it broadcasts over all but the last axis."""
     if array.dtype != np.float32 or array.size not in {1, units} or (array.ndim and array.shape[-1] not in {1, units}):
         return None

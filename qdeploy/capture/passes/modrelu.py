@@ -62,7 +62,8 @@ def _shift_of_modulus(value: ir.Value, x: ir.Value) -> NDArray[np.float32] | Non
             continue
         rest = _shift_of_modulus(inner, x)
         if rest is not None:
-            return np.add(rest, array, dtype=np.float32)
+            total: NDArray[np.float32] = rest + array
+            return total
     return None
 
 

@@ -7,29 +7,74 @@ import re
 import onnx_ir as ir
 
 from ..functions import FLOAT_DOMAIN
+from .access import constant
 
-__all__ = ["name_nodes"]
+__all__ = ["name_nodes", "name_values"]
 
-_ENDINGS = re.compile(r"[./](MatMul|Gemm|Add|RNN|Scan|Relu|Tanh)(_\d+)?$")
+# Exporters name a node by its module's path and its operator: /fc1/MatMul.
+_ENDINGS = re.compile(r"[./](MatMul|Gemm|Add|RNN|Scan)(_\d+)?$")
+_LAYERS = frozenset({"MatMul", "Gemm", "RNN", "Scan"})
+
+# What the further inputs of a layout operator are called.
+_PARAMETERS = {
+    "Reshape": ("shape",),
+    "Gather": ("indices",),
+    "Squeeze": ("axes",),
+    "Unsqueeze": ("axes",),
+    "Slice": ("starts", "ends", "axes", "steps"),
+}
 
 
 def name_nodes(model: ir.Model) -> None:
     """Gives every node a name of its own.
 
-    A float node keeps the path of its layer (``/fc1/MatMul`` is ``fc1``), others take their operator's name. Ensures:
-    names are unique, not empty, and hold letters, digits, ``.`` and ``_`` only.
+    A layer keeps the path of its module (``/fc1/MatMul`` is ``fc1``), others take their operator's name. Ensures: names
+    are unique, not empty, and hold letters, digits, ``.`` and ``_`` only.
     """
     taken: set[str] = set()
-    for node in model.graph:
-        name = node.name or ""
-        if node.domain == FLOAT_DOMAIN:
-            name = _ENDINGS.sub("", name).strip("/").replace("/", ".").removeprefix("node_")
-        else:
-            name = name.strip("/").replace("/", ".").removeprefix("node_")
-        name = re.sub(r"[^A-Za-z0-9_.]", "_", name).strip(".") or node.op_type.lower()
-        unique, number = name, 1
-        while unique in taken:
-            number += 1
-            unique = f"{name}_{number}"
-        taken.add(unique)
-        node.name = unique
+    # Layers first: a MatMul and the Add of its bias have one module, and its name is the layer's.
+    for node in sorted(model.graph, key=lambda one: not _is_layer(one)):
+        name = (node.name or "").removeprefix("node_")
+        if _is_layer(node):
+            name = _ENDINGS.sub("", name)
+        name = re.sub(r"[^A-Za-z0-9_.]", "_", name.strip("/").replace("/", ".")).strip(".") or node.op_type.lower()
+        node.name = _unique(name, taken)
+
+
+def name_values(model: ir.Model) -> None:
+    """Names results after their nodes and layout parameters after what they are.
+
+    Requires: nodes have names. Ensures: a node's result is called ``<node>``, the two of an RNN ``<node>.states`` and
+    ``<node>.last``; inputs, outputs and weights of the graph keep their names, and all names are unique.
+    """
+    graph = model.graph
+    # onnx_ir keys initializers by name: those that change it are registered anew.
+    for node in graph:
+        for index, parameter in enumerate(_PARAMETERS.get(node.op_type, ()), start=1):
+            value = node.inputs[index] if index < len(node.inputs) else None
+            if value is None or constant(value) is None or not value.is_initializer() or len(list(value.uses())) != 1:
+                continue
+            name = f"{node.name}.{parameter}"
+            if name not in graph.initializers and value.name != name:
+                graph.initializers.pop(str(value.name))
+                value.name = name
+                graph.register_initializer(value)
+    taken = {str(value.name) for value in (*graph.inputs, *graph.outputs, *graph.initializers.values())}
+    for node in graph:
+        endings = (".states", ".last") if node.op_type == "RNN" and node.domain == FLOAT_DOMAIN else ("",)
+        for value, ending in zip(node.outputs, endings, strict=False):
+            if not value.is_graph_output():
+                value.name = _unique(f"{node.name}{ending}", taken)
+
+
+def _is_layer(node: ir.Node) -> bool:
+    return node.domain == FLOAT_DOMAIN or (node.domain == "" and node.op_type in _LAYERS)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    unique, number = name, 1
+    while unique in taken:
+        number += 1
+        unique = f"{name}_{number}"
+    taken.add(unique)
+    return unique

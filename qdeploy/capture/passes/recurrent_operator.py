@@ -47,12 +47,14 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
     direction = node.attributes.get("direction")
     if direction is not None and direction.as_string() != "forward":
         raise UnsupportedModelError(
-            f"{where}: direction={direction.as_string()!r} is not supported, only 'forward'; use two layers and reverse the "
+            f"{where}: direction={direction.as_string()!r} is not supported, only 'forward'; use two layers and "
+            "reverse the "
             "sequence outside the model"
         )
     if lengths is not None:
         raise UnsupportedModelError(
-            f"{where}: sequence_lens ({lengths.name}) is not supported; export without packed sequences and run sequences "
+            f"{where}: sequence_lens ({lengths.name}) is not supported; export without packed sequences and run "
+            "sequences "
             "of equal length together"
         )
     if node.attributes.get("clip") is not None:
@@ -115,7 +117,8 @@ def _activation(node: ir.Node, where: str) -> str:
         found = found if (alpha, beta) == (1.0, 0.0) else None
     if found is None or len(names) != 1:
         raise UnsupportedModelError(
-            f"{where}: activations {names} are not supported; expected one of Relu, Tanh, or Affine with alpha 1 and beta 0"
+            f"{where}: activations {names} are not supported; expected one of Relu, Tanh, or Affine with alpha 1 and "
+            "beta 0"
         )
     return found
 
@@ -128,4 +131,5 @@ def _bias(value: ir.Value | None, hidden: int, where: str) -> NDArray[np.float32
     if array is None:
         raise UnsupportedModelError(f"{where}: B is computed by the graph, expected constant biases")
     halves = array.astype(np.float32).reshape(2, hidden)
-    return np.add(halves[0], halves[1])
+    total: NDArray[np.float32] = halves[0] + halves[1]
+    return total

@@ -30,8 +30,8 @@ def convert_scans(model: ir.Model) -> None:
     """Replaces every Scan that is a simple recurrent layer; others stay, and the list of allowed operators names them.
 
     Recognised: one state [B, H], one scan input [T, B, I] read forwards along axis 0, a body that is a sum of MatMul,
-    Gemm and constants under Relu, Tanh, modReLU or nothing, every scan output being the new state. Requires: weights are
-    constants, inside the body or outside.
+    Gemm and constants under Relu, Tanh, modReLU or nothing, every scan output being the new state. Requires: weights
+    are constants, inside the body or outside.
     """
     for node in list(model.graph):
         if node.domain == "" and node.op_type == "Scan":
@@ -53,19 +53,18 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
     terms = _Terms()
     if not _collect(sum_, state, x, terms) or not terms.of_state:
         return
-    recurrent_weight = np.sum(terms.of_state, axis=0).T
+    recurrent_weight = _sum(terms.of_state).T
     hidden = recurrent_weight.shape[0]
     if terms.direct_input:
         terms.of_input.append(np.eye(hidden, dtype=np.float32))
     if not terms.of_input or any(matrix.shape != terms.of_input[0].shape for matrix in terms.of_input):
         return
-    bias = np.zeros(hidden, np.float32)
-    for summand in terms.bias:
-        bias = np.add(bias, summand.reshape(-1), dtype=np.float32)
+    input_weight = _sum(terms.of_input).T
+    bias = _sum([np.zeros(hidden, np.float32), *(summand.reshape(-1) for summand in terms.bias)])
     name = node.name or "rnn"
     values: list[ir.Value | None] = [
         node.inputs[1],
-        new_initializer(graph, f"{name}.input_weight", np.sum(terms.of_input, axis=0, dtype=np.float32).T),
+        new_initializer(graph, f"{name}.input_weight", input_weight),
         new_initializer(graph, f"{name}.recurrent_weight", recurrent_weight),
         new_initializer(graph, f"{name}.bias", bias),
     ]
@@ -88,6 +87,13 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
     for output in node.outputs[1:]:
         replace(output, rnn.outputs[0])
     graph.remove(node, safe=True)
+
+
+def _sum(arrays: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    total = arrays[0]
+    for array in arrays[1:]:
+        total = total + array
+    return total
 
 
 def _through_identity(value: ir.Value) -> ir.Value:

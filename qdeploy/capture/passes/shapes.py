@@ -82,14 +82,16 @@ def _elements(value: ir.Value | None) -> list[Element] | None:
         places = constant(node.inputs[1])
         return None if places is None else [elements[int(place)] for place in places.reshape(-1).tolist()]
     if node.op_type == "Slice":
-        start, stop = constant(node.inputs[1]), constant(node.inputs[2])
+        first, last = constant(node.inputs[1]), constant(node.inputs[2])
         plain = len(node.inputs) < 5 or node.inputs[4] is None
-        if start is None or stop is None or not plain:
+        if first is None or last is None or not plain:
             return None
-        return elements[int(start.reshape(-1).tolist()[0]) : int(stop.reshape(-1).tolist()[0])]
+        return elements[int(first.reshape(-1)[0]) : int(last.reshape(-1)[0])]
     if node.op_type == "Mul" and len(node.inputs) == 2:
         other = _elements(node.inputs[1])
         if other is None or len(other) != len(elements):
             return None
-        return [a * b if isinstance(a, int) and isinstance(b, int) else None for a, b in zip(elements, other, strict=True)]
+        return [
+            a * b if isinstance(a, int) and isinstance(b, int) else None for a, b in zip(elements, other, strict=True)
+        ]
     return None

@@ -1,0 +1,37 @@
+"""Every layer has weights of its own."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from ..functions import FLOAT_DOMAIN
+from .access import constant, new_initializer
+
+__all__ = ["give_own_weights"]
+
+_PARAMETERS = {
+    "Linear": ("", "weight", "bias"),
+    "ModRelu": ("", "bias"),
+    "HamiltonMatrix": ("r_weight", "i_weight", "j_weight", "k_weight"),
+    "RNN": ("", "input_weight", "recurrent_weight", "bias", "modrelu_bias"),
+}
+
+
+def give_own_weights(model: ir.Model) -> None:
+    """Copies an initializer that a second layer reads; exporters merge equal ones, such as two biases of zeros.
+
+    A bias is quantized at the scale of its layer's accumulator, so that two layers cannot share one. Requires: nodes
+    have names. Ensures: an initializer is read by at most one node of the float domain, at one place.
+    """
+    taken: set[str] = set()
+    for node in model.graph:
+        if node.domain != FLOAT_DOMAIN:
+            continue
+        for index, (value, parameter) in enumerate(zip(node.inputs, _PARAMETERS[node.op_type], strict=False)):
+            array = constant(value) if value is not None and value.is_initializer() else None
+            if value is None or array is None or value.name is None:
+                continue
+            if value.name in taken:
+                value = new_initializer(model.graph, f"{node.name}.{parameter}", array)  # noqa: PLW2901  # the copy
+                node.replace_input_with(index, value)
+            taken.add(str(value.name))
