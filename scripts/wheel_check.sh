@@ -19,7 +19,7 @@ bundle=$PWD/build/wheel/bundle
 qdeploy=$PWD/$fresh/bin/qdeploy
 python=$PWD/$fresh/bin/python
 samples=$PWD/build/wheel/samples.npz
-"$venv/bin/python" scripts/samples.py digits "$bundle" "$samples"
+"$venv/bin/python" scripts/samples.py sequential-digits "$samples"
 
 cd build/wheel # so that nothing is imported from the checkout
 "$python" - <<'PYTHON'
