@@ -1,7 +1,7 @@
 """Quaternion and orthogonal recurrent networks in PyTorch: layers, architectures, trainings, checkpoints.
 
-Whatever needs torch is imported when it is first asked for, so that names of configurations and shipped checkpoints can be
-listed on a machine without it.
+Whatever needs torch is imported when it is first asked for, so that names of configurations and shipped checkpoints can
+be listed on a machine without it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,10 @@ MAX_FILE_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A module in evaluation mode with its trained weights, and the JSON's content (``{}`` keys absent in a ``.pt``)."""
+    """A module in evaluation mode with its trained weights, and what is known of it.
+
+    ``metadata`` is the content of the JSON, or of a ``.pt`` file all but its ``state_dict``.
+    """
 
     module: nn.Module
     metadata: dict[str, Any]
@@ -46,9 +49,9 @@ def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, 
     Args:
         path: names either file, or the stem.
         module: whose ``state_dict`` is stored, as it is (latent weights).
-        metadata: at least ``architecture`` and ``hyperparameters``; by custom also ``input`` (``name``, ``shape`` of one
-            sample, ``time_axis`` or null), ``dataset``, ``seed``, ``epochs``, ``metrics``, ``command``. ``schema_version``,
-            ``torch_version`` and ``sha256`` are added.
+        metadata: at least ``architecture`` and ``hyperparameters``; by custom also ``input`` (``name``, ``shape`` of
+            one sample, ``time_axis`` or null), ``dataset``, ``seed``, ``epochs``, ``metrics``, ``command``.
+            ``schema_version``, ``torch_version`` and ``sha256`` are added.
 
     Raises:
         InvalidInputError: metadata without its two required keys or not representable in JSON; weights not finite.
@@ -85,7 +88,8 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             ``torch.save({"architecture": ..., "hyperparameters": ..., "state_dict": ...})``.
 
     Raises:
-        InvalidFileError: a file is missing, truncated, corrupted, too large, holds code, or does not fit its architecture.
+        InvalidFileError: a file is missing, truncated, corrupted, too large, holds code, or does not fit its
+            architecture.
         UnsupportedModelError: no architecture of this name.
     """
     given = Path(path)

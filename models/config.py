@@ -31,7 +31,7 @@ class TrainingConfig:
         epochs: passes over the training samples.
         batch_size: sequences or samples a step; the rest of an epoch that does not fill a batch is left out.
         learning_rate: Adam's, at the start.
-        recurrent_learning_rate: the same for the latent recurrent weight, which wants less; ``None``: the same.
+        recurrent_learning_rate: the same for the recurrent weight and bias, which want less; ``None``: the same.
         schedule: ``cosine`` (to a hundredth of the start) or ``constant``.
         clip_norm: bound of the gradient's Euclidean norm over all parameters, or ``None``.
         weight_decay: Adam's decoupled decay, 0 for none.

@@ -16,7 +16,7 @@ _LINES = (
 
 
 def draw_learning_curve(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """A PNG at ``path`` from the lines of ``metrics.jsonl``. Without a display, and without matplotlib's global state."""
+    """A PNG at ``path`` from the lines of ``metrics.jsonl``; needs no display and no state of pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

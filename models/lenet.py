@@ -1,6 +1,6 @@
 """Lenet-300-100, real and quaternion.
 
-Source: Iqbal and Mishra, "Neural Networks at a Fraction with Pruned Quaternions", 2023: split ReLU, the last layer real.
+Source: Iqbal and Mishra, "Neural Networks at a Fraction with Pruned Quaternions", 2023: split ReLU, last layer real.
 """
 
 from __future__ import annotations

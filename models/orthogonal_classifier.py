@@ -1,7 +1,7 @@
 """A sequence classifier around one orthogonal recurrent layer (QORNN).
 
-Source: Foucault, Mamalet, Malgouyres, arXiv 2402.04012; both of its forms, with the activation inside the loop or, over a
-linear loop, before the output layer.
+Source: Foucault, Mamalet, Malgouyres, arXiv 2402.04012; both of its forms, with the activation inside the loop or, over
+a linear loop, before the output layer.
 """
 
 from __future__ import annotations
@@ -108,4 +108,5 @@ class OrthogonalClassifier(nn.Module):
         return self.output_layer(states).transpose(0, 1)
 
     def extra_repr(self) -> str:
+        """What ``print(module)`` shows of it."""
         return f"num_classes={self.num_classes}, steps={self.steps!r}, output_activation={self.output_activation!r}"

@@ -172,6 +172,7 @@ class OrthogonalRNN(nn.Module):
                 self.recurrent_weight.copy_(bjorck_orthogonalize(self.recurrent_weight))
 
     def extra_repr(self) -> str:
+        """What ``print(module)`` shows of it."""
         return (
             f"{self.input_size}, {self.hidden_size}, activation={self.activation!r}, "
             f"weight_bits={self.weight_bits}, orthogonal={self.orthogonal!r}"

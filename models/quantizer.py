@@ -32,7 +32,7 @@ def grid_integers(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         gives ``alpha = 0`` and ``n = 0``.
     """
     alpha = weight.abs().amax()
-    levels = 2 ** (bits - 1)
+    levels = 1 << (bits - 1)
     upper = 1 if bits == 1 else levels - 1
     # A tensor of zeros would divide by zero; any positive divisor keeps its integers at zero.
     divisor = torch.where(alpha > 0, alpha, torch.ones_like(alpha))
@@ -43,12 +43,12 @@ class _StraightThrough(torch.autograd.Function):
     """q_k forward, identity backward (clipped weights included, as in the paper)."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, bits: int) -> Tensor:
+    def forward(_: Any, weight: Tensor, bits: int) -> Tensor:
         integers, alpha = grid_integers(weight, bits)
-        return integers * (alpha / 2 ** (bits - 1))
+        return integers * (alpha / (1 << (bits - 1)))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(_: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0], None
 
 
@@ -63,7 +63,7 @@ def quantize_weight(weight: Tensor, bits: int | None, strength: float = 1.0) -> 
     """
     if bits is None or strength == 0.0:
         return weight
-    quantized: Tensor = _StraightThrough.apply(weight, bits)
+    quantized: Tensor = _StraightThrough.apply(weight, bits)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     if strength == 1.0:
         return quantized
     return weight + strength * (quantized - weight).detach()

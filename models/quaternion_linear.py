@@ -40,7 +40,7 @@ def hamilton_matrix(r: Tensor, i: Tensor, j: Tensor, k: Tensor, grouping: str = 
 class QuaternionLinear(nn.Module):
     """``y = L(w) x + b`` for ``x`` [..., in] and ``y`` [..., out].
 
-    Parameters: ``r_weight``, ``i_weight``, ``j_weight``, ``k_weight``, each [out/4, in/4], and ``bias`` [out] or ``None``.
+    Parameters: ``r_weight``, ``i_weight``, ``j_weight``, ``k_weight``, each [out/4, in/4]; ``bias`` [out] or ``None``.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, grouping: str = "blocked") -> None:
@@ -92,4 +92,5 @@ class QuaternionLinear(nn.Module):
         return nn.functional.linear(inputs, self.matrix(), self.bias)
 
     def extra_repr(self) -> str:
+        """What ``print(module)`` shows of it."""
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, grouping={self.grouping!r}"

@@ -1,8 +1,8 @@
 """The loop of a simple recurrent layer over a whole sequence, as one differentiable function.
 
-Autograd over a Python loop keeps a graph of some thousands of nodes and makes one small weight gradient a step. Here the
-forward pass keeps the states, the backward pass walks back over them for the gradients of the pre-activations, and the
-weight gradients are one product for every ``CHUNK`` steps, while these are still in the processor's cache.
+Autograd over a Python loop keeps a graph of some thousands of nodes and makes one small weight gradient a step. Here
+the forward pass keeps the states, the backward pass walks back over them for the gradients of the pre-activations, and
+the weight gradients are one product for every ``CHUNK`` steps, while these are still in the processor's cache.
 """
 
 from __future__ import annotations
@@ -155,5 +155,7 @@ def recurrence(
     Returns:
         ``h_1 ... h_T`` [T, B, H] and ``h_T`` [B, H], differentiable once in every float argument.
     """
-    states, last = _Recurrence.apply(inputs, initial, weight, input_weight, bias, modrelu_bias, activation)
-    return states, last
+    result: tuple[Tensor, Tensor] = _Recurrence.apply(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        inputs, initial, weight, input_weight, bias, modrelu_bias, activation
+    )
+    return result

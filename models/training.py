@@ -1,14 +1,13 @@
 """Training of one of the architectures on arrays: deterministic by its seed, and resumable after any interruption.
 
-An epoch is the unit of everything: after each one the state file, the metrics and the best checkpoint are written, whole or
-not at all, so that a stopped training goes on from its last epoch and ends in the same bits.
+An epoch is the unit of everything: after each one the state file, the metrics and the best checkpoint are written,
+whole or not at all, so that a stopped training goes on from its last epoch and ends in the same bits.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, QdeployError
+from qdeploy.runtime.errors import InvalidInputError, QdeployError
 
 from .atomic import write_atomically
 from .checkpoint import save_checkpoint
@@ -29,6 +28,7 @@ from .config import TrainingConfig
 from .learning_curve import draw_learning_curve
 from .orthogonal_classifier import OrthogonalClassifier
 from .registry import build
+from .training_state import read_state, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["EpochReport", "TrainReport", "TrainingData", "evaluate", "train"]
 
 # Sequences a forward pass of an evaluation: enough for the matrix products, little memory at 784 steps.
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 200
 # The cosine schedule ends at this part of the first learning rate.
 FINAL_RATE = 0.01
 
@@ -94,10 +94,11 @@ def train(
     *,
     resume: bool = True,
     progress: Callable[[str, float], None] | None = None,
+    command: str | None = None,
 ) -> TrainReport:
-    """Trains, and leaves in the folder ``output``:
+    """Trains, and leaves its results in a folder.
 
-    ``NAME.safetensors`` and ``NAME.json`` (weights of the best epoch), ``metrics.jsonl`` (one line an epoch),
+    These are ``NAME.safetensors`` and ``NAME.json`` (weights of the best epoch), ``metrics.jsonl`` (one line an epoch),
     ``learning-curve.png`` and ``training-state.pt`` (all that going on needs).
 
     The best epoch is chosen on held-out training samples, never on the test set, and among epochs whose weights are
@@ -109,6 +110,7 @@ def train(
         output: a folder, made if need be.
         resume: go on from ``training-state.pt`` if there is one, which must be of the same configuration.
         progress: called with a line of words and the part done (0 to 1) after each batch.
+        command: what the checkpoint's JSON names as the command that repeats the training.
 
     Raises:
         InvalidInputError: data that do not fit the configuration, or a state of another configuration.
@@ -118,7 +120,7 @@ def train(
     folder = Path(output)
     _check_data(config, data)
     with _flushed_denormals():
-        run = _Run(config, data, folder, progress)
+        run = _Run(config, data, folder, progress, command)
         if resume and run.state_path.is_file():
             run.restore()
         while run.epoch < config.epochs:
@@ -170,8 +172,10 @@ class _Run:
         data: TrainingData,
         folder: Path,
         progress: Callable[[str, float], None] | None,
+        command: str | None,
     ) -> None:
         self.config = config
+        self.command = command
         self.folder = folder
         self.progress = progress
         self.state_path = folder / "training-state.pt"
@@ -195,26 +199,18 @@ class _Run:
 
     def restore(self) -> None:
         """Module, optimizer and history from the state file."""
-        try:
-            state = torch.load(self.state_path, weights_only=True)
-            if state["config"] != self.config.as_dict():
-                raise InvalidInputError(
-                    f"{self.state_path} belongs to another configuration than {self.config.name}; "
-                    "give another output folder, or do not resume"
-                )
-            self.module.load_state_dict(state["module"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.epoch = int(state["epoch"])
-            self.history = [EpochReport(**line) for line in state["history"]]
-            self.best = None if state["best"] is None else EpochReport(**state["best"])
-            self.best_weights = state["best_weights"]
-        except InvalidInputError:
-            raise
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
-            raise InvalidFileError(
-                f"{self.state_path}: not a readable training state ({type(error).__name__}); "
-                "remove it to begin anew, or do not resume"
-            ) from error
+        state = read_state(self.state_path)
+        if state["config"] != self.config.as_dict():
+            raise InvalidInputError(
+                f"{self.state_path} belongs to another configuration than {self.config.name}; "
+                "give another output folder, or do not resume"
+            )
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+        self.history = [EpochReport(**line) for line in state["history"]]
+        self.best = None if state["best"] is None else EpochReport(**state["best"])
+        self.best_weights = state["best_weights"]
 
     def strength(self, epochs_done: float) -> float:
         """Part of the quantization error that is applied after ``epochs_done``."""
@@ -272,7 +268,7 @@ class _Run:
                 "lower learning_rate and recurrent_learning_rate, or set clip_norm"
             )
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm or math.inf)
         # A gradient through hundreds of steps overflows now and then, and Adam would keep the infinity for good.
         if bool(torch.isfinite(norm)):
@@ -318,7 +314,7 @@ class _Run:
         curve = [vars(line) for line in self.history]
         write_atomically(self.folder / "learning-curve.png", lambda path: draw_learning_curve(curve, path))
         # Last: a state that says "epoch 7" stands beside the files of epoch 7.
-        write_atomically(self.state_path, lambda path: torch.save(state, path))
+        write_state(self.state_path, state)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -350,7 +346,7 @@ class _Run:
                 "test_accuracy": round(best.test_accuracy, 6),
                 "test_samples": len(self.test[0]),
             },
-            "command": f"qdeploy train {self.config.name} --output {self.config.name}",
+            "command": self.command,
             "config": self.config.as_dict(),
         }
 
@@ -384,12 +380,17 @@ def _initial_module(config: TrainingConfig) -> nn.Module:
 
 
 def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, with the latent recurrent weight in a group of its own."""
-    slow = [module.recurrent.recurrent_weight] if isinstance(module, OrthogonalClassifier) else []
+    """AdamW, with the recurrent weight and bias in a group of their own.
+
+    What changes the resting state does so at every step of the sequence: along a direction that the loop keeps, T times
+    over.
+    """
+    recurrent = module.recurrent if isinstance(module, OrthogonalClassifier) else None
+    slow = [] if recurrent is None else [recurrent.recurrent_weight, recurrent.bias]
     fast = [parameter for parameter in module.parameters() if not any(parameter is other for other in slow)]
     groups: list[dict[str, Any]] = [{"params": fast, "lr": config.learning_rate}]
     if slow:
         rate = config.recurrent_learning_rate
-        # Decay would pull an orthogonal matrix to zero, and the retraction back.
+        # Decay would pull an orthogonal matrix to zero, and the retraction would push it back.
         groups.append({"params": slow, "lr": config.learning_rate if rate is None else rate, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)

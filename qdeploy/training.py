@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,11 +59,12 @@ def train(
             f"training needs {error.name}, which is not installed: pip install 'qdeploy[torch]'"
         ) from error
     learn, check = datasets.load(config.dataset, "train"), datasets.load(config.dataset, "test")
+    command = _command(config_name_or_path, Path(output), seed, epochs)
     data = TrainingData(learn.x, learn.y, check.x, check.y, learn.time_axis)
     if not isinstance(progress, bool):
-        return run(config, data, output, resume=resume, progress=progress)
+        return run(config, data, output, resume=resume, progress=progress, command=command)
     if not progress:
-        return run(config, data, output, resume=resume)
+        return run(config, data, output, resume=resume, command=command)
     from rich.console import Console
     from rich.progress import Progress
 
@@ -74,4 +76,15 @@ def train(
             output,
             resume=resume,
             progress=lambda words, done: bar.update(task, completed=done, description=words),
+            command=command,
         )
+
+
+def _command(config: str | Path, output: Path, seed: int | None, epochs: int | None) -> str:
+    """The command line of this training, with the last part of each path: the folders above are the user's affair."""
+    words = ["qdeploy", "train", Path(config).name, "--output", output.name or "."]
+    if seed is not None:
+        words += ["--seed", str(seed)]
+    if epochs is not None:
+        words += ["--epochs", str(epochs)]
+    return shlex.join(words)

@@ -1,0 +1,40 @@
+"""The state file of a training: all that going on needs, read without running anything of it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qdeploy.runtime.errors import InvalidFileError
+
+from .atomic import write_atomically
+
+__all__ = ["STATE_KEYS", "read_state", "write_state"]
+
+STATE_KEYS = ("config", "module", "optimizer", "epoch", "history", "best", "best_weights")
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes ``state``, tensors and plain values under ``STATE_KEYS``, whole or not at all."""
+    write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What ``write_state`` wrote.
+
+    Raises:
+        InvalidFileError: truncated, corrupted, of another kind, or with more in it than tensors and plain values.
+    """
+    try:
+        state = torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+        raise InvalidFileError(
+            f"{path}: not a readable training state ({type(error).__name__}); remove it to begin anew, or do not resume"
+        ) from error
+    if not isinstance(state, dict) or set(state) != set(STATE_KEYS):
+        raise InvalidFileError(f"{path}: not a training state; remove it to begin anew, or do not resume")
+    return state
