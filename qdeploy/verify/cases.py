@@ -36,7 +36,7 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """The name's first part: golden, data, extreme, one-step, random …"""
+        """The name's first part: golden, data, extreme, one-step, random or cut."""
         return self.name.partition("/")[0]
 
 
@@ -115,12 +115,13 @@ class CaseMaker:
         return Case(name, feeds)
 
     def extreme(self, kind: str, batch: int) -> Case:
-        """One of EXTREMES."""
+        """One of EXTREMES; at most 200 steps, after which a constant input has long settled."""
+        steps = min(self.steps, 200)
         rng = self._generator(f"extreme/{kind}")
         feeds: dict[str, Array] = {}
         for key, spec in self._specs.items():
             limits = self._ranges[key]
-            shape = sized(spec.shape, batch, self.steps)
+            shape = sized(spec.shape, batch, steps)
             ends = np.array([limits.low, limits.high], np.int64)
             if kind in {"low", "high", "zero"}:
                 values = np.full(shape, getattr(limits, kind), np.int64)

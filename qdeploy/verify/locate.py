@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import inliner
 
-from qdeploy.runtime.engines import open_engine
+from qdeploy.runtime.engines import available, open_engine
 from qdeploy.runtime.errors import QdeployError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def locate_in_body(
 ) -> str | None:
     """Runs the node at ``position`` alone, on the judge's own inputs, with everything inside its body shown.
 
-    Returns a sentence: the first standard operator at which ``voice`` and the NumPy executor of standard operators part
+    Returns a sentence: the first standard operator at which ``voice`` and another executor of standard operators part
     (inside a loop: its earliest step), or that both compute the same, so that the body itself is not what the contract
     says. None where the body cannot be opened.
     """
@@ -41,15 +41,16 @@ def locate_in_body(
     tensors, _ = judge(feeds)
     try:
         opened, inputs = opened_body(model, position, tensors)
-        expected = open_engine("bodies", opened).run(inputs)
-        if voice.runtime == "bodies":
-            return _contract(node, tensors, expected)
+        partner = "bodies" if voice.runtime != "bodies" else "onnxruntime"
+        if available()[partner] is None:
+            return _contract(node, tensors, open_engine(voice.runtime, opened).run(inputs))
+        expected = open_engine(partner, opened).run(inputs)
         found = open_engine(voice.runtime, opened, threads=voice.threads, optimize=voice.optimize).run(inputs)
     except (QdeployError, ValueError, RuntimeError):
         return None
     first = _first(opened.graph, expected, found)
     if first is not None:
-        return first
+        return f"{first} than {partner} gives"
     return _contract(node, tensors, expected)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qdeploy.runtime.errors import CheckFailedError
@@ -16,11 +16,13 @@ class Difference:
     """The first integer that differs in one voice: the first tensor in topological order, its earliest step.
 
     ``index`` is the place in the whole tensor; ``sample`` and ``step`` are its coordinates along batch and time, None
-    where the tensor has no such axis. ``body`` names the standard operator inside the layer's body at which the NumPy
+    where the tensor has no such axis. ``judge`` says against what: the reference, or the golden vectors, which the
+    exporting machine's reference made. ``body`` names the standard operator inside the layer's body at which the NumPy
     executor and the voice part. ``problem`` stands in for the integers where a voice gave none.
     """
 
     voice: str
+    judge: str
     case: str
     node: str
     operator: str
@@ -39,7 +41,7 @@ class Difference:
         place = "".join(
             f", {name} {value}" for name, value in (("sample", self.sample), ("step", self.step)) if value is not None
         )
-        what = self.problem or f"found {self.found}, the reference gives {self.expected}"
+        what = self.problem or f"found {self.found}, {self.judge} gives {self.expected}"
         where = f"node {self.node} ({self.operator}), tensor {self.tensor}{place}, index {list(self.index)}"
         lines = [f"{self.voice}: case {self.case}: {where}: {what}"]
         if self.body:
@@ -104,6 +106,15 @@ class VerifyReport:
             difference = self.difference
             raise CheckFailedError("\n".join(difference.lines()) if difference else "verify compared nothing")
 
+    def _distinct(self) -> list[tuple[Difference, list[str]]]:
+        """Each difference once, with the other voices that have the same."""
+        distinct: dict[Difference, tuple[Difference, list[str]]] = {}
+        for voice in self.voices:
+            if voice.difference is not None:
+                same = replace(voice.difference, voice="", command="", body=None)
+                distinct.setdefault(same, (voice.difference, []))[1].append(voice.name)
+        return [(difference, others[1:]) for difference, others in distinct.values()]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, totals included."""
         return {
@@ -121,7 +132,9 @@ class VerifyReport:
             f"{voice.mismatched_integers or 'none'} differ{'s' if voice.mismatched_integers == 1 else ''}"
             for voice in self.voices
         ]
-        lines += [line for voice in self.voices if voice.difference for line in voice.difference.lines()]
+        for difference, others in self._distinct():
+            lines += difference.lines()
+            lines += [f"  also:   {other}" for other in others]
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.cases.items())
         lines.append(f"calls: {kinds}")
         if self.saturations:

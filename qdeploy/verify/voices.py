@@ -62,7 +62,7 @@ def make_voices(
     voices: list[Voice] = []
     if has_operators(shipped):
         judge = open_engine("numpy", shipped)
-        voices.append(Voice("numpy, golden and in pieces", "numpy", judge, True, 1, True, judge=True))  # noqa: FBT003
+        voices.append(Voice("numpy, golden and in pieces", "numpy", judge, True, 1, True, judge=True))
     if "bodies" in chosen:
         voices.append(_voice("bodies", "bodies", shown, shipped=False, every=_SLOW))
         if _keeps_states_back(shipped):

@@ -40,8 +40,8 @@ def recurrent(hidden: int = 12, bits: int = 8, *, steps: bool = False, seed: int
         "W": rng.integers(-7, 8, (hidden, hidden)).astype(np.int8),
         "b": rng.integers(-300, 300, hidden).astype(np.int32),
         "m": np.array([19661], np.int32),
-        "V": rng.integers(-7, 8, (5, hidden)).astype(np.int8),
-        "c": rng.integers(-300, 300, 5).astype(np.int32),
+        "V": rng.integers(-7, 8, (10, hidden)).astype(np.int8),
+        "c": rng.integers(-300, 300, 10).astype(np.int32),
         "n": np.array([20011], np.int32),
     }
     nodes = [
@@ -78,7 +78,7 @@ def recurrent(hidden: int = 12, bits: int = 8, *, steps: bool = False, seed: int
     ]
     if steps:
         nodes.append(helper.make_node("Transpose", ["by_step"], ["logits"], name="to_batch", perm=[1, 0, 2]))
-    shape = ["batch", "time", 5] if steps else ["batch", 5]
+    shape = ["batch", "time", 10] if steps else ["batch", 10]
     return _model(
         nodes,
         constants,
@@ -95,8 +95,8 @@ def quaternion(seed: int = 0) -> onnx.ModelProto:
         "b": rng.integers(-300, 300, 12).astype(np.int32),
         "m": rng.integers(15000, 30000, 12).astype(np.int32),
         "entries": rng.integers(0, 256, 256).astype(np.uint8),
-        "V": rng.integers(-7, 8, (5, 12)).astype(np.int8),
-        "c": rng.integers(-300, 300, 5).astype(np.int32),
+        "V": rng.integers(-7, 8, (10, 12)).astype(np.int8),
+        "c": rng.integers(-300, 300, 10).astype(np.int32),
         "n": np.array([20011], np.int32),
     }
     common = {"domain": "qdeploy", "x_zero_point": 3, "shift": 18}
@@ -114,12 +114,12 @@ def quaternion(seed: int = 0) -> onnx.ModelProto:
             **common, y_zero_point=0, low=-(2**15), high=2**15 - 1, dtype=INT16,
         ),
     ]  # fmt: skip
-    return _model(nodes, constants, [("x", UINT8, ["batch", 8])], [("logits", INT16, ["batch", 5])])
+    return _model(nodes, constants, [("x", UINT8, ["batch", 8])], [("logits", INT16, ["batch", 10])])
 
 
 @pytest.fixture(scope="session")
 def make_bundle(tmp_path_factory):
-    """``make_bundle(model)``: the opened bundle of a model; ``reference`` is the model that its golden vectors follow."""
+    """``make_bundle(model)``: a model as an opened bundle; its golden vectors are those of ``reference``."""
 
     def make(model: onnx.ModelProto, *, reference: onnx.ModelProto | None = None, steps: int = 9):
         folder = tmp_path_factory.mktemp("bundle")
@@ -173,11 +173,18 @@ def make_bundle(tmp_path_factory):
     return make
 
 
-@pytest.fixture
-def rnn_model():
-    return recurrent
+@pytest.fixture(scope="session")
+def models():
+    """Every kind of small network."""
+    return {
+        "last state": recurrent(),
+        "wide state": recurrent(bits=12),
+        "every step": recurrent(steps=True),
+        "quaternion": quaternion(),
+    }
 
 
-@pytest.fixture
-def quaternion_model():
-    return quaternion
+@pytest.fixture(scope="session")
+def bundles(make_bundle, models):
+    """The same networks as opened bundles."""
+    return {kind: make_bundle(model) for kind, model in models.items()}
