@@ -10,5 +10,8 @@ for _module in pkgutil.iter_modules(__path__):
 
 from qdeploy.export.onnx.attach import attach_bodies  # noqa: E402
 from qdeploy.export.onnx.expose import expose  # noqa: E402
+from qdeploy.export.onnx.float_io import add_float_borders  # noqa: E402
+from qdeploy.export.onnx.inline import inline  # noqa: E402
+from qdeploy.export.onnx.integer_only import check_integer_only  # noqa: E402
 
-__all__ = ["attach_bodies", "expose"]
+__all__ = ["add_float_borders", "attach_bodies", "check_integer_only", "expose", "inline"]

@@ -40,8 +40,11 @@ def attach_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
         site.node.overload = written.overload
         functions[site.node.op_type, written.overload] = written
     result.functions.extend(functions[key] for key in sorted(functions))
+    opset = max(OPSET, next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), OPSET))
+    for written in result.functions:
+        written.opset_import[0].version = opset
     del result.opset_import[:]
-    result.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    result.opset_import.append(onnx.helper.make_opsetid("", opset))
     result.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
     result.ir_version = IR_VERSION
     return result

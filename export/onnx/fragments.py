@@ -19,6 +19,8 @@ UINT8, INT8, UINT16, INT16, INT32, INT64, UINT64 = 2, 3, 4, 5, 6, 7, 13
 def attribute(name: str, to: int, *, result: str | None = None) -> list[str]:
     """The function's integer attribute ``name`` as a scalar of element type ``to``, named ``result`` or like it."""
     out = result or name
+    if to == INT64:
+        return [f"{out} = Constant<value_int: int = @{name}>()"]
     return [f"{out}_i64 = Constant<value_int: int = @{name}>()", f"{out} = Cast<to = {to}>({out}_i64)"]
 
 

@@ -63,7 +63,6 @@ def function(operator: str, overload: str, lines: Sequence[str]) -> onnx.Functio
     )
     written: onnx.FunctionProto = onnx.parser.parse_function(text)
     written.overload = overload
-    written.doc_string = signature.summary
     return written
 
 

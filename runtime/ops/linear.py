@@ -68,5 +68,5 @@ def linear(
     accumulator += bias
     if not node.cache["proven"]:
         check_int32(accumulator, f"node {node.name}")
-    y = requantize(accumulator, multiplier.astype(np.int64), shift, y_zero_point, low, high)
+    y = requantize(accumulator, multiplier, shift, y_zero_point, low, high)
     return (cast_output(node, y, y_zero_point, low, high, dtype),)

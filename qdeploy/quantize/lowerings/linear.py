@@ -67,7 +67,7 @@ def linear(context: Context, node: onnx.NodeProto) -> None:
             node.input[0],
             name,
             graph.constant(f"{node.name}.bias", integer_bias.astype(np.int32), bits=32, scale=scale),
-            graph.constant(f"{node.name}.multiplier", multiplier.values, bits=32),
+            _multiplier(context, node.name, multiplier.values, layer),
         ],
         [output],
         node.name,
@@ -136,6 +136,17 @@ def _quaternion_weight(
     if not any(made.output[0] == producer.output[0] for made in graph.nodes):
         graph.node("HamiltonMatrix", names, [producer.output[0]], producer.name, grouping=grouping)
     return whole, producer.output[0], matrix, layer
+
+
+def _multiplier(context: Context, name: str, values: NDArray[np.int32], layer: dict[str, object]) -> str:
+    """The multiplier's tensor. A quaternion layer's repeat four times: compact storage keeps them once."""
+    graph = context.integers
+    if graph.storage != "compact" or not layer.get("quaternion") or values.size == 1:
+        return graph.constant(f"{name}.multiplier", values, bits=32)
+    once = graph.constant(f"{name}.multiplier.once", values[: values.size // 4], bits=32)
+    repeated = f"{name}.multiplier"
+    graph.nodes.append(onnx.helper.make_node("Concat", [once] * 4, [repeated], name=repeated, axis=0))
+    return repeated
 
 
 def _zero_rows_from_bias(weight: QuantizedWeight, bias: NDArray[np.float32] | None, x: TensorType) -> QuantizedWeight:
