@@ -192,7 +192,7 @@ def main(output: Path, names: tuple[str, ...]) -> None:
         click.echo(f"demo: {error}", err=True)
         sys.exit(error.exit_code)
     (output / "report.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
-    Console(width=None if sys.stdout.isatty() else 150).print(table(rows))
+    Console().print(table(rows))
     failed = [row.name for row in rows if not row.passed]
     if failed:
         click.echo(f"demo: failed: {', '.join(failed)}", err=True)

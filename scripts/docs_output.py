@@ -1,10 +1,10 @@
 """Runs the commands of the documentation and writes their real output beneath them.
 
 A ``console`` block of README.md or docs/ holds lines ``$ command`` and the output of each. All blocks of one page run
-one after the other in an empty folder of their own; blocks with ``make`` are left as they are. Times differ from run to
-run, nothing else should.
+one after the other in an empty folder of their own; installations are left as they are, and so is ``make``, unless
+``--make`` is given. Times differ from run to run, nothing else should.
 
-    python scripts/docs_output.py [PAGE ...]
+    python scripts/docs_output.py [--make] [PAGE ...]
 """
 
 from __future__ import annotations
@@ -64,20 +64,20 @@ def output_of(command: str, folder: Path) -> str:
     return "\n".join(line for line in lines if line or len(lines) > 1)
 
 
-def refresh(page: Path) -> None:
+def refresh(page: Path, *, make: bool) -> None:
     """Run the page's commands and replace what stands beneath them."""
     folder = ROOT / "build" / "docs" / page.stem
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
     def run(match: re.Match[str]) -> str:
-        parts = []
         commands = commands_of(match[0])
-        if any(command.startswith("make ") for command in commands):
+        if any(command.startswith("pip ") or (command.startswith("make ") and not make) for command in commands):
             return match[0]
+        parts = []
         for command in commands:
             print(f"{page.relative_to(ROOT)}: {command}", flush=True)
-            output = output_of(command, folder)
+            output = output_of(command, ROOT if command.startswith("make ") else folder)
             parts.append(f"$ {command}\n" + (f"{output}\n" if output else ""))
         return "\n".join(parts)
 
@@ -85,6 +85,7 @@ def refresh(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    given = [Path(name).resolve() for name in sys.argv[1:]]
-    for page in given or [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
-        refresh(page)
+    given = [name for name in sys.argv[1:] if name != "--make"]
+    pages = [Path(name).resolve() for name in given] or [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for page in pages:
+        refresh(page, make="--make" in sys.argv)

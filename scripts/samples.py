@@ -1,6 +1,6 @@
 """Writes the test samples of a named data set to an .npz, as `qdeploy validate --data` reads them.
 
-    python scripts/samples.py sequential-digits samples.npz
+python scripts/samples.py sequential-digits samples.npz
 """
 
 from __future__ import annotations
