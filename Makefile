@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt qdeploy/tested_versions.txt
 	touch $@
 
 demo: $(STAMP) ## Export, verify and validate the shipped networks; print the table
-	$(BIN)/python -m qdeploy.demo --output build/demo
+	@$(BIN)/python -m qdeploy.demo --output build/demo
 
 test: lint pytest ## Lint, then all tests
 
