@@ -20,7 +20,7 @@ import onnx
 from qdeploy.runtime.errors import InvalidFileError
 from qdeploy.runtime.manifest import LARGEST_MANIFEST, FileSpec, Manifest, parse_manifest
 from qdeploy.runtime.model_file import parse_model
-from qdeploy.runtime.npz import read_npz
+from qdeploy.runtime.npz import ARCHIVE_ERRORS, read_npz
 
 if TYPE_CHECKING:
     import os
@@ -113,7 +113,9 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE) ->
         with zipfile.ZipFile(where) as archive:
             members = _members(archive, where, limit)
             return _open(where, lambda name, size: _read_member(archive, members, where, name, size), limit)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except InvalidFileError:
+        raise
+    except ARCHIVE_ERRORS as error:
         msg = f"{where}: the archive cannot be read ({error}); {_ADVICE}"
         raise InvalidFileError(msg) from error
 

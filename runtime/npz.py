@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,21 @@ from qdeploy.runtime.errors import InvalidFileError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["LARGEST_ARCHIVE", "read_npy", "read_npz"]
+__all__ = ["ARCHIVE_ERRORS", "LARGEST_ARCHIVE", "read_npy", "read_npz"]
 
+#: What zipfile raises for archives that are damaged, encrypted or compressed in ways it does not know.
+ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 #: Bound on the uncompressed bytes of one archive.
 LARGEST_ARCHIVE = 512 << 20
 _MOST_ARRAYS = 10_000
@@ -35,13 +49,7 @@ def read_npz(
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            total = sum(member.file_size for member in members)
-            if len(members) > _MOST_ARRAYS or total > limit:
-                msg = (
-                    f"{name}: found {len(members)} arrays of {total} bytes, "
-                    f"expected at most {_MOST_ARRAYS} of {limit}; {advice}"
-                )
-                raise InvalidFileError(msg)
+            _check_size(members, name, limit, advice)
             # The directory's size bounds what is read, also where the compressed data would unfold to more.
             return {
                 _key(member, name, advice): read_npy(
@@ -49,9 +57,18 @@ def read_npz(
                 )
                 for member in members
             }
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except InvalidFileError:
+        raise
+    except ARCHIVE_ERRORS as error:
         msg = f"{name}: is not a whole .npz archive ({error}); {advice}"
         raise InvalidFileError(msg) from error
+
+
+def _check_size(members: list[zipfile.ZipInfo], name: str, limit: int, advice: str) -> None:
+    total = sum(member.file_size for member in members)
+    if len(members) > _MOST_ARRAYS or total > limit:
+        msg = f"{name}: found {len(members)} arrays of {total} bytes, expected at most {_MOST_ARRAYS} of {limit}; {advice}"
+        raise InvalidFileError(msg)
 
 
 def read_npy(data: bytes, name: str, *, advice: str = _ADVICE) -> npt.NDArray[Any]:

@@ -24,9 +24,9 @@ __all__ = ["BodyModel"]
 class BodyModel:
     """Executes the standard operators of a model's bodies; integers wrap as ONNX's do.
 
-    ``model``: a ModelProto, its bytes, the path of its file or an opened bundle. Functions are inlined and everything that
-    depends on constants alone is computed here, once. Raises UnsupportedModelError for operators, types or attributes outside the
-    set that bodies use, InvalidFileError for a file that is not a model.
+    ``model``: a ModelProto, its bytes, the path of its file or an opened bundle. Functions are inlined and everything
+    that depends on constants alone is computed here, once. Raises UnsupportedModelError for operators, types or
+    attributes outside the set that bodies use, InvalidFileError for a file that is not a model.
     """
 
     def __init__(self, model: ModelSource) -> None:

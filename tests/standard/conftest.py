@@ -57,8 +57,7 @@ def compare():
 
 
 def _equal(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
-    for a, b in zip(ours, theirs, strict=True):
-        b = np.asarray(b)
+    for a, b in zip(ours, map(np.asarray, theirs), strict=True):
         assert a.dtype == b.dtype
         assert a.shape == b.shape
         assert (a == b).all(), (a[a != b][:5], b[a != b][:5])

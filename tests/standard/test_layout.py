@@ -93,12 +93,16 @@ def test_gather_elements(compare, seed, axis):
 
 def test_squeeze(compare):
     x = X.reshape(2, 1, 3, 1, 4)
-    text = "g (int32[A,1,B,1,C] x) => (int32[A,B,C] y, int32[A,B,1,C] z) <int64[1] a = {1}> { y = Squeeze(x) z = Squeeze(x, a) }"
+    text = """g (int32[A,1,B,1,C] x) => (int32[A,B,C] y, int32[A,B,1,C] z) <int64[1] a = {1}> {
+        y = Squeeze(x)
+        z = Squeeze(x, a)
+    }"""
     compare(text, {"x": x})
 
 
 def test_shape_range_and_filled(compare):
-    text = """g (int32[A,B,C] x) => (int64[3] s, int64[1] t, int64[N] r, int32[A,B,C] f) <int64 o = {1}, int64 l = {9}, int64 d = {3}> {
+    text = """g (int32[A,B,C] x) => (int64[3] s, int64[1] t, int64[N] r, int32[A,B,C] f)
+            <int64 o = {1}, int64 l = {9}, int64 d = {3}> {
         s = Shape(x)  t = Shape <start = -1> (x)  r = Range(o, l, d)
         f = ConstantOfShape <value = int32[1] {7}> (s)
     }"""

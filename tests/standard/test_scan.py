@@ -20,11 +20,12 @@ def test_running_sum(compare, steps):
     x = np.arange(steps * 3, dtype=np.int32).reshape(steps, 3)
     last, everything = compare(RUNNING_SUM, {"h": np.array([10, 20, 30], np.int32), "x": x})
     assert (everything[-1] == last).all()
-    assert (last == [10, 20, 30] + x.sum(0)).all()
+    assert (last == np.array([10, 20, 30]) + x.sum(0)).all()
 
 
 def test_two_states_two_inputs_three_outputs(compare):
-    text = """g (int32[B] h, uint8[B] c, int32[T,B] x, uint8[T,B] m) => (int32[B] hn, uint8[B] cn, int32[T,B] a, uint8[T,B] b, int32[T,B] d) {
+    text = """g (int32[B] h, uint8[B] c, int32[T,B] x, uint8[T,B] m)
+            => (int32[B] hn, uint8[B] cn, int32[T,B] a, uint8[T,B] b, int32[T,B] d) {
         hn, cn, a, b, d = Scan <num_scan_inputs = 2, body = s (h0, c0, xt, mt) => (h1, c1, at, bt, dt) {
             wide = Cast <to = 6> (c0)
             h1 = Add(h0, xt)
