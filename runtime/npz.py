@@ -67,7 +67,8 @@ def read_npz(
 def _check_size(members: list[zipfile.ZipInfo], name: str, limit: int, advice: str) -> None:
     total = sum(member.file_size for member in members)
     if len(members) > _MOST_ARRAYS or total > limit:
-        msg = f"{name}: found {len(members)} arrays of {total} bytes, expected at most {_MOST_ARRAYS} of {limit}; {advice}"
+        expected = f"at most {_MOST_ARRAYS} of {limit}"
+        msg = f"{name}: found {len(members)} arrays of {total} bytes, expected {expected}; {advice}"
         raise InvalidFileError(msg)
 
 
