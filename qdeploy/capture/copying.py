@@ -37,6 +37,7 @@ def materialize_parametrizations(module: nn.Module) -> list[str]:
             if path.endswith("parametrizations") or ".parametrizations." in f".{path}.":
                 continue
             if parametrize.is_parametrized(part):
+                _own_class(part)
                 names = list(part.parametrizations)
                 for name in names:
                     parametrize.remove_parametrizations(part, name, leave_parametrized=True)
@@ -46,6 +47,17 @@ def materialize_parametrizations(module: nn.Module) -> list[str]:
                 prune.remove(part, name)
                 notes.append(f"{path or 'model'}: the pruning mask of {name} was applied")
     return notes
+
+
+def _own_class(part: nn.Module) -> None:
+    """Copies the class that torch made for a parametrized module.
+
+    Copies of such a module share its class, and removing a parametrization deletes the parameter's property from it: the
+    user's module would lose its weight.
+    """
+    shared = type(part)
+    members = {name: value for name, value in vars(shared).items() if name not in {"__dict__", "__weakref__"}}
+    part.__class__ = type(shared.__name__, shared.__bases__, members)
 
 
 def _is_pruning(hook: object) -> bool:

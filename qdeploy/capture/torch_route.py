@@ -67,11 +67,11 @@ def export_torch(
         InvalidInputError: the module does not run on the samples.
         InvalidFileError: weights that are not finite.
     """
-    check_layers(module)
     reference = evaluation_copy(module)
     check_finite(reference, source)
     traced = evaluation_copy(reference)
     notes = materialize_parametrizations(traced)
+    check_layers(traced)
     removed = [name for name, part in traced.named_modules() if "Dropout" in type(part).__name__]
     if removed:
         notes.append(f"dropout removed: {', '.join(removed)}")
@@ -105,7 +105,7 @@ def _runner(
     def run(feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(feeds[name])).to(dtype) for name in samples}
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _one_thread():
                 result = module(**tensors) if by_name else module(*tensors.values())
         except QdeployError:
             raise
@@ -268,6 +268,17 @@ def _root_line(error: BaseException) -> str:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """A few samples are too little work to share: on a busy machine, threads would wait for each other for seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

@@ -14,13 +14,14 @@ def simplify_layout(model: ir.Model) -> None:
     """Removes layout operators whose result is at hand already.
 
     - Squeeze(Unsqueeze(x, a), a) and a pair of Transposes that cancel are ``x``;
+    - Gather of the only part of an axis that Unsqueeze made is ``x`` as well;
     - Gather of one part of a Concat of Unsqueeze'd tensors (torch's stack, and then one layer of it) is that tensor;
     - the last step of all states of an ``RNN``, also after a Transpose, is its second result.
 
     Ensures: none of these is left, also where what is in between has other readers. Requires: nodes are sorted.
     """
     for node in list(model.graph):
-        original = _pair(node) or _part_of_stack(node) or _last_step(node)
+        original = _pair(node) or _only_part(node) or _part_of_stack(node) or _last_step(node)
         if original is None:
             continue
         output = node.outputs[0]
@@ -64,6 +65,13 @@ def _scalar_index(node: ir.Node) -> int | None:
         return None
     index = constant(node.inputs[1])
     return int(index.item()) if index is not None and index.ndim == 0 else None
+
+
+def _only_part(node: ir.Node) -> ir.Value | None:
+    index, first = _scalar_index(node), _before(node, "Unsqueeze")
+    if index not in {0, -1} or first is None or _axes(first) != [attribute_int(node, "axis", 0)]:
+        return None
+    return first.inputs[0]
 
 
 def _part_of_stack(node: ir.Node) -> ir.Value | None:
