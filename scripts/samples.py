@@ -1,17 +1,19 @@
-"""Writes the test samples of a named data set to an .npz, as `qdeploy validate --data` reads them.
+"""Writes the test samples of a named data set for a machine without it: ``samples.npz`` (x and y) and ``inputs.npy`` (x).
 
-python scripts/samples.py sequential-digits samples.npz
+Use: ``python scripts/samples.py sequential-digits FOLDER``.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
 from qdeploy import datasets
 
 if __name__ == "__main__":
-    name, target = sys.argv[1:]
+    name, folder = sys.argv[1], Path(sys.argv[2])
     samples = datasets.load(name)
-    np.savez_compressed(target, x=samples.x, y=samples.y)
+    np.savez_compressed(folder / "samples.npz", x=samples.x, y=samples.y)
+    np.save(folder / "inputs.npy", samples.x)

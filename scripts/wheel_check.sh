@@ -12,12 +12,11 @@ rm -rf build/lib build/bdist.* # setuptools would take what it left there into t
 
 # A bundle of the real thing, made by the full environment, used by the bare ones.
 bundle=$PWD/build/wheel/bundle
-samples=$PWD/build/wheel/samples.npz
 "$venv/bin/qdeploy" export qornn-digits -o "$bundle" --quiet
-"$venv/bin/python" scripts/samples.py sequential-digits "$samples"
+"$venv/bin/python" scripts/samples.py sequential-digits build/wheel
 
 run() { # prints the command, and its output only when it fails
-  echo "  ${*##*/}"
+  echo "  ${1##*/} $2"
   "$@" >command.log 2>&1 || { cat command.log; exit 1; }
 }
 
@@ -40,8 +39,8 @@ assert pathlib.Path(qdeploy.__file__).is_relative_to(sys.prefix), qdeploy.__file
   for kind in operators recipes runtimes models datasets; do run "$bare/qdeploy" list "$kind"; done
   run "$bare/qdeploy" inspect "$bundle"
   run "$bare/qdeploy" verify "$bundle"
-  run "$bare/qdeploy" validate "$bundle" --data "$samples" --max-drop 1
-  run "$bare/qdeploy" run "$bundle" --input "$samples" --output outputs.npz
+  run "$bare/qdeploy" validate "$bundle" --data samples.npz --max-drop 1
+  run "$bare/qdeploy" run "$bundle" --input inputs.npy --output outputs.npz
   run "$bare/qdeploy" bench "$bundle" --calls 5
   run "$bare/python" "$bundle/example.py"
 done
