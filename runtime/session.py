@@ -202,7 +202,9 @@ class Session:
         state: dict[str, Array] = {}
         for spec in self.manifest.states:
             shape = tuple(sizes.get(d, 1) if isinstance(d, str) else d for d in spec.shape)
-            state[spec.input] = np.full(shape, spec.zero_point, spec.dtype)
+            # A float state (behind float borders) is a real value.
+            zero = 0 if spec.dtype == "float32" else spec.zero_point
+            state[spec.input] = np.full(shape, zero, spec.dtype)
         return state
 
     @staticmethod

@@ -79,7 +79,8 @@ class CaseMaker:
                 batch = feeds[spec.name].shape[spec.shape.index("batch")]
         for state in self._manifest.states:
             if state.input not in complete:
-                complete[state.input] = np.full(sized(state.shape, batch, 1), state.zero_point, state.dtype)
+                zero = 0 if state.dtype == "float32" else state.zero_point
+                complete[state.input] = np.full(sized(state.shape, batch, 1), zero, state.dtype)
         return complete
 
     def quantized(self, samples: Mapping[str, Array]) -> dict[str, Array]:
@@ -163,16 +164,16 @@ class CaseMaker:
         return np.random.default_rng([self._seed, zlib.crc32(name.encode())])
 
     def _range(self, name: str, spec: InputSpec | StateSpec, model: onnx.ModelProto) -> Range:
-        if spec.dtype == "float32":
-            return Range(0, 255, spec.zero_point)
-        limits = np.iinfo(spec.dtype)
+        limits = np.iinfo("uint8" if spec.dtype == "float32" else spec.dtype)
         low, high = int(limits.min), int(limits.max)
+        # Behind a float border the integers have another name.
+        names = {name} | {n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == name}
         for node in model.graph.node:
-            if name in node.input and node.op_type == "RNN" and list(node.input).index(name) == 1:
+            if node.op_type == "RNN" and node.input[1] in names:
                 bounds = {a.name: a.i for a in node.attribute}
                 return Range(bounds.get("low", low), bounds.get("high", high), spec.zero_point)
         bits = getattr(spec, "bits", 0)
-        if bits and np.dtype(spec.dtype).itemsize > 1:
+        if bits > 8:
             # Both readings of p bits allow these: [0, 2^p - 1] and two's complement.
             return Range(0, (1 << (bits - 1)) - 1, spec.zero_point)
         return Range(low, high, spec.zero_point)

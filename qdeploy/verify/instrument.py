@@ -53,6 +53,11 @@ def show(model: onnx.ModelProto) -> onnx.ModelProto:
     for node, original in zip(shown.graph.node, model.graph.node, strict=True):
         if list(node.output) == list(original.output):
             node.overload = original.overload
+    # A type is what the runtime infers; expose knows those of layers only.
+    own = {value.name for value in model.graph.output}
+    for index, value in enumerate(shown.graph.output):
+        if value.name not in own:
+            shown.graph.output[index].CopyFrom(onnx.ValueInfoProto(name=value.name))
     used = {(node.domain, node.op_type, node.overload) for node in shown.graph.node}
     # Bodies may call other functions of the file.
     kept = [function for key, function in functions.items() if key in used or key in shipped]

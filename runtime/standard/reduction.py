@@ -1,4 +1,4 @@
-"""Reductions of integers: sums wrap in their own type."""
+"""Reductions of integers: sums and products wrap in their own type."""
 
 from __future__ import annotations
 
@@ -33,5 +33,6 @@ def _reduction(function: Any) -> Build:
 REDUCTIONS: dict[str, Build] = {
     "ReduceMax": _reduction(lambda x, axes, keep: np.max(x, axis=axes, keepdims=keep)),
     "ReduceMin": _reduction(lambda x, axes, keep: np.min(x, axis=axes, keepdims=keep)),
+    "ReduceProd": _reduction(lambda x, axes, keep: np.prod(x, axis=axes, keepdims=keep, dtype=x.dtype)),
     "ReduceSum": _reduction(lambda x, axes, keep: np.sum(x, axis=axes, keepdims=keep, dtype=x.dtype)),
 }

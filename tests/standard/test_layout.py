@@ -33,6 +33,7 @@ X = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
         ("ReduceSum <keepdims = 0> (x)", ""),
         ("ReduceMax <keepdims = 0> (x, s)", "int64[1] s = {1}"),
         ("ReduceMin(x)", ""),
+        ("ReduceProd <keepdims = 0> (x, s)", "int64[1] s = {2}"),
         ("Gather <axis = 1> (x, s)", "int64[2,2] s = {0, -1, 2, -3}"),
         ("Gather <axis = -1> (x, s)", "int32 s = {1}"),
         ("Gather(x, s)", "int64 s = {-1}"),

@@ -12,14 +12,14 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from qdeploy.export.onnx import attach_bodies
+from qdeploy.export.onnx import add_float_borders, attach_bodies, inline
 from qdeploy.runtime.bundle import read_bundle
 from qdeploy.runtime.reference import ReferenceModel
 
 UINT8, INT16, INT32 = onnx.TensorProto.UINT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32
 
 
-def _model(nodes, constants: dict[str, np.ndarray], inputs, outputs) -> onnx.ModelProto:
+def _model(nodes, constants: dict[str, np.ndarray], inputs, outputs, *, float_io: bool = False) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "network",
@@ -28,10 +28,22 @@ def _model(nodes, constants: dict[str, np.ndarray], inputs, outputs) -> onnx.Mod
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("qdeploy", 1)]
-    return attach_bodies(helper.make_model(graph, opset_imports=opsets, ir_version=10))
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    if float_io:
+        zero_points = {value[0]: 3 if value[0] == "x" else 0 for value in [*inputs, *outputs]}
+        model = add_float_borders(model, {name: (0.5, zero) for name, zero in zero_points.items()})
+    return attach_bodies(model)
 
 
-def recurrent(hidden: int = 12, bits: int = 8, *, steps: bool = False, seed: int = 0) -> onnx.ModelProto:
+def recurrent(
+    hidden: int = 12,
+    bits: int = 8,
+    *,
+    steps: bool = False,
+    seed: int = 0,
+    batch: str | int = "batch",
+    float_io: bool = False,
+) -> onnx.ModelProto:
     """[batch, time, 1] to logits; ``steps``: a logit vector for every step instead of the last."""
     rng = np.random.default_rng(seed)
     dtype = UINT8 if bits == 8 else INT16
@@ -78,12 +90,13 @@ def recurrent(hidden: int = 12, bits: int = 8, *, steps: bool = False, seed: int
     ]
     if steps:
         nodes.append(helper.make_node("Transpose", ["by_step"], ["logits"], name="to_batch", perm=[1, 0, 2]))
-    shape = ["batch", "time", 10] if steps else ["batch", 10]
+    shape = [batch, "time", 10] if steps else [batch, 10]
     return _model(
         nodes,
         constants,
-        [("x", UINT8, ["batch", "time", 1]), ("rnn_state", dtype, ["batch", hidden])],
-        [("logits", INT16, shape), ("rnn_state_out", dtype, ["batch", hidden])],
+        [("x", UINT8, [batch, "time", 1]), ("rnn_state", dtype, [batch, hidden])],
+        [("logits", INT16, shape), ("rnn_state_out", dtype, [batch, hidden])],
+        float_io=float_io,
     )
 
 
@@ -151,9 +164,14 @@ def make_bundle(tmp_path_factory):
             "files": {},
         }
         rng = np.random.default_rng(1)
-        feeds = {"x": rng.integers(0, 256, (3, steps, 1) if states else (3, 8), np.uint8)}
+        shape = [
+            d.dim_value or {"batch": 3, "time": steps}[d.dim_param] for d in graph.input[0].type.tensor_type.shape.dim
+        ]
+        feeds = {"x": rng.integers(0, 256, shape, np.uint8)}
+        if graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            feeds = {"x": ((feeds["x"] - 3.0) / 2).astype(np.float32)}
         zeros = {
-            v.name: np.zeros((3, v.type.tensor_type.shape.dim[1].dim_value),
+            v.name: np.zeros((shape[0], v.type.tensor_type.shape.dim[1].dim_value),
                              helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type))
             for v in states
         }  # fmt: skip
@@ -181,10 +199,15 @@ def models():
         "wide state": recurrent(bits=12),
         "every step": recurrent(steps=True),
         "quaternion": quaternion(),
+        "inlined": inline(recurrent(bits=12)),
+        "inlined quaternion": inline(quaternion()),
+        "float borders": recurrent(bits=12, float_io=True),
+        "one at a time": recurrent(batch=1),
     }
 
 
 @pytest.fixture(scope="session")
 def bundles(make_bundle, models):
     """The same networks as opened bundles."""
-    return {kind: make_bundle(model) for kind, model in models.items()}
+    originals = {"inlined": models["wide state"], "inlined quaternion": models["quaternion"]}
+    return {kind: make_bundle(model, reference=originals.get(kind)) for kind, model in models.items()}
