@@ -38,8 +38,8 @@ class TrainingConfig:
         validation: so many training samples, the last ones, are held out to choose the best epoch.
         quantization_ramp: ``[a, b]`` in epochs: the quantization error of the weights is applied in part, from
             nothing at epoch ``a`` to all of it at ``b``. ``None``: all of it from the start.
-        initial_cycle: units in each cycle of the initial recurrent weight, see ``OrthogonalRNN.reset_parameters``; what
-            it does not name stays at that function's default.
+        initial_cycles: lengths of the cycles of the initial recurrent weight, see ``OrthogonalRNN.reset_parameters``;
+            what these three leave out stays at that function's default.
         initial_resting_state: the state about which a ReLU recurrence starts linear.
         initial_input_range: the initial input weights are uniform in +- this.
         seed: of the initial weights and of the order of samples.
@@ -59,7 +59,7 @@ class TrainingConfig:
     weight_decay: float = 0.0
     validation: int = 0
     quantization_ramp: tuple[float, float] | None = None
-    initial_cycle: int | None = None
+    initial_cycles: tuple[int, ...] | None = None
     initial_resting_state: float | None = None
     initial_input_range: float | None = None
     seed: int = 0
@@ -68,9 +68,8 @@ class TrainingConfig:
     def as_dict(self) -> dict[str, Any]:
         """The configuration as JSON holds it."""
         values = dataclasses.asdict(self)
-        if self.quantization_ramp is not None:
-            values["quantization_ramp"] = list(self.quantization_ramp)
-        return values
+        # JSON has no tuples.
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def config_names() -> list[str]:
@@ -141,7 +140,7 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         weight_decay=checked.real("weight_decay", 0.0, 10.0, default=0.0),
         validation=checked.integer("validation", 0, 1_000_000_000, default=0),
         quantization_ramp=checked.ramp("quantization_ramp"),
-        initial_cycle=checked.optional_integer("initial_cycle", 1, 1_000_000),
+        initial_cycles=checked.lengths("initial_cycles"),
         initial_resting_state=checked.optional_real("initial_resting_state", 0.0, 1e3),
         initial_input_range=checked.optional_real("initial_input_range", 0.0, 1e3),
         seed=checked.integer("seed", 0, 2**31 - 1, default=0),
@@ -192,8 +191,13 @@ class _Reader:
     def optional_real(self, key: str, low: float, high: float) -> float | None:
         return None if self._values.get(key) is None else self.real(key, low, high)
 
-    def optional_integer(self, key: str, low: int, high: int) -> int | None:
-        return None if self._values.get(key) is None else self.integer(key, low, high)
+    def lengths(self, key: str) -> tuple[int, ...] | None:
+        value = self._values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not value or not all(type(item) is int and item > 0 for item in value):
+            raise self._fail(key, "null or a list of positive integers")
+        return tuple(value)
 
     def ramp(self, key: str) -> tuple[float, float] | None:
         value = self._values.get(key)

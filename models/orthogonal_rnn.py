@@ -5,6 +5,8 @@ Source: Foucault, Mamalet, Malgouyres, arXiv 2402.04012.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -72,25 +74,35 @@ class OrthogonalRNN(nn.Module):
         self.modrelu_bias = nn.Parameter(torch.empty(hidden_size)) if activation == "modrelu" else None
         self.reset_parameters()
 
-    def reset_parameters(self, cycle: int | None = None, resting_state: float = 1.0, input_range: float = 0.3) -> None:
+    def reset_parameters(
+        self, cycles: Sequence[int] | None = None, resting_state: float = 2.0, input_range: float = 0.6
+    ) -> None:
         """A linear orthogonal start, that lies on the q_k grid exactly.
 
-        ``W`` is a permutation, of cycles of ``cycle`` units, times -1. It is orthogonal, and of all q_k grids from two
-        bits on it is the one kind of orthogonal matrix without any quantization error: -alpha is a level and +alpha is
-        not (a matrix near +1 would lose an eighth of its state at every step of a 4-bit grid). A cycle is a delay line:
-        one whose length is the period of the data, an image's row say, adds up what is one period apart.
+        ``W`` is a permutation times -1, of cycles as long as ``cycles`` says. It is orthogonal, and of all q_k grids
+        from two bits on it is a kind of orthogonal matrix without any quantization error: -alpha is a level and +alpha
+        is not (a matrix near +1 would lose an eighth of its state at every step of a 4-bit grid). A cycle is a delay
+        line that adds up what is one length apart: on an image read row by row, a length of one row sums columns, and
+        one of a row and two pixels sums slanted lines. Different lengths therefore see different things, and even ones
+        add, where odd ones alternate in sign.
 
         Without a bias, ReLU would halve the activity of an orthogonal recurrence at every step, and with it the
         gradient. With ``b = c (1 - W 1)`` the state ``c`` of every unit is a fixed point about which all units are
         active, so that the layer starts as a linear one that keeps its gradient over any number of steps.
 
         Args:
-            cycle: units in a cycle, H by default; the last cycle takes what is left.
+            cycles: the lengths, H together; one of H by default.
             resting_state: ``c``, for ReLU alone.
             input_range: ``U`` is uniform in +- this.
+
+        Raises:
+            InvalidInputError: lengths that do not sum to H.
         """
+        lengths = [self.hidden_size] if cycles is None else list(cycles)
+        if sum(lengths) != self.hidden_size or min(lengths) < 1:
+            raise InvalidInputError(f"cycles={lengths}: expected positive lengths that sum to {self.hidden_size}")
         with torch.no_grad():
-            self.recurrent_weight.copy_(_negative_cycles(self.hidden_size, cycle or self.hidden_size))
+            self.recurrent_weight.copy_(_negative_cycles(lengths))
             nn.init.uniform_(self.input_weight, -input_range, input_range)
             self.bias.zero_()
             if self.activation == "relu":
@@ -188,10 +200,12 @@ def _common_steps(inputs: Tensor) -> int:
     return int(differs.nonzero()[0])
 
 
-def _negative_cycles(size: int, cycle: int) -> Tensor:
-    """Minus a permutation matrix [size, size], of cycles of ``cycle`` units and one of what is left."""
-    weight = torch.zeros(size, size)
-    for start in range(0, size, cycle):
-        units = torch.arange(start, min(start + cycle, size))
+def _negative_cycles(lengths: Sequence[int]) -> Tensor:
+    """Minus a permutation matrix [sum of lengths, the same], of cycles of these lengths."""
+    weight = torch.zeros(sum(lengths), sum(lengths))
+    start = 0
+    for length in lengths:
+        units = torch.arange(start, start + length)
         weight[units.roll(-1), units] = -1.0
+        start += length
     return weight

@@ -364,7 +364,7 @@ def _initial_module(config: TrainingConfig) -> nn.Module:
     """The architecture with the configuration's initial weights, from torch's global generator."""
     module = build(config.architecture, config.hyperparameters)
     chosen: dict[str, Any] = {
-        "cycle": config.initial_cycle,
+        "cycles": config.initial_cycles,
         "resting_state": config.initial_resting_state,
         "input_range": config.initial_input_range,
     }

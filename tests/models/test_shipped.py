@@ -1,0 +1,69 @@
+"""The checkpoints that come with the package are what their JSON says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from qdeploy import datasets
+from qdeploy.models.checkpoint import load_checkpoint
+from qdeploy.models.config import config_names, load_config
+from qdeploy.models.orthogonal_classifier import OrthogonalClassifier
+from qdeploy.models.shipped import resolve, shipped_names
+from qdeploy.models.training import evaluate
+from qdeploy.runtime.errors import InvalidInputError, MissingDataError
+
+
+def test_kinds_that_are_shipped():
+    assert {"qornn-digits", "ornn-digits", "qornn-smnist", "quaternion-lenet300-mnist"} <= set(shipped_names())
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_loads_and_comes_from_the_shipped_configuration(name):
+    loaded = load_checkpoint(resolve(name))
+    metadata = loaded.metadata
+    assert name in config_names()
+    assert metadata["config"] == load_config(name).as_dict()
+    assert metadata["command"] == f"qdeploy train {name} --output {name}"
+    logits = loaded.module(torch.zeros(2, *metadata["input"]["shape"]))
+    assert logits.shape == (2, 10)
+    assert bool(torch.isfinite(logits).all())
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_names() if name.endswith("digits")])
+def test_measured_accuracy_is_the_recorded_one(name):
+    loaded = load_checkpoint(resolve(name))
+    data = datasets.load(loaded.metadata["dataset"], "test")
+    found = evaluate(loaded.module, torch.from_numpy(data.x), torch.from_numpy(data.y))
+    # Two samples of 360: float sums differ between processors.
+    assert abs(found - loaded.metadata["metrics"]["test_accuracy"]) <= 2 / 360
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_names() if name.endswith("mnist")])
+def test_measured_accuracy_on_images(name):
+    loaded = load_checkpoint(resolve(name))
+    limit = 200
+    try:
+        data = datasets.load(loaded.metadata["dataset"], "test", limit)
+    except MissingDataError as error:
+        pytest.skip(str(error))
+    found = evaluate(loaded.module, torch.from_numpy(data.x), torch.from_numpy(data.y))
+    # Five standard deviations of a mean of 200.
+    expected = loaded.metadata["metrics"]["test_accuracy"]
+    assert abs(found - expected) <= 5 * (expected * (1 - expected) / limit) ** 0.5 + 1 / limit
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_names() if "ornn" in name])
+def test_states_stay_moderate(name):
+    module = load_checkpoint(resolve(name)).module
+    assert isinstance(module, OrthogonalClassifier)
+    shape = load_checkpoint(resolve(name)).metadata["input"]["shape"]
+    with torch.no_grad():
+        states, _ = module.recurrent(torch.rand(shape[0], 4, shape[1], generator=torch.Generator().manual_seed(0)))
+    # Twelve bits of state: below 50, a step of it is about 0.01.
+    assert states.abs().max() < 50
+
+
+def test_unknown_name_lists_the_shipped():
+    with pytest.raises(InvalidInputError, match="no shipped checkpoint 'gru'"):
+        resolve("gru")
