@@ -108,6 +108,8 @@ def command(
 
 
 def _tell(bundle: Bundle, output: Output, *, dry_run: bool) -> None:
+    if output.quiet and not output.json:
+        return
     output.report(bundle.inspect(), path=None if dry_run else str(bundle.path))
     if dry_run:
         output.say("nothing written (--dry-run)")

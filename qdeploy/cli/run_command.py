@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def command(
         _save(target, outputs)
         output.say(f"written: {target}")
     else:
-        output.dump({name: array.tolist() for name, array in outputs.items()})
+        click.echo(_as_json(outputs))
 
 
 def _read_inputs(given: tuple[str, ...]) -> dict[str, NDArray[Any]] | NDArray[Any]:
@@ -84,6 +85,15 @@ def _read_inputs(given: tuple[str, ...]) -> dict[str, NDArray[Any]] | NDArray[An
             raise click.UsageError("--input: several inputs need their names, as in --input x=x.npy")
         return arrays[""]
     return arrays
+
+
+def _as_json(outputs: dict[str, NDArray[Any]]) -> str:
+    """An array a line, float32 with the fewest digits that give it back."""
+    lines = []
+    for name, array in outputs.items():
+        values = array.astype(str).astype(float) if array.dtype.kind == "f" else array
+        lines.append(f"  {json.dumps(name)}: {json.dumps(values.tolist())}")
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:

@@ -168,7 +168,7 @@ def with_nan(values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("samples", "words"),
     [
-        (with_nan(dense_samples()), "NaN"),
+        (with_nan(dense_samples()), "nan"),
         (dense_samples()[:0], "sample"),
         (dense_samples()[:, :5], "x"),
         (dense_samples()[:, 0], "x"),
