@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import onnx
 
 from qdeploy.export.onnx import fragments
@@ -14,6 +16,13 @@ def unpack_weights(site: Site) -> onnx.FunctionProto:
     bits = int(site.attributes["bits"])
     per_byte = 8 // bits
     shifts = ", ".join(str(bits * n) for n in range(per_byte))
+    surplus: list[str] = []
+    if math.prod(site.attributes["shape"]) % per_byte:
+        surplus = [
+            "size = ReduceProd<keepdims = 1>(shape)",
+            *fragments.vector("start", [0]),
+            "used = Slice(all_fields, start, size)",
+        ]
     lines = [
         "column = Constant<value = int64[1] {1}>()",
         "bytes = Unsqueeze(packed, column)",
@@ -24,12 +33,10 @@ def unpack_weights(site: Site) -> onnx.FunctionProto:
         *fragments.vector("flat", [-1]),
         "all_fields = Reshape(fields, flat)",
         "shape = Constant<value_ints: ints = @shape>()",
-        "size = ReduceProd<keepdims = 1>(shape)",
-        *fragments.vector("start", [0]),
-        "used = Slice(all_fields, start, size)",
-        f"signed = Cast<to = {fragments.INT8}>(used)",
+        *surplus,
+        f"signed = Cast<to = {fragments.INT8}>({'used' if surplus else 'all_fields'})",
         f"offset = Constant<value = int8 {{{1 << (bits - 1)}}}>()",
         "centred = Sub(signed, offset)",
         "weight = Reshape(centred, shape)",
     ]
-    return function("UnpackWeights", f"b{bits}", lines)
+    return function("UnpackWeights", f"b{bits}{'_surplus' if surplus else ''}", lines)

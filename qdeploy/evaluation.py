@@ -1,0 +1,158 @@
+"""Samples from wherever they come, the float model's answers to them, and the hash that ties the two together."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
+
+if TYPE_CHECKING:
+    from qdeploy.capture.captured import CapturedModel
+
+Progress = Callable[[str, int, int], None]
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples by input name, axis 0 is samples.
+
+    Attributes:
+        inputs: float arrays; the one array of an ``.npy`` file or of a named set is called ``x``.
+        labels: what the network should answer, or None.
+        source: a data set's name, a file, or ``arrays``.
+        named_set: whether ``source`` names a data set, which has splits.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    labels: NDArray[Any] | None
+    source: str
+    named_set: bool = False
+
+    def named(self, captured: CapturedModel) -> dict[str, NDArray[Any]]:
+        """The arrays by the model's input names: a single array serves a single input whatever it is called."""
+        names = [spec.name for spec in captured.inputs]
+        if len(names) == 1 and len(self.inputs) == 1:
+            return {names[0]: next(iter(self.inputs.values()))}
+        missing = [name for name in names if name not in self.inputs]
+        if missing:
+            raise InvalidInputError(f"the samples hold {sorted(self.inputs)}; the model's inputs {missing} are missing.")
+        return {name: self.inputs[name] for name in names}
+
+
+def load_samples(data: Any, split: str, limit: int | None) -> Samples:
+    """Samples from arrays, a file or a named data set.
+
+    Args:
+        data: a mapping of arrays (``y`` holds labels), one array, an ``.npy`` or ``.npz`` path, or a data set's name.
+        split: ``train`` or ``test``, of a named set.
+        limit: at most so many samples, from the start.
+
+    Raises:
+        InvalidInputError: empty, not numeric, NaN, or of different lengths.
+        InvalidFileError, MissingDataError: what the file or the set lacks.
+    """
+    named_set = False
+    if isinstance(data, Samples):
+        return data
+    if isinstance(data, str | Path) and Path(data).suffix not in (".npy", ".npz"):
+        from qdeploy import datasets
+
+        found = datasets.load(str(data), split, limit)
+        arrays: dict[str, NDArray[Any]] = {"x": found.x, "y": found.y}
+        source, named_set = str(data), True
+    elif isinstance(data, str | Path):
+        from qdeploy.arrays import read_arrays
+
+        arrays, source = read_arrays(data), str(data)
+    elif isinstance(data, Mapping):
+        arrays, source = {str(name): np.asarray(array) for name, array in data.items()}, "arrays"
+    else:
+        arrays, source = {"x": np.asarray(data)}, "arrays"
+    labels = arrays.pop("y", None) if len(arrays) > 1 else None
+    if "" in arrays:
+        arrays["x"] = arrays.pop("")
+    inputs = {name: _checked(name, array, source)[:limit] for name, array in arrays.items()}
+    lengths = {name: len(array) for name, array in inputs.items()}
+    if len(set(lengths.values())) > 1:
+        raise InvalidInputError(f"{source}: the arrays have different numbers of samples: {lengths}.")
+    return Samples(inputs, None if labels is None else labels[:limit], source, named_set)
+
+
+def evaluation_samples(calibration: Samples, evaluation: Any, limit: int) -> Samples:
+    """What the float baseline is taken on: ``evaluation``, the test split of a named set, or the calibration samples."""
+    if evaluation is not None:
+        return load_samples(evaluation, "test", limit)
+    if calibration.named_set:
+        return load_samples(calibration.source, "test", limit)
+    return calibration
+
+
+def data_sha256(inputs: Mapping[str, NDArray[Any]]) -> str:
+    """The hash of samples: of their shapes and float32 values, in order; names do not count where there is one array."""
+    digest = hashlib.sha256()
+    for name in sorted(inputs):
+        array = np.ascontiguousarray(inputs[name], dtype=np.float32)
+        digest.update(f"{name if len(inputs) > 1 else ''}{list(array.shape)}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def run_float(
+    model: onnx.ModelProto,
+    feeds: Mapping[str, NDArray[Any]],
+    captured: CapturedModel,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """The float model's outputs, samples on axis 0, computed by onnxruntime in batches."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingRequirementError("the float model runs in onnxruntime; pip install onnxruntime.") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    axes = {spec.name: spec.batch_axis for spec in captured.inputs}
+    count = next(feeds[name].shape[axis] for name, axis in axes.items())
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    names = [value.name for value in model.graph.output]
+    axis_of = {value.name: output_batch_axis(value) for value in model.graph.output}
+    for start in range(0, count, BATCH):
+        rows = range(start, min(start + BATCH, count))
+        batch = {name: np.ascontiguousarray(array.take(rows, axis=axes[name]), np.float32) for name, array in feeds.items()}
+        for name, array in zip(names, session.run(names, batch), strict=True):
+            parts.setdefault(name, []).append(np.moveaxis(array, axis_of[name], 0))
+        if progress:
+            progress("evaluate the float model", min(start + BATCH, count), count)
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def output_batch_axis(value: onnx.ValueInfoProto) -> int:
+    """Where an output has its samples: the axis called ``batch``, else the first."""
+    names = [dimension.dim_param for dimension in value.type.tensor_type.shape.dim]
+    return names.index("batch") if "batch" in names else 0
+
+
+def _checked(name: str, array: NDArray[Any], source: str) -> NDArray[Any]:
+    if array.dtype.kind not in "fiub":
+        raise InvalidInputError(f"{source}: array {name or 'x'!r} is {array.dtype}; expected numbers.")
+    if array.ndim < 2 or len(array) == 0:
+        raise InvalidInputError(
+            f"{source}: array {name or 'x'!r} has shape {list(array.shape)}; expected [samples, ...] with at least one sample."
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidInputError(f"{source}: array {name or 'x'!r} holds {array[place]} at index {place}; expected finite numbers.")
+    return array

@@ -1,0 +1,343 @@
+"""The verb ``export``: capture, calibrate, quantize, attach bodies, check, prove, write."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.bundle import Bundle
+from qdeploy.calibration import calibrate
+from qdeploy.evaluation import Samples, data_sha256, evaluation_samples, load_samples, run_float
+from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
+from qdeploy.quantize.quantizer import dimensions
+from qdeploy.runtime.bundle import BundleFiles
+from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.runtime.manifest import InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
+from qdeploy.runtime.numeric import quantize_input
+
+if TYPE_CHECKING:
+    from qdeploy.capture.captured import CapturedModel
+
+Progress = Callable[[str, int, int], None]
+
+CALIBRATION_SAMPLES = 256
+"""Taken from the calibration data unless ``limit`` says otherwise: ranges settle well before."""
+
+EVALUATION_SAMPLES = 10_000
+VECTOR_SAMPLES = 2
+VECTOR_STEPS = 64
+
+
+def export_model(
+    model: Any,
+    output: str | Path,
+    *,
+    calibration: Any = None,
+    evaluation: Any = None,
+    weights: str | Path | None = None,
+    recipe: str | Path | Recipe = "default",
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
+    state_bits: int | None = None,
+    multiplier_bits: int | None = None,
+    time_axis: int | None = None,
+    inline: bool = False,
+    storage: str = "compact",
+    float_io: bool = False,
+    formats: tuple[str, ...] = ("onnx",),
+    zip: bool = False,  # noqa: A002 - the option's name on the command line
+    force: bool = False,
+    dry_run: bool = False,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Turns a trained model into an integer-only bundle.
+
+    Args:
+        model: a ``torch.nn.Module``, one of our checkpoints (path or shipped name), or the path of a float ``.onnx``.
+        output: the bundle's folder, or its ``.zip``.
+        calibration: real samples: arrays by input name (axis 0 is samples), one array, an ``.npy`` or ``.npz`` file, or the
+            name of a data set; by default the set that a checkpoint of ours was trained on.
+        evaluation: samples whose float outputs the bundle keeps, so that ``validate`` counts disagreements without torch;
+            by default the test split of a named calibration set, else the calibration samples.
+        weights: a state dict for ``model`` when it is a module.
+        recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits`` replace its values.
+        time_axis: the axis of time in the input, by default 1 for recurrent networks.
+        inline: write the file without functions.
+        storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
+        float_io: float32 inputs and outputs around the integer graph.
+        formats: ``("onnx",)``.
+        zip: write one archive.
+        force: replace a bundle that is there.
+        dry_run: do everything but write.
+        limit: at most so many samples of calibration and evaluation.
+        seed: of the golden vectors.
+        progress: called as (stage, done, total).
+
+    Returns:
+        The bundle, opened.
+
+    Raises:
+        InvalidInputError, InvalidFileError: arguments, samples or files that cannot be used.
+        UnsupportedModelError: a layer that has no integer form, an accumulator that could overflow.
+        MissingDataError, MissingRequirementError: a data set or a package that is not here.
+    """
+    from qdeploy.export.bundle import check_target, write_bundle
+
+    target = Path(output)
+    if tuple(formats) != ("onnx",):
+        raise InvalidInputError(f"formats={formats!r}: this version writes onnx only.")
+    if storage not in ("compact", "expanded"):
+        raise InvalidInputError(f"storage={storage!r}; expected 'compact' or 'expanded'.")
+    if not dry_run:
+        check_target(target, force=force)
+    chosen = (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).changed(
+        weight_bits=weight_bits, activation_bits=activation_bits, state_bits=state_bits, multiplier_bits=multiplier_bits
+    )
+    said = progress or (lambda stage, done, total: None)
+    samples = load_samples(_default_data(model) if calibration is None else calibration, "train", limit or CALIBRATION_SAMPLES)
+
+    from qdeploy.capture import capture
+
+    said("capture", 0, 1)
+    captured = capture(model, samples.inputs, weights=weights, time_axis=time_axis)
+    said("capture", 1, 1)
+    feeds = captured.arrange(samples.named(captured))
+    statistics = calibrate(captured.model, feeds, {s.name: s.batch_axis for s in captured.inputs}, progress=progress)
+    integers = quantize(captured.model, statistics, chosen, storage=storage)
+    finished = _finish(integers, inline=inline, float_io=float_io)
+    said("evaluate the float model", 0, 1)
+    baseline = _baseline(captured, evaluation_samples(samples, evaluation, limit or EVALUATION_SAMPLES), said)
+    contents, manifest = _assemble(captured, integers, finished, chosen, feeds, baseline, float_io=float_io, seed=seed)
+    if not dry_run:
+        write_bundle(target, manifest, contents, zipped=zip, force=force)
+        from qdeploy.bundle import load
+
+        return load(target)
+    return Bundle(BundleFiles(target, manifest, finished, contents))
+
+
+def _default_data(model: Any) -> str:
+    """The data set that a checkpoint of ours was trained on."""
+    if isinstance(model, str | Path) and Path(model).suffix != ".onnx":
+        from qdeploy.capture.checkpoint_source import checkpoint_dataset
+
+        found = checkpoint_dataset(model)
+        if found:
+            return found
+    raise InvalidInputError(
+        "no calibration data: quantization needs real samples. Give an .npy or .npz file (keys: the inputs' names, axis 0: "
+        "samples) or the name of a data set (qdeploy list datasets)."
+    )
+
+
+def _finish(integers: IntegerModel, *, inline: bool, float_io: bool) -> onnx.ModelProto:
+    """Bodies, borders, the flat form; and the check that the claim holds."""
+    from qdeploy.export.onnx import add_float_borders, attach_bodies, check_integer_only
+    from qdeploy.export.onnx import inline as inlined
+
+    model = integers.model
+    if float_io:
+        types = integers.graph.types
+        scales = {name: (types[name].scale, types[name].zero_point) for name in (*integers.inputs, *integers.outputs)}
+        for state in integers.graph.states:
+            scales[state.input] = scales[state.output] = (state.type.scale, state.type.zero_point)
+        model = add_float_borders(model, scales)
+    model = attach_bodies(model)
+    _add_metadata(model, integers)
+    if inline:
+        model = inlined(model)
+    check_integer_only(model, float_io=float_io)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _add_metadata(model: onnx.ModelProto, integers: IntegerModel) -> None:
+    """Scale and zero point of what crosses the model's border, for whoever has the file alone."""
+    types = integers.graph.types
+    borders = {name: types[name] for name in (*integers.inputs, *integers.outputs)}
+    borders.update({state.input: state.type for state in integers.graph.states})
+    onnx.helper.set_model_props(
+        model, {name: f"scale={found.scale!r} zero_point={found.zero_point}" for name, found in borders.items()}
+    )
+
+
+def _baseline(captured: CapturedModel, samples: Samples, said: Progress) -> dict[str, NDArray[Any]]:
+    """The float model's outputs on the evaluation samples."""
+    outputs = run_float(captured.model, captured.arrange(samples.named(captured)), captured, progress=said)
+    return {
+        "data_sha256": np.array(data_sha256(samples.inputs)),
+        **{f"logits/{name}": outputs[name].astype(np.float32) for name in captured.outputs if name in outputs},
+    }
+
+
+def _assemble(
+    captured: CapturedModel,
+    integers: IntegerModel,
+    finished: onnx.ModelProto,
+    recipe: Recipe,
+    feeds: Mapping[str, NDArray[Any]],
+    baseline: Mapping[str, NDArray[Any]],
+    *,
+    float_io: bool,
+    seed: int,
+) -> tuple[dict[str, bytes], Manifest]:
+    from qdeploy.export.bundle import file_specs, npz_bytes
+    from qdeploy.export.onnx import attach_bodies
+
+    example = importlib.resources.files("qdeploy.export").joinpath("example.py.txt").read_bytes()
+    layered = attach_bodies(integers.model) if not float_io else finished
+    vectors = _vectors(layered, captured, integers, feeds, float_io=float_io, seed=seed)
+    kept = {name: array for name, array in baseline.items() if name == "data_sha256" or name.removeprefix("logits/") in integers.outputs}
+    contents = {
+        "model.onnx": finished.SerializeToString(),
+        "vectors.npz": npz_bytes(vectors),
+        "baseline.npz": npz_bytes(kept),
+        "example.py": example,
+    }
+    return contents, _manifest(captured, integers, recipe, contents, file_specs(contents), float_io=float_io)
+
+
+def _manifest(
+    captured: CapturedModel,
+    integers: IntegerModel,
+    recipe: Recipe,
+    contents: Mapping[str, bytes],
+    specs: Any,
+    *,
+    float_io: bool,
+) -> Manifest:
+    import qdeploy
+
+    types = integers.graph.types
+    by_name = {spec.name: spec for spec in captured.inputs}
+    shapes = {value.name: tuple(dimensions(value)) for value in integers.model.graph.output}
+    tensors = {
+        name: TensorSpec(found.dtype, found.scale, found.zero_point, found.bits) for name, found in types.items()
+    }
+    for name, info in integers.graph.constants_info.items():
+        if info["dtype"] in ("uint8", "int8", "int16", "int32"):
+            scale = tuple(info["scale"]) if isinstance(info["scale"], list) else info["scale"]
+            tensors[name] = TensorSpec(info["dtype"], scale, info["zero_point"], info["bits"])
+
+    def outside(dtype: str) -> str:
+        return "float32" if float_io else dtype
+
+    return Manifest(
+        schema=1,
+        qdeploy=qdeploy.__version__,
+        created_from={
+            "source": captured.source,
+            "float_parameters": int(_float_parameters(captured.model)),
+            "float_bytes_expanded": int(_float_parameters(captured.model, expanded=True)) * 4,
+            "notes": list(captured.notes),
+        },
+        recipe=recipe.to_dict(),
+        rounding=recipe.rounding,
+        inputs=tuple(
+            InputSpec(
+                name=name,
+                float_name=name,
+                dtype=outside(types[name].dtype),
+                shape=by_name[name].shape,
+                scale=types[name].scale,
+                zero_point=types[name].zero_point,
+                time_axis=by_name[name].time_axis,
+                batch_axis=by_name[name].batch_axis,
+            )
+            for name in integers.inputs
+        ),
+        outputs=tuple(
+            OutputSpec(name, outside(types[name].dtype), shapes[name], types[name].scale, types[name].zero_point)
+            for name in integers.outputs
+        ),
+        states=tuple(
+            StateSpec(
+                input=state.input,
+                output=state.output,
+                dtype=outside(state.type.dtype),
+                shape=("batch", state.size),
+                scale=state.type.scale,
+                zero_point=state.type.zero_point,
+                bits=state.type.bits,
+            )
+            for state in integers.graph.states
+        ),
+        tensors=tensors,
+        layers=tuple(
+            LayerSpec(str(layer["name"]), str(layer["operator"]), {k: v for k, v in layer.items() if k not in ("name", "operator")})
+            for layer in integers.graph.layers
+        ),
+        files=specs,
+        extra={"storage": integers.graph.storage, "float_io": float_io},
+    )
+
+
+def _float_parameters(model: onnx.ModelProto, *, expanded: bool = False) -> int:
+    """How many trained numbers the float model has; with ``expanded``, quaternion matrices written in full."""
+    sizes = {t.name: int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+    total = sum(sizes.values())
+    if expanded:
+        for node in model.graph.node:
+            if node.op_type == "HamiltonMatrix":
+                total += 3 * sum(sizes.get(name, 0) for name in node.input)
+    return total
+
+
+def _vectors(
+    model: onnx.ModelProto,
+    captured: CapturedModel,
+    integers: IntegerModel,
+    feeds: Mapping[str, NDArray[Any]],
+    *,
+    float_io: bool,
+    seed: int,
+) -> dict[str, NDArray[Any]]:
+    """Golden inputs and every output, from the reference: calibration samples, and integers over the whole range."""
+    from qdeploy.runtime.reference import ReferenceModel
+
+    reference = ReferenceModel(model)
+    generator = np.random.default_rng(seed)
+    cases: dict[str, dict[str, NDArray[Any]]] = {"samples": {}, "random": {}}
+    types = integers.graph.types
+    for spec in captured.inputs:
+        if spec.name not in integers.inputs:
+            continue
+        real = np.take(feeds[spec.name], range(min(VECTOR_SAMPLES, feeds[spec.name].shape[spec.batch_axis])), axis=spec.batch_axis)
+        if spec.time_axis is not None:
+            real = np.take(real, range(min(VECTOR_STEPS, real.shape[spec.time_axis])), axis=spec.time_axis)
+        found = types[spec.name]
+        quantized = quantize_input(real, found.scale, found.zero_point, np.dtype(found.dtype))
+        cases["samples"][spec.name] = quantized
+        bounds = np.iinfo(found.dtype)
+        cases["random"][spec.name] = generator.integers(bounds.min, bounds.max, quantized.shape, np.dtype(found.dtype), endpoint=True)
+    first = next(spec for spec in captured.inputs if spec.name in integers.inputs)
+    batch = cases["samples"][first.name].shape[first.batch_axis]
+    for state in integers.graph.states:
+        shape = (batch, state.size)
+        cases["samples"][state.input] = np.full(shape, state.type.zero_point, state.type.dtype)
+        cases["random"][state.input] = generator.integers(state.type.low, state.type.high, shape, np.dtype(state.type.dtype), endpoint=True)
+    arrays: dict[str, NDArray[Any]] = {}
+    for case, inputs in cases.items():
+        fed = _as_float(inputs, integers) if float_io else inputs
+        for name, array in fed.items():
+            arrays[f"{case}/input/{name}"] = array
+        for name, array in reference.run(fed).outputs.items():
+            arrays[f"{case}/output/{name}"] = array
+    return arrays
+
+
+def _as_float(inputs: Mapping[str, NDArray[Any]], integers: IntegerModel) -> dict[str, NDArray[Any]]:
+    from qdeploy.runtime.numeric import dequantize
+
+    types = {**integers.graph.types, **{state.input: state.type for state in integers.graph.states}}
+    return {name: dequantize(array, types[name].scale, types[name].zero_point) for name, array in inputs.items()}
+
+
