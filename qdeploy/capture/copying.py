@@ -52,8 +52,8 @@ def materialize_parametrizations(module: nn.Module) -> list[str]:
 def _own_class(part: nn.Module) -> None:
     """Copies the class that torch made for a parametrized module.
 
-    Copies of such a module share its class, and removing a parametrization deletes the parameter's property from it: the
-    user's module would lose its weight.
+    Copies of such a module share its class, and removing a parametrization deletes the parameter's property from it:
+    the user's module would lose its weight.
     """
     shared = type(part)
     members = {name: value for name, value in vars(shared).items() if name not in {"__dict__", "__weakref__"}}

@@ -18,6 +18,7 @@ from qdeploy.runtime.errors import (
     InvalidFileError,
     InvalidInputError,
     MissingRequirementError,
+    QdeployError,
     UnsupportedModelError,
 )
 
@@ -153,7 +154,7 @@ def _capture_module(
 def _capture_file(path: Path, samples: Mapping[str, NDArray[np.float32]], time_axis: int | None) -> CapturedModel:
     model = read_onnx(path)
     match_inputs(model, samples, str(path))
-    canonical = canonicalize(model)
+    canonical = _canonicalize_file(model, path)
     if time_axis is None and has_recurrence(canonical.model) and any(array.ndim == 3 for array in samples.values()):
         time_axis = 1
     batch, steps = _fixed_sizes(model, samples, time_axis)
@@ -162,6 +163,18 @@ def _capture_file(path: Path, samples: Mapping[str, NDArray[np.float32]], time_a
     except SessionError as error:
         raise InvalidFileError(f"{path}: onnxruntime cannot load it: {error}; export the model again") from error
     return _check(canonical, _Source(str(path), session.run, batch, steps), samples, time_axis, ())
+
+
+def _canonicalize_file(model: onnx.ModelProto, path: Path) -> Canonical:
+    """Canonicalizes a file's model; onnx's checker passes files that contradict themselves in attributes or shapes."""
+    try:
+        return canonicalize(model)
+    except QdeployError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except Exception as error:
+        raise InvalidFileError(
+            f"{path}: the model contradicts itself ({type(error).__name__}: {str(error)[:200]}); export it again"
+        ) from error
 
 
 def _fixed_sizes(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no types
+from google.protobuf.message import DecodeError
 from onnx import external_data_helper, inliner
 
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
@@ -51,6 +52,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     if model.graph.sparse_initializer:
         name = model.graph.sparse_initializer[0].values.name
         raise UnsupportedModelError(f"{path}: tensor {name} is a sparse initializer, expected dense ones")
+    _check_tensors(model, path)
     _refuse_integer_models(model, path)
     if model.functions:
         model = inliner.inline_local_functions(model)
@@ -86,6 +88,24 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
         raise InvalidFileError(f"{path}: external data cannot be read: {error}; save the model in one file") from error
 
 
+def _check_tensors(model: onnx.ModelProto, path: Path) -> None:
+    """Every weight has as many numbers as its shape says, and all are finite."""
+    for tensor in model.graph.initializer:
+        try:
+            array = onnx.numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidFileError(
+                f"{path}: tensor {tensor.name} does not fit its shape {list(tensor.dims)} ({error}); export the model "
+                "again"
+            ) from error
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise InvalidFileError(
+                f"{path}: tensor {tensor.name}: found NaN or infinite values, expected finite weights; export the "
+                "model from "
+                "a checkpoint from before the training diverged"
+            )
+
+
 def _refuse_integer_models(model: onnx.ModelProto, path: Path) -> None:
     if any(entry.domain == "qdeploy" for entry in model.opset_import):
         raise UnsupportedModelError(
@@ -110,7 +130,12 @@ def _of_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return model
     try:
         return onnx.version_converter.convert_version(model, OPSET)
-    except (RuntimeError, ValueError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        onnx.shape_inference.InferenceError,
+        onnx.version_converter.ConvertError,
+    ) as error:
         raise UnsupportedModelError(
             f"{path}: opset {version} cannot be converted to {OPSET} ({error}); export the model with opset {OPSET}"
         ) from error

@@ -155,17 +155,30 @@ def _export(
     if steps == 1:
         samples = {name: np.repeat(a, 2, axis=1) if a.ndim == 3 else a for name, a in samples.items()}
         steps = 2
+    failure: UnsupportedModelError | None = None
     try:
-        return _export_once(module, samples, time_axis, steps, by_name=by_name, outputs=outputs)
+        model = _export_once(module, samples, time_axis, steps, by_name=by_name, outputs=outputs)
+        if _is_free(model, samples, time_axis):
+            return model
     except UnsupportedModelError as error:
         if isinstance(error.__cause__, QdeployError):
             raise
-        if _unrolls(module, samples, time_axis, by_name=by_name):
-            raise UnsupportedModelError(_loop_message(samples)) from error
-        if not recurrent:
-            raise
-        # A layer behind the recurrent one may need all steps (a Linear of T·H): the length is fixed then.
-        return _export_once(module, samples, time_axis, None, by_name=by_name, outputs=outputs)
+        failure = error
+    if _unrolls(module, samples, time_axis, by_name=by_name):
+        raise UnsupportedModelError(_loop_message(samples)) from failure
+    if failure is not None and not recurrent:
+        raise failure
+    # A layer behind the recurrent one may need all steps (a Linear of T·H): their number is fixed then.
+    return _export_once(module, samples, time_axis, None, by_name=by_name, outputs=outputs)
+
+
+def _is_free(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], time_axis: int) -> bool:
+    """Whether the number of steps is symbolic; torch fixes a dimension that the module turns into a number."""
+    for value in model.graph.input:
+        _, input_time_axis = model_axes(samples[value.name], time_axis)
+        if input_time_axis is not None and not value.type.tensor_type.shape.dim[input_time_axis].dim_param:
+            return False
+    return True
 
 
 def _loop_message(samples: Mapping[str, NDArray[np.float32]]) -> str:

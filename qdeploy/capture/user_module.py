@@ -6,6 +6,7 @@ import importlib
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +118,10 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
     import torch
 
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # A remark on protocols that torch does not write itself; such a file is read or refused all the same.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InvalidFileError(
             f"{file}: holds Python objects that would run code when read, expected tensors only; save "

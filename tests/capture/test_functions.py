@@ -20,13 +20,12 @@ def model_of(node, inputs, outputs):
         [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * rank) for name, rank in inputs],
         [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs],
     )
-    model = onnx.helper.make_model(
+    return onnx.helper.make_model(
         graph,
         opset_imports=[onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("qdeploy.float", 1)],
         functions=functions_of([node]),
         ir_version=10,
     )
-    return model
 
 
 def float_node(op_type, inputs, outputs, overload="", **attributes):

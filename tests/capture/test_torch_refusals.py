@@ -86,7 +86,7 @@ def test_operators_without_a_layer_are_named():
 
 
 def test_a_softmax_in_the_middle():
-    with pytest.raises(UnsupportedModelError, match="Softmax.*must be the last node"):
+    with pytest.raises(UnsupportedModelError, match=r"Softmax.*must be the last node"):
         capture(nn.Sequential(nn.Linear(4, 4), nn.Softmax(-1), nn.Linear(4, 2)), VECTOR)
 
 

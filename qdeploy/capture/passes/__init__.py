@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,8 +31,14 @@ from .softmax import drop_softmax
 
 __all__ = ["Canonical", "canonicalize"]
 
-# A constant that grows past this by folding (an Expand to a huge shape) stays as it is, and is refused then.
-_LARGEST_FOLDED_BYTES = 1 << 28
+# The largest constant that folding may make: 64 million numbers. A small file can ask for more than any memory holds
+# (a ConstantOfShape, an outer product); such nodes stay as they are, and are refused or dropped as unused later.
+_LARGEST_FOLDED_ELEMENTS = 1 << 26
+
+# Their results are no larger than their inputs, also where shapes are not known.
+_NOT_GROWING = frozenset(
+    {"Cast", "Concat", "Identity", "Neg", "Reshape", "Shape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,24 @@ def _fold(model: ir.Model) -> None:
         optimizer.fold_constants(
             model,
             onnx_shape_inference=False,
-            input_size_limit=_LARGEST_FOLDED_BYTES,
-            output_size_limit=_LARGEST_FOLDED_BYTES,
+            input_size_limit=4 * _LARGEST_FOLDED_ELEMENTS,
+            output_size_limit=4 * _LARGEST_FOLDED_ELEMENTS,
+            should_fold=_may_fold,
         )
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.RemoveUnusedNodesPass()(model)
+
+
+def _may_fold(node: ir.Node) -> bool | None:
+    """False for a result that is or may be too large; ``None`` leaves the decision to the library."""
+    for value in node.outputs:
+        sizes = [] if value.shape is None else [size for size in value.shape if isinstance(size, int)]
+        if value.shape is not None and len(sizes) == len(value.shape):
+            if math.prod(sizes) > _LARGEST_FOLDED_ELEMENTS:
+                return False
+        elif node.op_type not in _NOT_GROWING:
+            return False
+    return None
 
 
 @contextlib.contextmanager

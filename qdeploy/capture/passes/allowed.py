@@ -13,6 +13,7 @@ from .access import constant, label
 __all__ = ["LAYOUT_OPERATORS", "STANDARD_OPERATORS", "check_allowed", "check_weights"]
 
 LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat")
+_PARAMETRIZED = frozenset(LAYOUT_OPERATORS) - {"Concat"}
 STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
@@ -49,35 +50,35 @@ def check_allowed(model: ir.Model) -> None:
     Raises:
         UnsupportedModelError: the first node that is not of it, with its name, its operator and what is supported.
     """
+    # Parameters first: the operators that compute them would be named otherwise, which helps nobody.
     for node in model.graph:
-        where = label(node)
+        _check_parameters(node)
+    for node in model.graph:
         if node.domain == FLOAT_DOMAIN:
             if (node.op_type, node.overload) not in float_functions():
-                raise UnsupportedModelError(f"{where}: found overload {node.overload!r}, which no function has")
-            continue
-        if node.op_type == "Identity" and node.domain == "":
-            continue
-        if node.domain != "" or node.op_type not in STANDARD_OPERATORS:
+                raise UnsupportedModelError(f"{label(node)}: found overload {node.overload!r}, which no function has")
+        elif node.domain != "" or node.op_type not in {*STANDARD_OPERATORS, "Identity"}:
             nearest = _NEAREST.get(node.op_type) if node.domain == "" else None
             raise UnsupportedModelError(
-                f"{where}: not supported{f'; {nearest}' if nearest else ''}. Supported: {_SUPPORTED}"
+                f"{label(node)}: not supported{f'; {nearest}' if nearest else ''}. Supported: {_SUPPORTED}"
             )
-        if node.op_type == "Add":
-            for value in node.inputs:
-                if constant(value) is not None:
-                    raise UnsupportedModelError(
-                        f"{where}: adds a constant to an activation, expected two activations; a constant can only be "
-                        "the "
-                        "bias of the Linear before it"
-                    )
-        elif node.op_type in LAYOUT_OPERATORS and node.op_type != "Concat":
-            for value in node.inputs[1:]:
-                if value is not None and constant(value) is None:
-                    raise UnsupportedModelError(
-                        f"{where}: {value.name} is computed by the graph, expected a constant; reshape with fixed "
-                        "numbers and "
-                        "one -1 instead of sizes that are read from a tensor"
-                    )
+
+
+def _check_parameters(node: ir.Node) -> None:
+    """Layout operators have constant parameters; an Add has none."""
+    if node.domain == "" and node.op_type == "Add":
+        if any(constant(value) is not None for value in node.inputs):
+            raise UnsupportedModelError(
+                f"{label(node)}: adds a constant to an activation, expected two activations; a constant can only be "
+                "the bias of the Linear before it"
+            )
+    elif node.domain == "" and node.op_type in _PARAMETRIZED:
+        for value in node.inputs[1:]:
+            if value is not None and constant(value) is None:
+                raise UnsupportedModelError(
+                    f"{label(node)}: {value.name} is computed by the graph, expected a constant; reshape with fixed "
+                    "numbers and one -1 instead of sizes that are read from a tensor"
+                )
 
 
 def check_weights(model: ir.Model) -> None:
