@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import onnx
 
 __all__ = ["Producer", "constants_model", "has_operators", "producers", "show"]
 
 _DOMAIN = "qdeploy"
+#: What tells functions apart: domain, name, overload.
+_Key: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,22 @@ def show(model: onnx.ModelProto) -> onnx.ModelProto:
     for index, value in enumerate(shown.graph.output):
         if value.name not in own:
             shown.graph.output[index].CopyFrom(onnx.ValueInfoProto(name=value.name))
-    used = {(node.domain, node.op_type, node.overload) for node in shown.graph.node}
-    # Bodies may call other functions of the file.
-    kept = [function for key, function in functions.items() if key in used or key in shipped]
-    del shown.functions[:]
-    shown.functions.extend(kept)
+    _keep_used(shown, functions)
     return shown
+
+
+def _keep_used(model: onnx.ModelProto, functions: Mapping[_Key, onnx.FunctionProto]) -> None:
+    """Leaves the functions that the graph calls, directly or through others."""
+    used: dict[_Key, onnx.FunctionProto] = {}
+    pending = list(model.graph.node)
+    while pending:
+        node = pending.pop()
+        key = (node.domain, node.op_type, node.overload)
+        if key in functions and key not in used:
+            used[key] = functions[key]
+            pending += functions[key].node
+    del model.functions[:]
+    model.functions.extend(used.values())
 
 
 def constants_model(model: onnx.ModelProto) -> onnx.ModelProto | None:

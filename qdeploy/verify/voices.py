@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qdeploy.runtime.engines import ENGINES, available, open_engine
+from onnx import inliner
+
+from qdeploy.runtime.engines import ENGINES, available, onnxruntime, open_engine
 from qdeploy.runtime.errors import InvalidInputError
 
 from .instrument import has_operators
@@ -89,6 +91,9 @@ def _voice(
     optimize: bool = True,
     every: int = 1,
 ) -> Voice:
+    if runtime == "onnxruntime" and not shipped and onnxruntime.ambiguous_functions(model):
+        # The copy may need a second overload where the file has one; a version that ignores overloads gets it flat.
+        model = inliner.inline_local_functions(model) if onnxruntime.ignores_overloads(onnxruntime.version()) else model
     engine = open_engine(runtime, model, threads=threads, optimize=optimize)
     return Voice(name, runtime, engine, shipped, threads, optimize, every)
 

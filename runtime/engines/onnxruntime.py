@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
+    import onnx
+
     from qdeploy.runtime.engines.engine import Array
     from qdeploy.runtime.model_source import ModelSource
 
-__all__ = ["OnnxruntimeEngine", "version"]
+__all__ = ["OnnxruntimeEngine", "ambiguous_functions", "ignores_overloads", "version"]
 
-_INSTALL = "pip install 'onnxruntime>=1.20', or choose another runtime: numpy, bodies"
+_INSTALL = "pip install 'onnxruntime>=1.21', or choose another runtime: numpy, bodies"
 #: Only fatal messages: what goes wrong comes back as an exception.
 _FATAL = 4
 
@@ -35,6 +37,18 @@ def version() -> str:
     except metadata.PackageNotFoundError as error:
         msg = f"onnxruntime is not installed on this machine; {_INSTALL}"
         raise MissingRequirementError(msg) from error
+
+
+def ignores_overloads(installed: str) -> bool:
+    """Whether this version knows functions by domain and name alone: 1.26 and before, without a word."""
+    numbers = [int(part) for part in installed.split(".")[:2] if part.isdigit()]
+    return numbers < [1, 27]
+
+
+def ambiguous_functions(model: onnx.ModelProto) -> list[str]:
+    """The functions of which the model has several overloads."""
+    names = [f"{function.domain}::{function.name}" for function in model.functions]
+    return sorted({name for name in names if names.count(name) > 1})
 
 
 def _import() -> ModuleType:
@@ -59,6 +73,14 @@ class OnnxruntimeEngine:
         runtime = _import()
         self.version: str = runtime.__version__
         model = read_model(source)
+        ambiguous = ambiguous_functions(model)
+        if ambiguous and ignores_overloads(self.version):
+            msg = (
+                f"onnxruntime {self.version} takes one body for all overloads of a function and would compute wrong "
+                f"integers: the model has several for {', '.join(ambiguous)}; expected onnxruntime 1.27 or later; "
+                "update it or export with --inline"
+            )
+            raise UnsupportedModelError(msg)
         options = runtime.SessionOptions()
         options.log_severity_level = _FATAL
         options.intra_op_num_threads = threads
@@ -74,7 +96,7 @@ class OnnxruntimeEngine:
             msg = (
                 f"onnxruntime {self.version} cannot load the model (IR version {model.ir_version}, operator sets "
                 f"{opsets}): {_first_line(error)}; "
-                "expected onnxruntime 1.20 or later; update it or export with --inline"
+                "expected onnxruntime 1.21 or later; update it or export with --inline"
             )
             raise UnsupportedModelError(msg) from error
         self._session: Any = session

@@ -11,6 +11,7 @@ import pytest
 from onnx import parser
 
 from qdeploy.runtime.engines import ENGINES, Engine, available, open_engine
+from qdeploy.runtime.engines.onnxruntime import ignores_overloads
 from qdeploy.runtime.errors import (
     ContractError,
     InvalidFileError,
@@ -106,6 +107,24 @@ def test_a_model_that_onnxruntime_cannot_load_names_the_versions():
         open_engine("onnxruntime", model)
 
 
+def test_overloads_are_refused_where_onnxruntime_ignores_them(monkeypatch):
+    """Up to 1.26 onnxruntime takes one body for all overloads of a name and says nothing."""
+    import onnxruntime
+
+    model = parser.parse_model(TEXT)
+    copy = model.functions.add()
+    copy.CopyFrom(model.functions[0])
+    copy.overload = "other"
+    model.graph.node[0].overload = "other"
+    if not ignores_overloads(onnxruntime.__version__):
+        assert open_engine("onnxruntime", model).run({"x": X})["y"].tolist() == (X * 2).tolist()
+    monkeypatch.setattr(onnxruntime, "__version__", "1.26.0")
+    with pytest.raises(UnsupportedModelError, match=r"several for qdeploy::Twice; .*1\.27 or later.*--inline"):
+        open_engine("onnxruntime", model)
+    del model.functions[0]
+    open_engine("onnxruntime", model)
+
+
 def test_available_names_every_engine():
     import onnxruntime
 
@@ -124,7 +143,7 @@ def test_a_missing_onnxruntime(monkeypatch):
     monkeypatch.setattr(metadata, "version", missing)
     assert available()["onnxruntime"] is None
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingRequirementError, match=r"pip install 'onnxruntime>=1\.20'") as caught:
+    with pytest.raises(MissingRequirementError, match=r"pip install 'onnxruntime>=1\.21'") as caught:
         open_engine("onnxruntime", parser.parse_model(LAYOUT))
     assert caught.value.exit_code == 4
 

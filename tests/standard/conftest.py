@@ -20,6 +20,10 @@ from qdeploy.runtime.standard import BodyModel
 HEADER = '<ir_version: 10, opset_import: ["": 18, "qdeploy": 1]>\n'
 
 
+def _older(version: str) -> bool:
+    return [int(part) for part in version.split(".")[:2]] < [1, 31]
+
+
 @lru_cache(maxsize=512)
 def _opened(text: str) -> tuple[BodyModel, Any, Any]:
     model = parser.parse_model(HEADER + text)
@@ -30,6 +34,9 @@ def _opened(text: str) -> tuple[BodyModel, Any, Any]:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 (a type that onnxruntime lacks)
         session = error
+        # A kernel that came later; the newest that is tested has all that the tests ask of it.
+        if "NOT_IMPLEMENTED" in str(error) and _older(onnxruntime.__version__):
+            session = None
     return BodyModel(model), session, model
 
 
@@ -45,7 +52,7 @@ def compare():
     def run(text: str, feeds: dict[str, Any], *, onnxruntime: bool = True, reference: bool = True) -> list[np.ndarray]:
         ours, session, _ = _opened(text)
         results = list(ours.run(feeds).values())
-        if onnxruntime:
+        if onnxruntime and session is not None:
             assert not isinstance(session, Exception), session
             _equal(results, session.run(None, feeds))
         if reference:
