@@ -157,7 +157,7 @@ def _capture_file(path: Path, samples: Mapping[str, NDArray[np.float32]], time_a
     canonical = _canonicalize_file(model, path)
     if time_axis is None and has_recurrence(canonical.model) and any(array.ndim == 3 for array in samples.values()):
         time_axis = 1
-    batch, steps = _fixed_sizes(model, samples, time_axis)
+    batch, steps = _fixed_sizes(model, samples, time_axis, path)
     try:
         session = FloatSession(model)
     except SessionError as error:
@@ -178,9 +178,13 @@ def _canonicalize_file(model: onnx.ModelProto, path: Path) -> Canonical:
 
 
 def _fixed_sizes(
-    model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], time_axis: int | None
+    model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], time_axis: int | None, path: Path
 ) -> tuple[int | None, int | None]:
-    """The numbers of samples and of steps that a file's inputs fix."""
+    """The numbers of samples and of steps that a file's inputs fix.
+
+    Raises:
+        InvalidInputError: samples of another size along any other axis.
+    """
     batch: int | None = None
     steps: int | None = None
     for value in model.graph.input:
@@ -192,6 +196,13 @@ def _fixed_sizes(
             batch = sizes[batch_axis] or batch
         if input_time_axis is not None and input_time_axis < len(sizes):
             steps = sizes[input_time_axis] or steps
+        given = np.moveaxis(samples[value.name][:1], 0, batch_axis).shape
+        for axis, (size, found) in enumerate(zip(sizes, given, strict=False)):
+            if axis not in {batch_axis, input_time_axis} and size is not None and size != found:
+                raise InvalidInputError(
+                    f"{path}: sample input {value.name} has {found} values along axis {axis} of the model's layout, "
+                    f"expected {size}"
+                )
     return batch, steps
 
 
@@ -211,7 +222,10 @@ def _check(
         raise InvalidInputError(f"{source.name}: inputs {lost} have no influence on the outputs; leave them out")
     captured: CapturedModel | None = None
     failure: Exception | None = None
-    for free_time in (True, False) if time_axis is not None else (False,):
+    given = next((array.shape[1] for array in samples.values() if array.ndim == 3), None)
+    # A file that needs the number of steps it was made for takes no samples of another.
+    may_fix = time_axis is None or source.steps in {None, given}
+    for free_time in [*([True] if time_axis is not None else []), *([False] if may_fix else [])]:
         specs = [_spec(name, samples[name], time_axis, free_time=free_time) for name in names]
         try:
             captured = _compare(canonical, source, samples, specs, time_axis, free_time=free_time)
@@ -220,6 +234,10 @@ def _check(
             continue
         break
     if captured is None:
+        if isinstance(failure, SessionError) and not may_fix:
+            raise InvalidInputError(
+                f"{source.name}: sample inputs have {given} steps, expected {source.steps} as the model fixes them"
+            ) from failure
         if isinstance(failure, SessionError):
             raise UnsupportedModelError(
                 f"{source.name}: the captured graph does not run with other numbers of samples ({failure}); export it "

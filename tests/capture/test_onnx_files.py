@@ -326,11 +326,36 @@ def test_local_functions_are_inlined_and_recognised_again(rng, mlp, operators):
     [
         ({"z": np.zeros((2, 4))}, "found sample inputs z, expected x"),
         ({"x": np.zeros((2, 4, 1))}, "expected 2 axes"),
+        ({"x": np.zeros((2, 5))}, "has 5 values along axis 1 of the model's layout, expected 4"),
     ],
 )
 def test_samples_of_another_model(mlp, samples, words):
     with pytest.raises(InvalidInputError, match=words):
         capture(mlp, samples)
+
+
+def test_a_file_that_needs_all_its_steps(rng, onnx_file):
+    path = onnx_file(
+        """<ir_version: 8, opset_import: ["": 17]>
+        all (float[1, 6, 3] x) => (float[1, 2] y) {
+            t = Transpose <perm = [1, 0, 2]> (x)
+            states = RNN <hidden_size = 5> (t, w, r)
+            s = Squeeze (states, axes)
+            b = Transpose <perm = [1, 0, 2]> (s)
+            flat = Flatten (b)
+            y = MatMul (flat, v)
+        }""",
+        {
+            "w": rng.normal(size=(1, 5, 3)).astype(np.float32),
+            "r": rng.normal(size=(1, 5, 5)).astype(np.float32) / 4,
+            "v": rng.normal(size=(30, 2)).astype(np.float32),
+            "axes": np.ones(1, np.int64),
+        },
+    )
+    captured = capture(path, {"x": rng.random((4, 6, 3))})
+    assert captured.inputs[0].shape == ("batch", 6, 3)
+    with pytest.raises(InvalidInputError, match="have 7 steps, expected 6"):
+        capture(path, {"x": rng.random((4, 7, 3))})
 
 
 def test_inputs_of_another_type(onnx_file):
