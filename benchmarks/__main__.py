@@ -1,0 +1,102 @@
+"""``python -m benchmarks --output build/bench/report.json``: all rows, one table, one report."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.loops import FLOAT, measure
+from qdeploy.quantize import load_recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One comparison. ``goal`` is the largest ratio (or, without ``other``, the largest value) that is good enough."""
+
+    name: str
+    ours: float
+    other: float | None
+    unit: str
+    ratio: float | None
+    against: str
+    goal: float
+
+
+def loop_rows() -> list[Row]:
+    """Power-of-two loops (``u8``, ``s12``) and loops on the exact grid of a trained network (``exact``)."""
+    fast, default = load_recipe("fast-loop"), load_recipe("default")
+    small = measure(
+        170,
+        {
+            "u8": (fast, False),
+            "s12": (fast.changed(state_bits=12), False),
+            "u8-exact": (default.changed(state_bits=8), True),
+            "s12-exact": (default, True),
+        },
+    )
+    large = measure(512, {"u8": (fast, False)})
+    operator = f"onnxruntime's {FLOAT}, ReLU"
+    return [
+        _row("onnx-loop-h170-u8", small["u8"], small[FLOAT], operator, 1.5),
+        _row("onnx-loop-h512-u8", large["u8"], large[FLOAT], operator, 0.75),
+        _row("onnx-loop-h170-s12", small["s12"], small["u8"], "onnx-loop-h170-u8", 2.0),
+        _row("onnx-loop-h170-u8-exact", small["u8-exact"], small[FLOAT], operator, 2.0),
+        _row("onnx-loop-h170-s12-exact", small["s12-exact"], small[FLOAT], operator, 3.5),
+    ]
+
+
+def command_rows() -> list[Row]:
+    """Whole commands, in seconds."""
+    help_times = [_seconds([sys.executable, "-m", "qdeploy", "--help"]) for _ in range(5)]
+    rows = [Row("qdeploy-help", float(np.median(help_times)), None, "s", None, "", 0.3)]
+    rows.append(Row("export-and-verify-784-steps", _export_and_verify(), None, "s", None, "", 15.0))
+    return rows
+
+
+def _row(name: str, ours: float, other: float, against: str, goal: float) -> Row:
+    return Row(name, round(ours, 3), round(other, 3), "µs a step", round(ours / other, 3), against, goal)
+
+
+def _seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return round(time.perf_counter() - start, 3)
+
+
+def _export_and_verify() -> float:
+    """A 784-step network of 170 units on made samples, each command in a process of its own."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder) / "samples.npy"
+        np.save(samples, np.random.default_rng(0).integers(0, 256, (32, 784, 1)).astype(np.float32) / 256)
+        bundle = str(Path(folder) / "bundle")
+        export = ["export", "--entry", "benchmarks.network:build", "--calibration", str(samples), "-o", bundle]
+        return round(sum(_seconds([sys.executable, "-m", "qdeploy", *words]) for words in (export, ["verify", bundle])), 3)
+
+
+def main() -> None:
+    """Measures, prints, writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("build/bench/report.json"))
+    rows = [*loop_rows(), *command_rows()]
+    output = parser.parse_args().output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    print(f"{'row':30} {'ours':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
+    for row in rows:
+        value = row.ours if row.ratio is None else row.ratio
+        other, ratio = ("", "") if row.ratio is None or row.other is None else (f"{row.other:9.2f}", f"{row.ratio:7.2f}")
+        print(f"{row.name:30} {row.ours:9.2f} {other:>9} {ratio:>7} {row.goal:7.2f} {'' if value <= row.goal else ' missed'}")
+    print(f"\nwritten: {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The verb ``inspect``: what is in a bundle?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from qdeploy.runtime.ops import DOMAIN
+
+if TYPE_CHECKING:
+    from qdeploy.runtime.bundle import BundleFiles
+
+__all__ = ["InspectReport", "LayerReport", "inspect"]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer, as its manifest entry says.
+
+    Attributes:
+        name, operator: of the node.
+        weight_bits, activation_bits, state_bits: integers' widths; None where there is none.
+        exact_grid: whether the weights lie on the grid they were trained on, and are unchanged.
+        parameters: trained weights (a quaternion layer's four components).
+        macs: multiply-accumulates per sample or step.
+        accumulator_bits: what the proof found; 32 are there.
+        extra: what the layer's kind reports besides: gain error, orthogonality.
+    """
+
+    name: str
+    operator: str
+    weight_bits: int | None
+    activation_bits: int | None
+    state_bits: int | None
+    exact_grid: bool | None
+    parameters: int | None
+    macs: int | None
+    accumulator_bits: int | None
+    extra: dict[str, Any]
+
+    @property
+    def head_room(self) -> int | None:
+        """Bits of the accumulator that no input can ever use."""
+        return None if self.accumulator_bits is None else 32 - self.accumulator_bits
+
+
+@dataclass(frozen=True)
+class InspectReport:
+    """What is in a bundle.
+
+    Attributes:
+        operators: how often each operator of the graph occurs.
+        layers: one entry per layer.
+        file_bytes: size of every file.
+        float_bytes: of the float network's parameters, quaternion matrices written in full.
+        model_bytes: of ``model.onnx``.
+        state_bytes: of all recurrent states, batch 1.
+        macs: multiply-accumulates per sample or step.
+        recipe: the recipe's name.
+        onnx: opset and IR version of the file.
+        storage: ``compact`` or ``expanded``.
+    """
+
+    operators: dict[str, int]
+    layers: tuple[LayerReport, ...]
+    file_bytes: dict[str, int]
+    float_bytes: int | None
+    model_bytes: int
+    state_bytes: int
+    macs: int
+    recipe: str
+    onnx: str
+    storage: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        plain = asdict(self)
+        for entry, layer in zip(plain["layers"], self.layers, strict=True):
+            entry["head_room"] = layer.head_room
+        return plain
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lines = [f"recipe {self.recipe}, {self.storage} storage, {self.onnx}"]
+        ratio = f", {self.float_bytes / self.model_bytes:.1f} times smaller than float32" if self.float_bytes else ""
+        lines.append(f"model.onnx {self.model_bytes:,} bytes{ratio}; states {self.state_bytes:,} bytes; {self.macs:,} multiply-accumulates")
+        lines.append("operators: " + ", ".join(f"{count} {name}" for name, count in sorted(self.operators.items())))
+        header = f"{'layer':24} {'operator':10} {'weights':>8} {'input':>6} {'state':>6} {'parameters':>11} {'MACs':>9} {'acc. bits':>10}"
+        lines += ["", header]
+        for layer in self.layers:
+            weights = "" if layer.weight_bits is None else f"{layer.weight_bits} bit" + ("=" if layer.exact_grid else "")
+            lines.append(
+                f"{layer.name[:24]:24} {layer.operator:10} {weights:>8} {_bits(layer.activation_bits):>6} "
+                f"{_bits(layer.state_bits):>6} {layer.parameters or 0:>11,} {layer.macs or 0:>9,} {_accumulator(layer):>10}"
+            )
+        if any(layer.exact_grid for layer in self.layers):
+            lines.append("= weights lie on the grid they were trained on and are unchanged")
+        for layer in self.layers:
+            lines += _recurrent_lines(layer)
+        return lines
+
+
+def _bits(bits: int | None) -> str:
+    return "" if bits is None else str(bits)
+
+
+def _accumulator(layer: LayerReport) -> str:
+    return "" if layer.accumulator_bits is None else f"{layer.accumulator_bits} of 32"
+
+
+def _recurrent_lines(layer: LayerReport) -> list[str]:
+    extra = layer.extra
+    if "gain_error" not in extra:
+        return []
+    return [
+        f"{layer.name}: loop gain error {extra['gain_error']:.2e} over {extra.get('calibrated_steps')} steps "
+        f"({extra.get('multiplier_bits')}-bit multiplier); |W W^T - I| float {extra.get('orthogonality_float', 0):.3g}, "
+        f"integer {extra.get('orthogonality_integer', 0):.3g}"
+    ]
+
+
+def inspect(files: BundleFiles) -> InspectReport:
+    """Reads the manifest and the graph; nothing is run."""
+    manifest, model = files.manifest, files.model
+    operators = Counter(node.op_type if node.domain == DOMAIN else f"onnx.{node.op_type}" for node in model.graph.node)
+    layers = tuple(_layer(spec.name, spec.operator, dict(spec.extra)) for spec in manifest.layers)
+    width = {"uint8": 1, "int16": 2, "float32": 4}
+    states = sum(
+        width.get(state.dtype, 4) * _product([size for size in state.shape if isinstance(size, int)]) for state in manifest.states
+    )
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    float_bytes = manifest.created_from.get("float_bytes_expanded")
+    return InspectReport(
+        operators=dict(operators),
+        layers=layers,
+        file_bytes={name: spec.bytes for name, spec in manifest.files.items()},
+        float_bytes=float_bytes if isinstance(float_bytes, int) else None,
+        model_bytes=manifest.files["model.onnx"].bytes,
+        state_bytes=states,
+        macs=sum(layer.macs or 0 for layer in layers),
+        recipe=str(manifest.recipe.get("name", "")),
+        onnx=f"ONNX opset {opset}, IR {model.ir_version}, {_functions(model)}",
+        storage=str(manifest.extra.get("storage", "compact")),
+    )
+
+
+def _functions(model: onnx.ModelProto) -> str:
+    return f"{len(model.functions)} functions" if model.functions else "inlined"
+
+
+def _layer(name: str, operator: str, extra: dict[str, Any]) -> LayerReport:
+    def taken(key: str) -> Any:
+        return extra.pop(key, None)
+
+    return LayerReport(
+        name=name,
+        operator=operator,
+        weight_bits=taken("weight_bits"),
+        activation_bits=taken("activation_bits"),
+        state_bits=taken("state_bits"),
+        exact_grid=taken("exact_grid"),
+        parameters=taken("parameters"),
+        macs=taken("macs"),
+        accumulator_bits=taken("accumulator_bits"),
+        extra=extra,
+    )
+
+
+def _product(sizes: list[int]) -> int:
+    result = 1
+    for size in sizes:
+        result *= size
+    return result

@@ -1,0 +1,80 @@
+"""UnpackWeights and HamiltonMatrix: constants that runtimes fold at load."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qdeploy.export.onnx import attach_bodies
+from qdeploy.runtime.engines import open_engine
+from qdeploy.runtime.errors import ContractError
+from qdeploy.runtime.ops import OPERATORS, Node
+from qdeploy.runtime.ops.unpack_weights import pack_weights
+
+
+def shown(operator: str, constants: dict[str, np.ndarray], **attributes: object) -> list[np.ndarray]:
+    """The operator's result by its meaning, by its body, and by onnxruntime (a Linear reads it: weights never leave a graph)."""
+    meaning = OPERATORS[operator].meaning(Node("node"), *constants.values(), **attributes)[0]
+    rows, columns = meaning.shape
+    value = onnx.helper.make_tensor_value_info
+    nodes = [
+        onnx.helper.make_node(operator, list(constants), ["w"], name="weights", domain="qdeploy", **attributes),
+        onnx.helper.make_node(
+            "Linear", ["x", "w", "b", "m"], ["y"], name="linear", domain="qdeploy",
+            x_zero_point=0, shift=0, y_zero_point=0, low=-(2**31), high=2**31 - 1, dtype=6,
+        ),
+    ]
+    initializers = {**constants, "b": np.zeros(rows, np.int32), "m": np.ones(1, np.int32)}
+    graph = onnx.helper.make_graph(
+        nodes, "test", [value("x", 2, ["n", columns])], [value("y", 6, ["n", rows])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in initializers.items()],
+    )
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("qdeploy", 1)]
+    model = attach_bodies(onnx.helper.make_model(graph, opset_imports=opsets))
+    one_hot = np.eye(columns, dtype=np.uint8)
+    found = [open_engine(name, model).run({"x": one_hot})["y"].T for name in ("numpy", "bodies", "onnxruntime")]
+    return [meaning, *found]
+
+
+@settings(max_examples=25, deadline=None)
+@given(bits=st.sampled_from([1, 2, 4]), rows=st.integers(1, 7), columns=st.integers(1, 7), seed=st.integers(0, 999))
+def test_weights_come_back_from_their_bytes(bits: int, rows: int, columns: int, seed: int) -> None:
+    half = 2 ** (bits - 1)
+    weight = np.random.default_rng(seed).integers(-half, half, (rows, columns)).astype(np.int8)
+    packed = pack_weights(weight, bits)
+    assert packed.nbytes == -(-weight.size * bits // 8)
+    for found in shown("UnpackWeights", {"p": packed}, bits=bits, shape=[rows, columns]):
+        assert (found == weight).all()
+
+
+def hamilton(w: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The product of two quaternions, as every textbook has it."""
+    a1, b1, c1, d1 = w
+    a2, b2, c2, d2 = x
+    return np.array([
+        a1 * a2 - b1 * b2 - c1 * c2 - d1 * d2,
+        a1 * b2 + b1 * a2 + c1 * d2 - d1 * c2,
+        a1 * c2 - b1 * d2 + c1 * a2 + d1 * b2,
+        a1 * d2 + b1 * c2 - c1 * b2 + d1 * a2,
+    ])
+
+
+@pytest.mark.parametrize("grouping", ["blocked", "adjacent"])
+def test_the_matrix_is_the_hamilton_product(grouping: str) -> None:
+    generator = np.random.default_rng(0)
+    parts = {name: generator.integers(-127, 128, (3, 2)).astype(np.int8) for name in "rijk"}
+    x = generator.integers(-50, 50, (4, 2))
+    flat = x.reshape(-1) if grouping == "blocked" else x.T.reshape(-1)
+    quaternions = np.stack(list(parts.values())).astype(int)
+    expected = sum(hamilton(quaternions[:, :, column], x[:, column : column + 1]) for column in range(2)).reshape(-1)
+    for matrix in shown("HamiltonMatrix", parts, grouping=grouping):
+        assert (matrix.astype(int) @ flat == expected).all()
+
+
+def test_minus_128_has_no_negative() -> None:
+    parts = [np.full((1, 1), value, np.int8) for value in (1, -128, 2, 3)]
+    with pytest.raises(ContractError, match="-128"):
+        OPERATORS["HamiltonMatrix"].meaning(Node("q"), *parts, grouping="blocked")
