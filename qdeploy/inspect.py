@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from qdeploy.runtime.ops import DOMAIN
+from qdeploy.runtime.ops import DOMAIN, operator_name
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
@@ -125,7 +125,7 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
 def inspect(files: BundleFiles) -> InspectReport:
     """Reads the manifest and the graph; nothing is run."""
     manifest, model = files.manifest, files.model
-    operators = Counter(node.op_type if node.domain == DOMAIN else f"onnx.{node.op_type}" for node in model.graph.node)
+    operators = Counter(operator_name(node.op_type) if node.domain == DOMAIN else f"onnx.{node.op_type}" for node in model.graph.node)
     layers = tuple(_layer(spec.name, spec.operator, dict(spec.extra)) for spec in manifest.layers)
     width = {"uint8": 1, "int16": 2, "float32": 4}
     states = sum(

@@ -18,7 +18,7 @@ import onnx
 from qdeploy.runtime.errors import ContractError, InvalidFileError, InvalidInputError
 from qdeploy.runtime.model_file import load_model
 from qdeploy.runtime.numeric import IntArray
-from qdeploy.runtime.ops import DOMAIN, OPERATORS, Node
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, Node, operator_name
 from qdeploy.runtime.standard.cast import CASTS
 from qdeploy.runtime.standard.layout import LAYOUT
 from qdeploy.runtime.standard.node import Node as StandardNode
@@ -103,7 +103,7 @@ class ReferenceModel:
         )
 
     def _compile_layer(self, label: str, proto: onnx.NodeProto, attributes: dict[str, Any]) -> Step:
-        operator = OPERATORS.get(proto.op_type)
+        operator = OPERATORS.get(operator_name(proto.op_type))
         if operator is None:
             raise InvalidFileError(
                 f"node {label}: unknown operator {DOMAIN}.{proto.op_type}; this version has {', '.join(sorted(OPERATORS))}."

@@ -1,4 +1,4 @@
-"""Gives every ``qdeploy`` node of a model its body: chooses the overload, adds the function once."""
+"""Gives every ``qdeploy`` node of a model its body: chooses it, adds the function once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qdeploy.export.onnx.functions import BODIES, IR_VERSION, OPSET, Site
 from qdeploy.runtime.errors import UnsupportedModelError
-from qdeploy.runtime.ops import DOMAIN, OPERATORS, VERSION, Node
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, VERSION, Node, operator_name
 
 WEIGHT_OPERATORS = ("UnpackWeights", "HamiltonMatrix")
 """Operators on constants only; their results are constants too."""
@@ -24,21 +24,22 @@ def attach_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy of ``model`` whose every ``qdeploy`` node has a body.
 
     Requires: nodes in topological order, operators and attributes as their contracts say.
-    Ensures: one FunctionProto per (operator, overload) in use, opset and IR version as low as they suffice.
+    Ensures: one FunctionProto per body in use, named ``Operator_arrangement``, opset and IR version as low as they suffice.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     del result.functions[:]
-    functions: dict[tuple[str, str], onnx.FunctionProto] = {}
+    functions: dict[str, onnx.FunctionProto] = {}
     for site in sites(result):
-        write = BODIES.get(site.node.op_type)
+        operator = operator_name(site.node.op_type)
+        write = BODIES.get(operator)
         if write is None:
             raise UnsupportedModelError(
-                f"node {site.node.name}: the ONNX target has no body for {site.node.op_type}; it has {', '.join(sorted(BODIES))}."
+                f"node {site.node.name}: the ONNX target has no body for {operator}; it has {', '.join(sorted(BODIES))}."
             )
         written = write(site)
-        site.node.overload = written.overload
-        functions[site.node.op_type, written.overload] = written
+        site.node.op_type = written.name
+        functions[written.name] = written
     result.functions.extend(functions[key] for key in sorted(functions))
     opset = max(OPSET, next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), OPSET))
     for written in result.functions:
@@ -60,12 +61,12 @@ def sites(model: onnx.ModelProto) -> Iterator[Site]:
             for name in node.output:
                 dtypes[name] = _layout_dtype(node, dtypes)
             continue
-        operator = OPERATORS[node.op_type]
+        operator = OPERATORS[operator_name(node.op_type)]
         attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in node.attribute}
         named = {parameter: name for parameter, name in zip(operator.inputs, node.input, strict=False) if name}
         known = {parameter: constants[name] for parameter, name in named.items() if name in constants}
         site = Site(node, attributes, known, {p: dtypes[name] for p, name in named.items() if name in dtypes})
-        if node.op_type in WEIGHT_OPERATORS:
+        if operator.name in WEIGHT_OPERATORS:
             (constants[node.output[0]],) = operator.meaning(Node(node.name), *known.values(), **attributes)
         for name in node.output:
             if name:
@@ -76,9 +77,10 @@ def sites(model: onnx.ModelProto) -> Iterator[Site]:
 def _layer_dtype(site: Site) -> int:
     if "dtype" in site.attributes:
         return int(site.attributes["dtype"])
-    if site.node.op_type in WEIGHT_OPERATORS:
+    operator = operator_name(site.node.op_type)
+    if operator in WEIGHT_OPERATORS:
         return onnx.TensorProto.INT8
-    return site.dtypes["entries" if site.node.op_type == "Table" else "x"]
+    return site.dtypes["entries" if operator == "Table" else "x"]
 
 
 def _layout_dtype(node: onnx.NodeProto, dtypes: dict[str, int]) -> int:

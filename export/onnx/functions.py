@@ -16,8 +16,8 @@ from qdeploy.runtime.ops import DOMAIN, OPERATORS
 OPSET = 18
 """The lowest opset that has BitwiseAnd on all integers and Scan bodies that runtimes from 1.20 on load."""
 
-IR_VERSION = 10
-"""The lowest IR version with overloads, by which one operator has several bodies in a file."""
+IR_VERSION = 8
+"""The lowest IR version with model-local functions."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Site:
     """One node that needs a body.
 
     Attributes:
-        node: the node; its ``overload`` is set when the body is attached.
+        node: the node; its ``op_type`` names the body once one is attached.
         attributes: its attributes as plain Python values.
         constants: its inputs that are known at export, by the operator's parameter names.
         dtypes: ONNX element types of its inputs, by parameter names, where known.
@@ -51,18 +51,17 @@ def body(operator: str) -> Callable[[Body], Body]:
     return register
 
 
-def function(operator: str, overload: str, lines: Sequence[str]) -> onnx.FunctionProto:
-    """The model-local function of ``operator`` whose body is ``lines`` of ONNX text."""
+def function(operator: str, arrangement: str, lines: Sequence[str]) -> onnx.FunctionProto:
+    """The model-local function ``operator_arrangement`` whose body is ``lines`` of ONNX text."""
     signature = OPERATORS[operator]
     attributes = f"<{', '.join(signature.attributes)}> " if signature.attributes else ""
     text = (
         f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}]>\n'
-        f"{operator} {attributes}({', '.join(signature.inputs)}) => ({', '.join(signature.outputs)}) {{\n"
+        f"{operator}_{arrangement} {attributes}({', '.join(signature.inputs)}) => ({', '.join(signature.outputs)}) {{\n"
         + "\n".join(f"  {line}" for line in lines)
         + "\n}"
     )
     written: onnx.FunctionProto = onnx.parser.parse_function(text)
-    written.overload = overload
     return written
 
 

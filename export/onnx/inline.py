@@ -6,7 +6,7 @@ import onnx
 import onnx.inliner
 
 INLINED_IR_VERSION = 8
-"""Without functions and overloads the IR version of opset 18 suffices."""
+"""The IR version that came with opset 18."""
 
 INLINED_IR_VERSION_OPSET_21 = 10
 

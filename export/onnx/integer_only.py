@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx
 
 from qdeploy.runtime.errors import UnsupportedModelError
-from qdeploy.runtime.ops import DOMAIN, OPERATORS
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, operator_name
 
 FLOAT_TYPES = frozenset(
     value
@@ -41,7 +41,7 @@ def check_integer_only(model: onnx.ModelProto, *, float_io: bool = False) -> Non
             _refuse(f"graph input or output {value.name} is a float tensor")
     _check_graph(model.graph, "graph", border_nodes)
     for function in model.functions:
-        where = f"body of {function.name} ({function.overload})"
+        where = f"body of {function.name}"
         for node in function.node:
             _check_node(node, where, set())
 
@@ -63,7 +63,7 @@ def _check_graph(graph: onnx.GraphProto, where: str, border_nodes: set[str]) -> 
 def _check_node(node: onnx.NodeProto, where: str, border_nodes: set[str]) -> None:
     place = f"{where}: node {node.name or node.output[0]} ({node.op_type})"
     if node.domain == DOMAIN:
-        if node.op_type not in OPERATORS:
+        if operator_name(node.op_type) not in OPERATORS:
             _refuse(f"{place} is no operator of this version")
     elif node.domain not in ("", "ai.onnx") or node.op_type not in INTEGER_OPERATORS:
         if node.name not in border_nodes:

@@ -37,7 +37,7 @@ FULL_TABLE_HIDDEN = 256
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How the body of one node is arranged; its text is the overload's name.
+    """How the body of one node is arranged; its text is the end of the function's name.
 
     Attributes:
         x_kind: ``u8`` or ``s16``.
@@ -67,7 +67,7 @@ class Arrangement:
 
     @property
     def name(self) -> str:
-        """The overload: one word for each choice."""
+        """One word for each choice."""
         words = [
             self.x_kind + self.input_form,
             "requantized" if self.requantized_input else "shifted",

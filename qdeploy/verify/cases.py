@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from qdeploy.runtime.ops import operator_name
 from qdeploy.runtime.numeric import quantize_input
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class CaseMaker:
         # Behind a float border the integers have another name.
         names = {name} | {n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == name}
         for node in model.graph.node:
-            if node.op_type == "RNN" and node.input[1] in names:
+            if operator_name(node.op_type) == "RNN" and node.input[1] in names:
                 bounds = {a.name: a.i for a in node.attribute}
                 return Range(bounds.get("low", low), bounds.get("high", high), spec.zero_point)
         bits = getattr(spec, "bits", 0)
@@ -183,7 +184,7 @@ class CaseMaker:
         if spec.dtype != "float32":
             return np.ascontiguousarray(values, spec.dtype)
         # Off the grid, so that the border's rounding is met as well.
-        real = (values - spec.zero_point + rng.uniform(-0.5, 0.5, values.shape)) * spec.scale
+        real = (values - spec.zero_point + rng.uniform(-0.49, 0.49, values.shape)) * spec.scale
         return real.astype(np.float32)
 
 

@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import onnx
 
+from qdeploy.runtime.ops import operator_name
+
 __all__ = ["Producer", "constants_model", "has_operators", "producers", "show"]
 
 _DOMAIN = "qdeploy"
@@ -33,7 +35,7 @@ def has_operators(model: onnx.ModelProto) -> bool:
 def producers(model: onnx.ModelProto) -> Mapping[str, Producer]:
     """Each tensor's node."""
     return {
-        name: Producer(position, node.name or f"{node.op_type}_{position}", node.op_type, output)
+        name: Producer(position, node.name or f"{node.op_type}_{position}", operator_name(node.op_type), output)
         for position, node in enumerate(model.graph.node)
         for output, name in enumerate(node.output)
         if name
@@ -55,7 +57,7 @@ def show(model: onnx.ModelProto) -> onnx.ModelProto:
     functions = {(f.domain, f.name, f.overload): f for f in shown.functions} | shipped
     for node, original in zip(shown.graph.node, model.graph.node, strict=True):
         if list(node.output) == list(original.output):
-            node.overload = original.overload
+            node.op_type = original.op_type
     # A type is what the runtime infers; expose knows those of layers only.
     own = {value.name for value in model.graph.output}
     for index, value in enumerate(shown.graph.output):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from qdeploy.runtime.ops.operator import DOMAIN, OPERATORS, VERSION, Node, Operator
+from qdeploy.runtime.ops.operator import DOMAIN, OPERATORS, VERSION, Node, Operator, operator_name
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["DOMAIN", "OPERATORS", "VERSION", "Node", "Operator"]
+__all__ = ["DOMAIN", "OPERATORS", "VERSION", "Node", "Operator", "operator_name"]

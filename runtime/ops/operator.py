@@ -81,6 +81,15 @@ class Operator:
 OPERATORS: dict[str, Operator] = {}
 
 
+def operator_name(op_type: str) -> str:
+    """The operator of a node in a file: what stands before the underscore.
+
+    Behind it stands which of the operator's bodies the node takes, such as ``Linear_u8_s8``. IR 10 has overloads for
+    this, but onnxruntime up to 1.26 ignores them and runs one body for all, without a word.
+    """
+    return op_type.partition("_")[0]
+
+
 def operator(name: str, *, outputs: tuple[str, ...]) -> Callable[[Meaning], Meaning]:
     """Registers a function ``(node, *inputs, **attributes) -> outputs`` as the meaning of operator ``name``."""
 

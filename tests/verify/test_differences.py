@@ -10,6 +10,7 @@ from onnx import numpy_helper, parser
 from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.engines import open_engine
 from qdeploy.runtime.errors import CheckFailedError
+from qdeploy.runtime.ops import operator_name
 from qdeploy.runtime.standard.registry import OPERATORS
 from qdeploy.verify import verify
 
@@ -21,7 +22,7 @@ def changed(model: onnx.ModelProto, operator: str, tensor: str, node: str) -> on
     places = [
         inner
         for function in copy.functions
-        if function.name == operator
+        if operator_name(function.name) == operator
         for inner in function.node
         if tensor in inner.output
     ]
