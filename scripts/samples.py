@@ -1,4 +1,4 @@
-"""Writes the test samples of a named data set for a machine without it: ``samples.npz`` (x and y) and ``inputs.npy`` (x).
+"""Writes a named set's test samples for a machine without it: ``samples.npz`` (x and y) and ``inputs.npy`` (x).
 
 Use: ``python scripts/samples.py sequential-digits FOLDER``.
 """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -86,7 +88,7 @@ def test_validate(qdeploy_command, tmp_path, dense):
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert report["samples"] == 64
-    assert report["accuracy_integer"] == 1.0
+    assert report["integer"] == 1.0
     assert 0 <= report["disagreements"] <= 6
     assert report["passed"]
 
@@ -97,7 +99,7 @@ def test_validate_gives_the_same_in_every_runtime(qdeploy_command, tmp_path, den
     done = qdeploy_command(
         "validate", dense.bundle, "--data", data, "--float", dense.model, "--runtime", runtime, "--json"
     )
-    assert json.loads(done.out)["accuracy_integer"] == 1.0
+    assert json.loads(done.out)["integer"] == 1.0
 
 
 def test_validate_fails_when_too_much_is_lost(qdeploy_command, tmp_path, dense):
@@ -111,8 +113,8 @@ def test_validate_fails_when_too_much_is_lost(qdeploy_command, tmp_path, dense):
     arguments = ("validate", coarse, "--data", tmp_path / "labelled.npz", "--float", dense.model, "--json")
     done = qdeploy_command(*arguments, "--max-drop", "1")
     report = json.loads(done.out)
-    assert report["accuracy_float"] == 1.0
-    assert report["accuracy_integer"] < 0.99
+    assert report["float"] == 1.0
+    assert report["integer"] < 0.99
     assert (done.code, report["passed"]) == (1, False)
     assert qdeploy_command(*arguments, "--max-drop", "100").code == 0
 
@@ -120,20 +122,53 @@ def test_validate_fails_when_too_much_is_lost(qdeploy_command, tmp_path, dense):
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"x": dense_samples()}, "y"),
         ({"y": np.zeros(64, int)}, "x"),
         ({"x": dense_samples(), "y": np.zeros(3, int)}, "64"),
         ({"x": dense_samples()[:, :5], "y": np.zeros(64, int)}, "x"),
-        ({"x": dense_samples() * np.nan, "y": np.zeros(64, int)}, "NaN"),
+        ({"x": dense_samples() * np.nan, "y": np.zeros(64, int)}, "nan"),
         ({"x": dense_samples()[:0], "y": np.zeros(0, int)}, "x"),
     ],
-    ids=["no labels", "no samples", "lengths", "width", "NaN", "empty"],
+    ids=["no samples", "lengths", "width", "NaN", "empty"],
 )
 def test_validate_refuses_data_that_cannot_be(qdeploy_command, tmp_path, dense, arrays, words):
     np.savez(tmp_path / "data.npz", **arrays)
     done = qdeploy_command("validate", dense.bundle, "--data", tmp_path / "data.npz", "--float", dense.model)
     assert done.code == 2, done
     assert words in done.err
+
+
+def test_validate_without_labels_counts_disagreements_alone(qdeploy_command, dense):
+    """Of the calibration data the bundle keeps the float model's outputs."""
+    done = qdeploy_command("validate", dense.bundle, "--data", dense.data, "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["integer"], report["float"], report["float_source"]) == (None, None, "baseline")
+    assert 0 <= report["disagreements"] <= 6
+
+
+def test_validate_without_labels_or_float_model(qdeploy_command, tmp_path, dense):
+    np.savez(tmp_path / "other.npz", x=dense_samples()[::-1])
+    done = qdeploy_command("validate", dense.bundle, "--data", tmp_path / "other.npz")
+    assert done.code == 2, done
+    assert "labels" in done.err
+
+
+@pytest.mark.parametrize(("metric", "bounds"), [("mse", (0, 1)), ("mae", (0, 1)), ("sqnr", (20, 80))])
+def test_validate_by_distance(qdeploy_command, dense, metric, bounds):
+    done = qdeploy_command("validate", dense.bundle, "--data", dense.data, "--metric", metric, "--json")
+    assert done.code == 0, done.err
+    assert bounds[0] < json.loads(done.out)["integer"] < bounds[1]
+
+
+def test_example_needs_numpy_and_onnxruntime_only(recurrent):
+    """Run with qdeploy and onnx kept out of reach."""
+    code = (
+        "import runpy, sys; sys.modules.update(qdeploy=None, onnx=None, torch=None); "
+        f"runpy.run_path({str(recurrent.bundle / 'example.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_inspect(qdeploy_command, recurrent):

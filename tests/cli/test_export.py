@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -257,14 +258,34 @@ def test_place_that_cannot_be_written(qdeploy_command, folder):
     assert left_in(folder) == {"file"}
 
 
-def test_interruption_leaves_nothing(qdeploy_command, folder, monkeypatch):
-    """Ctrl-C while the golden vectors are made, after the model itself."""
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "no space"), 4), (OSError(errno.EIO, "disk error"), 2)],
+    ids=["interrupted", "disk full", "disk error"],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_writing_that_stops_leaves_nothing(qdeploy_command, folder, monkeypatch, error, code, zipped):
+    """It stops when all files are written, before the rename."""
 
-    def interrupt(*args, **kwargs):
+    def stop(path):
+        raise error
+
+    monkeypatch.setattr("qdeploy.export.bundle._flush", stop)
+    arguments = ["--calibration", folder / "data.npz", "-o", folder / "out", *(["--zip"] if zipped else [])]
+    done = qdeploy_command("export", folder / "net.onnx", *arguments)
+    assert done.code == code, done
+    assert left_in(folder) == set()
+
+
+def test_failed_replacement_keeps_the_bundle_that_is_there(qdeploy_command, folder, monkeypatch):
+    arguments = ("export", folder / "net.onnx", "--calibration", folder / "data.npz", "-o", folder / "out", "-q")
+    assert qdeploy_command(*arguments).code == 0
+
+    def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("numpy.savez_compressed", interrupt)
-    monkeypatch.setattr("numpy.savez", interrupt)
-    done = qdeploy_command("export", folder / "net.onnx", "--calibration", folder / "data.npz", "-o", folder / "out")
-    assert done.code == 130, done
-    assert left_in(folder) == set()
+    with monkeypatch.context() as patch:
+        patch.setattr("qdeploy.export.bundle._flush", stop)
+        assert qdeploy_command(*arguments, "--force").code == 130
+    assert left_in(folder) == {"out"}
+    assert qdeploy_command("verify", folder / "out", "--samples", 4, "-q").code == 0
