@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from qdeploy.runtime.ops import operator_name
 from qdeploy.runtime.numeric import quantize_input
+from qdeploy.runtime.ops import operator_name
 
 if TYPE_CHECKING:
     import onnx
@@ -183,7 +183,7 @@ class CaseMaker:
     def _typed(spec: InputSpec | StateSpec, values: Array, rng: np.random.Generator) -> Array:
         if spec.dtype != "float32":
             return np.ascontiguousarray(values, spec.dtype)
-        # Off the grid, so that the border's rounding is met as well.
+        # Off the grid, so that the border's rounding is met as well, yet never beyond the last integer.
         real = (values - spec.zero_point + rng.uniform(-0.49, 0.49, values.shape)) * spec.scale
         return real.astype(np.float32)
 

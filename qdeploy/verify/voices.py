@@ -92,7 +92,7 @@ def _voice(
     every: int = 1,
 ) -> Voice:
     if runtime == "onnxruntime" and not shipped and onnxruntime.ambiguous_functions(model):
-        # The copy may need a second overload where the file has one; a version that ignores overloads gets it flat.
+        # Files of others may have overloads; a version that ignores them gets the copy flat.
         model = inliner.inline_local_functions(model) if onnxruntime.ignores_overloads(onnxruntime.version()) else model
     engine = open_engine(runtime, model, threads=threads, optimize=optimize)
     return Voice(name, runtime, engine, shipped, threads, optimize, every)

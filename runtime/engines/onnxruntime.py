@@ -86,7 +86,7 @@ class OnnxruntimeEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # A waiting thread must not take the processor from what runs beside it.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads == 1 else "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         levels = runtime.GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
         try:
