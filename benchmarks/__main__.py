@@ -79,7 +79,9 @@ def _export_and_verify() -> float:
         np.save(samples, np.random.default_rng(0).integers(0, 256, (32, 784, 1)).astype(np.float32) / 256)
         bundle = str(Path(folder) / "bundle")
         export = ["export", "--entry", "benchmarks.network:build", "--calibration", str(samples), "-o", bundle]
-        return round(sum(_seconds([sys.executable, "-m", "qdeploy", *words]) for words in (export, ["verify", bundle])), 3)
+        return round(
+            sum(_seconds([sys.executable, "-m", "qdeploy", *words]) for words in (export, ["verify", bundle])), 3
+        )
 
 
 def main() -> None:
@@ -93,8 +95,12 @@ def main() -> None:
     print(f"{'row':30} {'ours':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
     for row in rows:
         value = row.ours if row.ratio is None else row.ratio
-        other, ratio = ("", "") if row.ratio is None or row.other is None else (f"{row.other:9.2f}", f"{row.ratio:7.2f}")
-        print(f"{row.name:30} {row.ours:9.2f} {other:>9} {ratio:>7} {row.goal:7.2f} {'' if value <= row.goal else ' missed'}")
+        other, ratio = (
+            ("", "") if row.ratio is None or row.other is None else (f"{row.other:9.2f}", f"{row.ratio:7.2f}")
+        )
+        print(
+            f"{row.name:30} {row.ours:9.2f} {other:>9} {ratio:>7} {row.goal:7.2f} {'' if value <= row.goal else ' missed'}"
+        )
     print(f"\nwritten: {output}")
 
 

@@ -64,7 +64,9 @@ def _weights(hidden: int, *, on_grid: bool) -> dict[str, NDArray[np.float32]]:
     weight = np.linalg.qr(generator.standard_normal((hidden, hidden)))[0]
     driven = generator.uniform(-0.3, 0.3, (hidden, 1))
     if on_grid:
-        weight, driven = (np.clip(np.rint(w * 8 / np.abs(w).max()), -8, 7) * np.abs(w).max() / 8 for w in (weight, driven))
+        weight, driven = (
+            np.clip(np.rint(w * 8 / np.abs(w).max()), -8, 7) * np.abs(w).max() / 8 for w in (weight, driven)
+        )
     return {
         "input_weight": driven.astype(np.float32),
         "recurrent_weight": weight.astype(np.float32),

@@ -100,22 +100,19 @@ def _temporary(target: Path) -> Iterator[Path]:
         yield place
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MissingRequirementError(f"no room for {target} on its disk; nothing was written. Free some and repeat.") from error
-        raise InvalidInputError(f"{target} cannot be written: {error.strerror or error}; nothing was written.") from error
+            raise MissingRequirementError(
+                f"no room for {target} on its disk; nothing was written. Free some and repeat."
+            ) from error
+        raise InvalidInputError(
+            f"{target} cannot be written: {error.strerror or error}; nothing was written."
+        ) from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _replace(written: Path, target: Path, previous: Path) -> None:
     """Puts ``written`` at ``target``. A folder that is there is moved aside first, and back if that fails."""
-    if target.is_dir() and not target.is_symlink():
-        target.rename(previous)
-        try:
-            written.rename(target)
-        except OSError:
-            previous.rename(target)
-            raise
-    elif written.is_dir() and (target.exists() or target.is_symlink()):
+    if (target.is_dir() and not target.is_symlink()) or (written.is_dir() and (target.exists() or target.is_symlink())):
         target.rename(previous)
         try:
             written.rename(target)
@@ -123,7 +120,7 @@ def _replace(written: Path, target: Path, previous: Path) -> None:
             previous.rename(target)
             raise
     else:
-        os.replace(written, target)
+        written.replace(target)
 
 
 def _flush(written: Path) -> None:

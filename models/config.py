@@ -31,10 +31,13 @@ class TrainingConfig:
         epochs: passes over the training samples.
         batch_size: sequences or samples a step; the rest of an epoch that does not fill a batch is left out.
         learning_rate: Adam's, at the start.
-        recurrent_learning_rate: the same for the recurrent weight and bias, which want less; ``None``: the same.
+        recurrent_learning_rate: the same for the latent recurrent weight, which wants less; ``None``: the same; 0
+            leaves it as it begins, and saves a third of the time.
+        bias_learning_rate: the same for the recurrent bias, whose effect adds up over the steps; ``None``: the same.
         schedule: ``cosine`` (to a hundredth of the start) or ``constant``.
         clip_norm: bound of the gradient's Euclidean norm over all parameters, or ``None``.
         weight_decay: Adam's decoupled decay, 0 for none.
+        input_noise: standard deviation of the normal noise that each training input gets, 0 for none.
         validation: so many training samples, the last ones, are held out to choose the best epoch.
         quantization_ramp: ``[a, b]`` in epochs: the quantization error of the weights is applied in part, from
             nothing at epoch ``a`` to all of it at ``b``. ``None``: all of it from the start.
@@ -54,9 +57,11 @@ class TrainingConfig:
     learning_rate: float
     description: str = ""
     recurrent_learning_rate: float | None = None
+    bias_learning_rate: float | None = None
     schedule: str = "cosine"
     clip_norm: float | None = None
     weight_decay: float = 0.0
+    input_noise: float = 0.0
     validation: int = 0
     quantization_ramp: tuple[float, float] | None = None
     initial_cycles: tuple[int, ...] | None = None
@@ -135,9 +140,11 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         batch_size=checked.integer("batch_size", 1, 1_000_000),
         learning_rate=checked.real("learning_rate", 0.0, 10.0),
         recurrent_learning_rate=checked.optional_real("recurrent_learning_rate", 0.0, 10.0),
+        bias_learning_rate=checked.optional_real("bias_learning_rate", 0.0, 10.0),
         schedule=checked.text("schedule", default="cosine"),
         clip_norm=checked.optional_real("clip_norm", 0.0, 1e9),
         weight_decay=checked.real("weight_decay", 0.0, 10.0, default=0.0),
+        input_noise=checked.real("input_noise", 0.0, 1e3, default=0.0),
         validation=checked.integer("validation", 0, 1_000_000_000, default=0),
         quantization_ramp=checked.ramp("quantization_ramp"),
         initial_cycles=checked.lengths("initial_cycles"),

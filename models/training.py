@@ -232,7 +232,10 @@ class _Run:
             done = self.epoch + batch / batches
             self.set_progress(done)
             rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
-            loss, right_now = self.train_batch(self.x[rows], self.y[rows])
+            x = self.x[rows]
+            if config.input_noise > 0.0:
+                x = x + config.input_noise * torch.randn(x.shape, generator=generator)
+            loss, right_now = self.train_batch(x, self.y[rows])
             loss_sum += loss
             right += right_now
             if self.progress is not None:
@@ -380,17 +383,20 @@ def _initial_module(config: TrainingConfig) -> nn.Module:
 
 
 def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, with the recurrent weight and bias in a group of their own.
-
-    What changes the resting state does so at every step of the sequence: along a direction that the loop keeps, T times
-    over.
-    """
-    recurrent = module.recurrent if isinstance(module, OrthogonalClassifier) else None
-    slow = [] if recurrent is None else [recurrent.recurrent_weight, recurrent.bias]
-    fast = [parameter for parameter in module.parameters() if not any(parameter is other for other in slow)]
-    groups: list[dict[str, Any]] = [{"params": fast, "lr": config.learning_rate}]
-    if slow:
-        rate = config.recurrent_learning_rate
-        # Decay would pull an orthogonal matrix to zero, and the retraction would push it back.
-        groups.append({"params": slow, "lr": config.learning_rate if rate is None else rate, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    """AdamW, with groups of their own for the latent recurrent weight and for the recurrent bias."""
+    groups: list[dict[str, Any]] = []
+    own: list[nn.Parameter] = []
+    if isinstance(module, OrthogonalClassifier):
+        recurrent = module.recurrent
+        for parameter, rate in (
+            (recurrent.recurrent_weight, config.recurrent_learning_rate),
+            (recurrent.bias, config.bias_learning_rate),
+        ):
+            own.append(parameter)
+            parameter.requires_grad_(rate != 0.0)
+            # Decay would pull an orthogonal matrix to zero, and the resting state away.
+            groups.append(
+                {"params": [parameter], "lr": config.learning_rate if rate is None else rate, "weight_decay": 0.0}
+            )
+    rest = [parameter for parameter in module.parameters() if not any(parameter is other for other in own)]
+    return torch.optim.AdamW([{"params": rest, "lr": config.learning_rate}, *groups], weight_decay=config.weight_decay)

@@ -6,8 +6,8 @@ validated and measured. The table also goes to ``report.json`` and ``report.html
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from .listing import Entry, listing, missing_dataset
-from .runtime.errors import QdeployError
+from .runtime.errors import CheckFailedError, QdeployError
 
 if TYPE_CHECKING:
     from .bundle import Bundle
-    from .verify import VerifyReport
 
 __all__ = ["COMPARED", "Row", "demonstrate", "main", "table"]
 
@@ -87,8 +87,12 @@ def _demonstrate(entry: Entry, folder: Path) -> Row:
     float_model = expanded_float(capture(entry.name, {input_name: datasets.load(data, "train", 8).x}).model)
     float_path = folder / f"{entry.name}-float32.onnx"
     float_path.write_bytes(float_model.SerializeToString())
-    verified = _verify(bundle, data)
+    compared, mismatched = _verify(bundle, data)
     validated = bundle.validate(data)
+    if validated.float_value is None or validated.integer_value is None or validated.disagreements is None:
+        raise CheckFailedError(
+            f"{entry.name}: validation on {data} found no labels or no float baseline to compare with."
+        )
     measured = bundle.bench(runtimes=["onnxruntime"], float_model=float_path)
     return Row(
         name=entry.name,
@@ -98,24 +102,27 @@ def _demonstrate(entry: Entry, folder: Path) -> Row:
         state_bits=_bits(state.bits for state in bundle.manifest.states),
         bytes_float32=float_path.stat().st_size,
         bytes_integer=(bundle.path / "model.onnx").stat().st_size,
-        accuracy_float=validated.float,
-        accuracy_integer=validated.integer,
+        accuracy_float=validated.float_value,
+        accuracy_integer=validated.integer_value,
         samples=len(test.x),
         disagreements=validated.disagreements,
-        compared_integers=verified.compared_integers,
-        mismatched_integers=verified.mismatched_integers,
+        compared_integers=compared,
+        mismatched_integers=mismatched,
         us_per_step_float=measured.row("float").median,
         us_per_step_integer=measured.row("onnxruntime").median,
     )
 
 
-def _verify(bundle: Bundle, data: str) -> VerifyReport:
-    """Verify with as many samples as give the wanted number of compared integers."""
-    samples = 16
-    report = bundle.verify(samples=samples, data=data)
-    if report.passed and report.compared_integers < COMPARED:
-        report = bundle.verify(samples=math.ceil(samples * COMPARED / report.compared_integers * 1.05), data=data)
-    return report
+def _verify(bundle: Bundle, data: str) -> tuple[int, int]:
+    """Verify with one seed after the other until enough integers are compared: (compared, mismatched)."""
+    compared = mismatched = 0
+    for seed in itertools.count():
+        report = bundle.verify(data=data, seed=seed)
+        compared += report.compared_integers
+        mismatched += report.mismatched_integers
+        if compared >= COMPARED or not report.passed:
+            break
+    return compared, mismatched
 
 
 def _family(architecture: str) -> str:
@@ -141,42 +148,33 @@ def _names() -> list[str]:
 
 def table(rows: list[Row]) -> Table:
     """The table for a terminal."""
-    drawn = Table(title="integer-only networks against float32")
-    headings = (
-        "model",
-        "bits W/A/state",
-        "size",
-        "accuracy float",
-        "integer",
-        "disagree",
-        "mismatched integers",
-        "µs a step",
-    )
-    for heading in headings:
-        drawn.add_column(heading, justify="left" if heading == "model" else "right")
+    drawn = Table(title="Integer-only networks, compared with float32", box=box.SIMPLE_HEAD, title_justify="left")
+    drawn.add_column("model", no_wrap=True)
+    for heading in ("bits\nW/A/state", "ONNX\nbytes", "of\nfloat32", "accuracy\nfloat", "accuracy\ninteger"):
+        drawn.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("disagree\nof samples", "mismatched\nof integers", "µs a step\ninteger", "against\nfloat"):
+        drawn.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*_cells(row))
     return drawn
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    bits = "/".join(
-        "–" if bits is None else str(bits) for bits in (row.weight_bits, row.activation_bits, row.state_bits)
-    )
-    size = f"{row.bytes_integer:,} B, {row.bytes_integer / row.bytes_float32:.1%}"
-    time = "–"
+    bits = (row.weight_bits, row.activation_bits, row.state_bits)
+    time, ratio = "–", "–"
     if row.us_per_step_integer is not None and row.us_per_step_float is not None:
-        ratio = row.us_per_step_integer / row.us_per_step_float
-        time = f"{row.us_per_step_integer:.2f}, {ratio:.2f}×"
+        time, ratio = f"{row.us_per_step_integer:.2f}", f"{row.us_per_step_integer / row.us_per_step_float:.2f}×"
     return (
         row.name,
-        bits,
-        size,
+        "/".join("–" if value is None else str(value) for value in bits),
+        f"{row.bytes_integer:,}",
+        f"{row.bytes_integer / row.bytes_float32:.1%}",
         f"{row.accuracy_float:.2%}",
         f"{row.accuracy_integer:.2%}",
-        f"{row.disagreements} of {row.samples:,}",
-        f"{row.mismatched_integers} of {row.compared_integers:,}",
+        f"{row.disagreements}/{row.samples:,}",
+        f"{row.mismatched_integers}/{row.compared_integers / 1e6:.1f}M",
         time,
+        ratio,
     )
 
 

@@ -46,7 +46,9 @@ class Samples:
             return {names[0]: next(iter(self.inputs.values()))}
         missing = [name for name in names if name not in self.inputs]
         if missing:
-            raise InvalidInputError(f"the samples hold {sorted(self.inputs)}; the model's inputs {missing} are missing.")
+            raise InvalidInputError(
+                f"the samples hold {sorted(self.inputs)}; the model's inputs {missing} are missing."
+            )
         return {name: self.inputs[name] for name in names}
 
 
@@ -131,7 +133,9 @@ def run_float(
     axis_of = {value.name: output_batch_axis(value) for value in model.graph.output}
     for start in range(0, count, BATCH):
         rows = range(start, min(start + BATCH, count))
-        batch = {name: np.ascontiguousarray(array.take(rows, axis=axes[name]), np.float32) for name, array in feeds.items()}
+        batch = {
+            name: np.ascontiguousarray(array.take(rows, axis=axes[name]), np.float32) for name, array in feeds.items()
+        }
         for name, array in zip(names, session.run(names, batch), strict=True):
             parts.setdefault(name, []).append(np.moveaxis(array, axis_of[name], 0))
         if progress:
@@ -154,5 +158,7 @@ def _checked(name: str, array: NDArray[Any], source: str) -> NDArray[Any]:
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInputError(f"{source}: array {name or 'x'!r} holds {array[place]} at index {place}; expected finite numbers.")
+        raise InvalidInputError(
+            f"{source}: array {name or 'x'!r} holds {array[place]} at index {place}; expected finite numbers."
+        )
     return array

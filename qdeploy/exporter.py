@@ -18,7 +18,7 @@ from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
 from qdeploy.quantize.quantizer import dimensions
 from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
-from qdeploy.runtime.manifest import InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
+from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
 from qdeploy.runtime.numeric import quantize_input
 
 if TYPE_CHECKING:
@@ -101,8 +101,10 @@ def export_model(
     chosen = (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).changed(
         weight_bits=weight_bits, activation_bits=activation_bits, state_bits=state_bits, multiplier_bits=multiplier_bits
     )
-    said = progress or (lambda stage, done, total: None)
-    samples = load_samples(_default_data(model) if calibration is None else calibration, "train", limit or CALIBRATION_SAMPLES)
+    said = progress or _silent
+    samples = load_samples(
+        _default_data(model) if calibration is None else calibration, "train", limit or CALIBRATION_SAMPLES
+    )
 
     from qdeploy.capture import capture
 
@@ -122,6 +124,11 @@ def export_model(
 
         return load(target)
     return Bundle(BundleFiles(target, manifest, finished, contents))
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Nobody listens."""
+    del stage, done, total
 
 
 def _default_data(model: Any) -> str:
@@ -195,22 +202,25 @@ def _assemble(
     example = importlib.resources.files("qdeploy.export").joinpath("example.py.txt").read_bytes()
     layered = attach_bodies(integers.model) if not float_io else finished
     vectors = _vectors(layered, captured, integers, feeds, float_io=float_io, seed=seed)
-    kept = {name: array for name, array in baseline.items() if name == "data_sha256" or name.removeprefix("logits/") in integers.outputs}
+    kept = {
+        name: array
+        for name, array in baseline.items()
+        if name == "data_sha256" or name.removeprefix("logits/") in integers.outputs
+    }
     contents = {
         "model.onnx": finished.SerializeToString(),
         "vectors.npz": npz_bytes(vectors),
         "baseline.npz": npz_bytes(kept),
         "example.py": example,
     }
-    return contents, _manifest(captured, integers, recipe, contents, file_specs(contents), float_io=float_io)
+    return contents, _manifest(captured, integers, recipe, file_specs(contents), float_io=float_io)
 
 
 def _manifest(
     captured: CapturedModel,
     integers: IntegerModel,
     recipe: Recipe,
-    contents: Mapping[str, bytes],
-    specs: Any,
+    specs: Mapping[str, FileSpec],
     *,
     float_io: bool,
 ) -> Manifest:
@@ -272,7 +282,11 @@ def _manifest(
         ),
         tensors=tensors,
         layers=tuple(
-            LayerSpec(str(layer["name"]), str(layer["operator"]), {k: v for k, v in layer.items() if k not in ("name", "operator")})
+            LayerSpec(
+                str(layer["name"]),
+                str(layer["operator"]),
+                {k: v for k, v in layer.items() if k not in ("name", "operator")},
+            )
             for layer in integers.graph.layers
         ),
         files=specs,
@@ -310,20 +324,26 @@ def _vectors(
     for spec in captured.inputs:
         if spec.name not in integers.inputs:
             continue
-        real = np.take(feeds[spec.name], range(min(VECTOR_SAMPLES, feeds[spec.name].shape[spec.batch_axis])), axis=spec.batch_axis)
+        real = np.take(
+            feeds[spec.name], range(min(VECTOR_SAMPLES, feeds[spec.name].shape[spec.batch_axis])), axis=spec.batch_axis
+        )
         if spec.time_axis is not None:
             real = np.take(real, range(min(VECTOR_STEPS, real.shape[spec.time_axis])), axis=spec.time_axis)
         found = types[spec.name]
         quantized = quantize_input(real, found.scale, found.zero_point, np.dtype(found.dtype))
         cases["samples"][spec.name] = quantized
         bounds = np.iinfo(found.dtype)
-        cases["random"][spec.name] = generator.integers(bounds.min, bounds.max, quantized.shape, np.dtype(found.dtype), endpoint=True)
+        cases["random"][spec.name] = generator.integers(
+            bounds.min, bounds.max, quantized.shape, np.dtype(found.dtype), endpoint=True
+        )
     first = next(spec for spec in captured.inputs if spec.name in integers.inputs)
     batch = cases["samples"][first.name].shape[first.batch_axis]
     for state in integers.graph.states:
         shape = (batch, state.size)
         cases["samples"][state.input] = np.full(shape, state.type.zero_point, state.type.dtype)
-        cases["random"][state.input] = generator.integers(state.type.low, state.type.high, shape, np.dtype(state.type.dtype), endpoint=True)
+        cases["random"][state.input] = generator.integers(
+            state.type.low, state.type.high, shape, np.dtype(state.type.dtype), endpoint=True
+        )
     arrays: dict[str, NDArray[Any]] = {}
     for case, inputs in cases.items():
         fed = _as_float(inputs, integers) if float_io else inputs
@@ -339,5 +359,3 @@ def _as_float(inputs: Mapping[str, NDArray[Any]], integers: IntegerModel) -> dic
 
     types = {**integers.graph.types, **{state.input: state.type for state in integers.graph.states}}
     return {name: dequantize(array, types[name].scale, types[name].zero_point) for name, array in inputs.items()}
-
-

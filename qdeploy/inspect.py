@@ -86,12 +86,17 @@ class InspectReport:
         """For people."""
         lines = [f"recipe {self.recipe}, {self.storage} storage, {self.onnx}"]
         ratio = f", {self.float_bytes / self.model_bytes:.1f} times smaller than float32" if self.float_bytes else ""
-        lines.append(f"model.onnx {self.model_bytes:,} bytes{ratio}; states {self.state_bytes:,} bytes; {self.macs:,} multiply-accumulates")
+        lines.append(
+            f"model.onnx {self.model_bytes:,} bytes{ratio}; states {self.state_bytes:,} bytes; {self.macs:,} multiply-accumulates"
+        )
         lines.append("operators: " + ", ".join(f"{count} {name}" for name, count in sorted(self.operators.items())))
-        header = f"{'layer':24} {'operator':10} {'weights':>8} {'input':>6} {'state':>6} {'parameters':>11} {'MACs':>9} {'acc. bits':>10}"
+        columns = ("weights", 8), ("input", 6), ("state", 6), ("parameters", 11), ("MACs", 9), ("acc. bits", 10)
+        header = f"{'layer':24} {'operator':10} " + " ".join(f"{name:>{width}}" for name, width in columns)
         lines += ["", header]
         for layer in self.layers:
-            weights = "" if layer.weight_bits is None else f"{layer.weight_bits} bit" + ("=" if layer.exact_grid else "")
+            weights = (
+                "" if layer.weight_bits is None else f"{layer.weight_bits} bit" + ("=" if layer.exact_grid else "")
+            )
             lines.append(
                 f"{layer.name[:24]:24} {layer.operator:10} {weights:>8} {_bits(layer.activation_bits):>6} "
                 f"{_bits(layer.state_bits):>6} {layer.parameters or 0:>11,} {layer.macs or 0:>9,} {_accumulator(layer):>10}"
@@ -115,21 +120,25 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
     extra = layer.extra
     if "gain_error" not in extra:
         return []
-    return [
+    line = (
         f"{layer.name}: loop gain error {extra['gain_error']:.2e} over {extra.get('calibrated_steps')} steps "
         f"({extra.get('multiplier_bits')}-bit multiplier); |W W^T - I| float {extra.get('orthogonality_float', 0):.3g}, "
         f"integer {extra.get('orthogonality_integer', 0):.3g}"
-    ]
+    )
+    return [line]
 
 
 def inspect(files: BundleFiles) -> InspectReport:
     """Reads the manifest and the graph; nothing is run."""
     manifest, model = files.manifest, files.model
-    operators = Counter(operator_name(node.op_type) if node.domain == DOMAIN else f"onnx.{node.op_type}" for node in model.graph.node)
+    operators = Counter(
+        operator_name(node.op_type) if node.domain == DOMAIN else f"onnx.{node.op_type}" for node in model.graph.node
+    )
     layers = tuple(_layer(spec.name, spec.operator, dict(spec.extra)) for spec in manifest.layers)
     width = {"uint8": 1, "int16": 2, "float32": 4}
     states = sum(
-        width.get(state.dtype, 4) * _product([size for size in state.shape if isinstance(size, int)]) for state in manifest.states
+        width.get(state.dtype, 4) * _product([size for size in state.shape if isinstance(size, int)])
+        for state in manifest.states
     )
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     float_bytes = manifest.created_from.get("float_bytes_expanded")

@@ -35,8 +35,8 @@ class ValidateReport:
         metric: ``accuracy``, or ``mse``, ``mae``, ``sqnr`` (dB) of the outputs against the float model's.
         samples: how many samples (sequences) were used.
         decisions: how many answers were compared: samples, or steps where every step has one.
-        integer: the integer model's accuracy as a fraction, or the metric's value.
-        float: the float model's accuracy as a fraction; None without a float model, labels or meaning.
+        integer_value: the integer model's accuracy as a fraction, or the metric's value.
+        float_value: the float model's accuracy as a fraction; None without a float model, labels or meaning.
         disagreements: answers in which the two models differ; None without a float model.
         float_was_right: those of them where the float model was right.
         integer_was_right: those of them where the integer model was right.
@@ -48,8 +48,8 @@ class ValidateReport:
     metric: str
     samples: int
     decisions: int
-    integer: float | None
-    float: float | None
+    integer_value: float | None
+    float_value: float | None
     disagreements: int | None
     float_was_right: int | None
     integer_was_right: int | None
@@ -60,9 +60,9 @@ class ValidateReport:
     @property
     def drop(self) -> float | None:
         """Points of accuracy lost (negative: won)."""
-        if self.metric != "accuracy" or self.float is None or self.integer is None:
+        if self.metric != "accuracy" or self.float_value is None or self.integer_value is None:
             return None
-        return 100 * (self.float - self.integer)
+        return 100 * (self.float_value - self.integer_value)
 
     @property
     def passed(self) -> bool:
@@ -77,14 +77,16 @@ class ValidateReport:
         """For people."""
         if self.metric != "accuracy":
             unit = " dB" if self.metric == "sqnr" else ""
-            return [f"{self.metric} against the float model: {self.integer:.6g}{unit} ({self.samples:,} samples, {self.runtime})"]
+            return [
+                f"{self.metric} against the float model: {self.integer_value:.6g}{unit} ({self.samples:,} samples, {self.runtime})"
+            ]
         what = f"{self.samples:,} samples" + (f", {self.decisions:,} answers" if self.decisions != self.samples else "")
         lines = [f"{what}, {self.runtime}"]
-        if self.float is not None:
-            lines.append(f"accuracy  float    {100 * self.float:7.3f} %")
-        if self.integer is not None:
+        if self.float_value is not None:
+            lines.append(f"accuracy  float    {100 * self.float_value:7.3f} %")
+        if self.integer_value is not None:
             drop = "" if self.drop is None else f"   ({-self.drop:+.3f} points)"
-            lines.append(f"accuracy  integer  {100 * self.integer:7.3f} %{drop}")
+            lines.append(f"accuracy  integer  {100 * self.integer_value:7.3f} %{drop}")
         if self.disagreements is not None:
             lines.append(
                 f"disagreements      {self.disagreements:7d}     float right in {self.float_was_right}, "
@@ -135,9 +137,13 @@ def validate(
     expected = None if reference is None else reference[first]
     if metric != "accuracy":
         if expected is None:
-            raise InvalidInputError(f"{metric} compares with the float model, and the bundle's baseline is of other data; give --float MODEL.")
+            raise InvalidInputError(
+                f"{metric} compares with the float model, and the bundle's baseline is of other data; give --float MODEL."
+            )
         value = _distance(metric, computed, expected)
-        return ValidateReport(metric, len(computed), computed.size, value, None, None, None, None, source, runtime, max_drop)
+        return ValidateReport(
+            metric, len(computed), computed.size, value, None, None, None, None, source, runtime, max_drop
+        )
     return _accuracy(computed, expected, samples.labels, source, runtime, max_drop, samples.source)
 
 
@@ -153,21 +159,27 @@ def _accuracy(
     """Answers are the class of the largest output, the first where several are."""
     answers = computed.argmax(axis=-1)
     if labels is None and expected is None:
-        raise InvalidInputError(f"{where} holds no labels (y), and no float model's outputs are at hand; accuracy needs one of them.")
+        raise InvalidInputError(
+            f"{where} holds no labels (y), and no float model's outputs are at hand; accuracy needs one of them."
+        )
     if labels is not None and labels.shape != answers.shape:
-        raise InvalidInputError(f"{where}: y has shape {list(labels.shape)}; the model answers in shape {list(answers.shape)}.")
+        raise InvalidInputError(
+            f"{where}: y has shape {list(labels.shape)}; the model answers in shape {list(answers.shape)}."
+        )
     right = None if labels is None else answers == labels
     float_answers = None if expected is None else expected.argmax(axis=-1)
     float_right = None if labels is None or float_answers is None else float_answers == labels
     differ = None if float_answers is None else answers != float_answers
     if max_drop is not None and float_right is None:
-        raise InvalidInputError("--max-drop compares with the float model on labelled data; give --float MODEL, or data with y.")
+        raise InvalidInputError(
+            "--max-drop compares with the float model on labelled data; give --float MODEL, or data with y."
+        )
     return ValidateReport(
         metric="accuracy",
         samples=len(computed),
         decisions=answers.size,
-        integer=None if right is None else float(right.mean()),
-        float=None if float_right is None else float(float_right.mean()),
+        integer_value=None if right is None else float(right.mean()),
+        float_value=None if float_right is None else float(float_right.mean()),
         disagreements=None if differ is None else int(differ.sum()),
         float_was_right=None if differ is None or float_right is None else int((differ & float_right).sum()),
         integer_was_right=None if differ is None or right is None else int((differ & right).sum()),
@@ -177,7 +189,9 @@ def _accuracy(
     )
 
 
-def _run_integer(files: BundleFiles, samples: Samples, runtime: str, progress: Progress | None) -> dict[str, NDArray[Any]]:
+def _run_integer(
+    files: BundleFiles, samples: Samples, runtime: str, progress: Progress | None
+) -> dict[str, NDArray[Any]]:
     """The integer model's outputs as real values, samples on axis 0."""
     manifest = files.manifest
     session = Session(files, runtime=runtime, threads=os.cpu_count() or 1)
@@ -188,7 +202,8 @@ def _run_integer(files: BundleFiles, samples: Samples, runtime: str, progress: P
         stop = min(start + BATCH, count)
         session.reset()
         batch = {
-            spec.name: np.take(feeds[spec.name], range(start, stop), axis=spec.batch_axis or 0) for spec in manifest.inputs
+            spec.name: np.take(feeds[spec.name], range(start, stop), axis=spec.batch_axis or 0)
+            for spec in manifest.inputs
         }
         results = session.run(batch)
         for spec in manifest.outputs:
@@ -207,7 +222,9 @@ def arranged(manifest: Manifest, samples: Samples) -> dict[str, NDArray[Any]]:
     else:
         missing = [name for name in names if name not in samples.inputs]
         if missing:
-            raise InvalidInputError(f"the data hold {sorted(samples.inputs)}; the model's inputs {missing} are missing.")
+            raise InvalidInputError(
+                f"the data hold {sorted(samples.inputs)}; the model's inputs {missing} are missing."
+            )
         arrays = {name: samples.inputs[name] for name in names}
     return {spec.name: np.moveaxis(arrays[spec.name], 0, spec.batch_axis or 0) for spec in manifest.inputs}
 
@@ -244,7 +261,9 @@ def _float_outputs(
 
 def _distance(metric: str, computed: NDArray[Any], expected: NDArray[Any]) -> float:
     if computed.shape != expected.shape:
-        raise InvalidInputError(f"the float model's output has shape {list(expected.shape)}, the integer model's {list(computed.shape)}.")
+        raise InvalidInputError(
+            f"the float model's output has shape {list(expected.shape)}, the integer model's {list(computed.shape)}."
+        )
     error = computed.astype(np.float64) - expected
     if metric == "mae":
         return float(np.abs(error).mean())

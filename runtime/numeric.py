@@ -48,7 +48,8 @@ def requantize(
         product >>= shift
     if zero_point:
         product += zero_point
-    return np.clip(product, low, high, out=product)
+    clipped: NDArray[np.int64] = np.clip(product, low, high, out=product)
+    return clipped
 
 
 def exact_matmul(left: IntArray, right: IntArray, bound: int) -> NDArray[np.int64]:
@@ -65,8 +66,8 @@ def exact_matmul(left: IntArray, right: IntArray, bound: int) -> NDArray[np.int6
     """
     kind = product_type(bound)
     rows = left.reshape(-1, left.shape[-1]).astype(kind, copy=False)
-    product = rows @ right.astype(kind, copy=False)
-    return product.astype(np.int64, copy=False).reshape(*left.shape[:-1], right.shape[1])
+    product: NDArray[np.int64] = (rows @ right.astype(kind, copy=False)).astype(np.int64, copy=False)
+    return product.reshape(*left.shape[:-1], right.shape[1])
 
 
 def product_type(bound: int) -> type[np.float32 | np.float64 | np.int64]:

@@ -117,7 +117,9 @@ class ReferenceModel:
             if not name and parameter not in operator.optional:
                 raise InvalidFileError(f"node {label} ({proto.op_type}) lacks its input {parameter}.")
         if len(names) > len(operator.inputs):
-            raise InvalidFileError(f"node {label} ({proto.op_type}) has {len(names)} inputs; expected {operator.inputs}.")
+            raise InvalidFileError(
+                f"node {label} ({proto.op_type}) has {len(names)} inputs; expected {operator.inputs}."
+            )
         node = Node(label)
         self._nodes.append(node)
         outputs = list(proto.output)
@@ -128,9 +130,7 @@ class ReferenceModel:
                 results = operator.meaning(node, *arguments, **attributes)
             except (ValueError, IndexError, TypeError, OverflowError) as error:
                 raise ContractError(f"node {label} ({proto.op_type}): {error}") from error
-            for name, result in zip(outputs, results, strict=False):
-                if name:
-                    values[name] = result
+            values.update({name: array for name, array in zip(outputs, results, strict=False) if name})
 
         return step
 
@@ -153,8 +153,7 @@ class ReferenceModel:
                 result = kernel(*arguments)
             except (ValueError, IndexError, TypeError) as error:
                 raise ContractError(f"node {label} ({proto.op_type}): {error}") from error
-            for name, array in zip(outputs, result if isinstance(result, tuple) else (result,), strict=False):
-                values[name] = array
+            values.update(zip(outputs, result if isinstance(result, tuple) else (result,), strict=False))
 
         return step
 

@@ -56,7 +56,7 @@ def _border(
     scale, zero_point = quantization
     dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     prefix = f"{value.name}.{operator}"
-    graph.initializer.append(onnx.numpy_helper.from_array(np.float32(scale), f"{prefix}.scale"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(scale, np.float32), f"{prefix}.scale"))
     graph.initializer.append(onnx.numpy_helper.from_array(np.array(zero_point, dtype), f"{prefix}.zero_point"))
     value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     return onnx.helper.make_node(

@@ -59,9 +59,9 @@ def requantization_constants(
         f"{p}_s = Cast<to = {UINT64}>({shift})",
         f"{p}_one = Constant<value = uint64 {{1}}>()",
         f"{p}_k0 = Constant<value = uint64 {{{2**62}}}>()",
-        f"{p}_k = BitShift<direction = \"RIGHT\">({p}_k0, {p}_s)",
-        f"{p}_p = BitShift<direction = \"LEFT\">({p}_one, {p}_s)",
-        f"{p}_half = BitShift<direction = \"RIGHT\">({p}_p, {p}_one)",
+        f'{p}_k = BitShift<direction = "RIGHT">({p}_k0, {p}_s)',
+        f'{p}_p = BitShift<direction = "LEFT">({p}_one, {p}_s)',
+        f'{p}_half = BitShift<direction = "RIGHT">({p}_p, {p}_one)',
         f"{p}_z = Cast<to = {UINT64}>({zero_point})",
         f"{p}_zs = Mul({p}_z, {p}_p)",
         f"{p}_c0 = Add({p}_k0, {p}_zs)",
@@ -81,7 +81,7 @@ def requantization(prefix: str, accumulator: str, constants: Requantization) -> 
         f"{p}_w = Cast<to = {UINT64}>({accumulator})",
         f"{p}_wm = Mul({p}_w, {constants.multiplier})",
         f"{p}_wa = Add({p}_wm, {constants.addend})",
-        f"{p}_ws = BitShift<direction = \"RIGHT\">({p}_wa, {constants.shift})",
+        f'{p}_ws = BitShift<direction = "RIGHT">({p}_wa, {constants.shift})',
         f"{p}_r = Clip({p}_ws, {constants.low}, {constants.high})",
     ]
     return lines, f"{p}_r"

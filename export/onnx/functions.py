@@ -65,7 +65,7 @@ def function(operator: str, arrangement: str, lines: Sequence[str]) -> onnx.Func
     return written
 
 
-def weight_form(rows: NDArray[Any], largest: int = 255) -> str:
+def weight_form(rows: NDArray[Any], largest: int | NDArray[Any] = 255) -> str:
     """``s8`` where the product with activations 0...largest saturates on no processor, else ``u8``.
 
     x86 without VNNI adds products of consecutive pairs along K in int16, so the positive weights of a pair must sum to

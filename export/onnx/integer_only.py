@@ -15,10 +15,14 @@ FLOAT_TYPES = frozenset(
     if "FLOAT" in name or "COMPLEX" in name or name in ("DOUBLE", "STRING")
 )
 
-INTEGER_OPERATORS = frozenset(
-    """Abs Add BitShift BitwiseAnd Cast Clip Concat Constant Div Expand Flatten Gather Identity MatMul MatMulInteger Max
-    Mod Mul Neg Range ReduceProd ReduceSum Relu Reshape Scan Shape Sign Slice Squeeze Sub Transpose Unsqueeze""".split()
-)
+# fmt: off
+INTEGER_OPERATORS = frozenset({
+    "Abs", "Add", "BitShift", "BitwiseAnd", "Cast", "Clip", "Concat", "Constant", "Div", "Expand",
+    "Flatten", "Gather", "Identity", "MatMul", "MatMulInteger", "Max", "Mod", "Mul", "Neg",
+    "Range", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Scan", "Shape", "Sign", "Slice",
+    "Squeeze", "Sub", "Transpose", "Unsqueeze",
+})
+# fmt: on
 """Standard operators whose results are integers when their inputs are."""
 
 BORDERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -65,9 +69,10 @@ def _check_node(node: onnx.NodeProto, where: str, border_nodes: set[str]) -> Non
     if node.domain == DOMAIN:
         if operator_name(node.op_type) not in OPERATORS:
             _refuse(f"{place} is no operator of this version")
-    elif node.domain not in ("", "ai.onnx") or node.op_type not in INTEGER_OPERATORS:
-        if node.name not in border_nodes:
-            _refuse(f"{place} is not an integer operator")
+    elif (
+        node.domain not in ("", "ai.onnx") or node.op_type not in INTEGER_OPERATORS
+    ) and node.name not in border_nodes:
+        _refuse(f"{place} is not an integer operator")
     for attribute in node.attribute:
         if attribute.type in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS):
             _refuse(f"{place}: attribute {attribute.name} is float")
@@ -100,4 +105,6 @@ def _check_borders(model: onnx.ModelProto) -> set[str]:
 
 
 def _refuse(what: str) -> None:
-    raise UnsupportedModelError(f"the model is not integer-only: {what}. Expected integers everywhere; export it again.")
+    raise UnsupportedModelError(
+        f"the model is not integer-only: {what}. Expected integers everywhere; export it again."
+    )

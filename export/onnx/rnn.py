@@ -152,9 +152,7 @@ def _finish(
     return "multiply", 0, False
 
 
-def _saturated(
-    site: Site, ends: np.ndarray, multiplier: int, shift: int, low: int, high: int, zero_point: int
-) -> bool:
+def _saturated(site: Site, ends: np.ndarray, multiplier: int, shift: int, low: int, high: int, zero_point: int) -> bool:
     """Whether accumulators beyond both ``ends`` all give what the ends give."""
     if site.attributes["activation"] == "table":
         size = site.constants["table"].size
@@ -171,7 +169,9 @@ def accumulator_reach(site: Site) -> int:
     state = max(abs(int(attributes["low"]) - zero_point), abs(int(attributes["high"]) - zero_point))
     x_zero_point = int(attributes["x_zero_point"])
     x = max(x_zero_point, 255 - x_zero_point) if site.dtypes["x"] == UINT8 else 2**15
-    recurrent = np.abs(constants["recurrent_weight"].astype(np.int64)).sum(axis=1) * state << int(attributes["recurrent_shift"])
+    recurrent = np.abs(constants["recurrent_weight"].astype(np.int64)).sum(axis=1) * state << int(
+        attributes["recurrent_shift"]
+    )
     driven = np.abs(constants["input_weight"].astype(np.int64)).sum(axis=1) * x
     if "input_multiplier" in constants:
         product = driven * np.abs(constants["input_multiplier"].astype(np.int64))
@@ -221,7 +221,9 @@ class _Writer:
                 "table_code = Sub(table64, base)",
             ]
         zero_point, low, high = (
-            ("index_zero", "zero", "index_high") if self.a.activation == "table" else ("code_zero", "code_low", "code_high")
+            ("index_zero", "zero", "index_high")
+            if self.a.activation == "table"
+            else ("code_zero", "code_low", "code_high")
         )
         constants, self.requantization = fragments.requantization_constants(
             "q", multiplier="multiplier", shift="shift", zero_point=zero_point, low=low, high=high
@@ -278,7 +280,12 @@ class _Writer:
                 *fragments.constant("int32_high", "int64", 2**31 - 1),
             ]
             constants, names = fragments.requantization_constants(
-                "i", multiplier="input_multiplier", shift="input_shift", zero_point="zero", low="int32_low", high="int32_high"
+                "i",
+                multiplier="input_multiplier",
+                shift="input_shift",
+                zero_point="zero",
+                low="int32_low",
+                high="int32_high",
             )
             steps, result = fragments.requantization("ir", product, names)
             lines += [*constants, *steps, f"driven = Cast<to = {INT32}>({result})"]
@@ -384,11 +391,17 @@ class _Writer:
         if a.product == "digits":
             lines += [*fragments.vector("flat", [0, -1])]
         if a.product == "rows":
-            lines += ["together = Constant<value = int32[1, 2] {256, 1}>()", "bytes = Constant<value = int32[2, 1] {256, 1}>()"]
+            lines += [
+                "together = Constant<value = int32[1, 2] {256, 1}>()",
+                "bytes = Constant<value = int32[2, 1] {256, 1}>()",
+            ]
             if a.finish == "divide":
                 lines.append("row_steps = Mul(bytes, step)")
         if a.product == "digits" and a.finish != "gather":
-            lines += [*fragments.vector("pair_axis", [2]), f"pair = Constant<value = int32[1, 1, 2] {{{1 << a.digit_bits}, 1}}>()"]
+            lines += [
+                *fragments.vector("pair_axis", [2]),
+                f"pair = Constant<value = int32[1, 1, 2] {{{1 << a.digit_bits}, 1}}>()",
+            ]
             lines.append(f"digit_masks = Constant<value = int32[1, 1, 2] {{255, {(1 << a.digit_bits) - 1}}}>()")
         if not a.scaled_weights and self.drive == "uint64":
             lines.append("lifted_m = Mul(q_m, lift_u64)")
@@ -445,10 +458,11 @@ class _Writer:
             outputs += f", {emitted} emitted"
             results += ", every"
         text = "\n    ".join(steps)
-        return [
+        scan = (
             f"{results} = Scan<num_scan_inputs = 1, body = step ({self.state} state, {self.drive}{drive} driven_t) "
             f"=> ({outputs}) {{\n    {text}\n  }}>(state0, drive)"
-        ]
+        )
+        return [scan]
 
     def _step(self) -> list[str]:
         """One step of the loop."""
@@ -461,7 +475,11 @@ class _Writer:
             accumulator = "joined"
         if self.drive == "uint64":
             factor = "q_m" if a.scaled_weights else "lifted_m"
-            lines += [f"wide = Cast<to = {UINT64}>({accumulator})", f"scaled = Mul(wide, {factor})", "sum = Add(scaled, driven_t)"]
+            lines += [
+                f"wide = Cast<to = {UINT64}>({accumulator})",
+                f"scaled = Mul(wide, {factor})",
+                "sum = Add(scaled, driven_t)",
+            ]
             return lines + self._requantized("sum")
         if not a.scaled_weights:
             lines.append(f"high_up = Mul({accumulator}, lift)")
@@ -490,7 +508,10 @@ class _Writer:
     def _requantized(self, total: str) -> list[str]:
         """From acc * M + addend to the next state. For ReLU the lower bound is the zero point, which is sigma itself."""
         q = self.requantization
-        lines = [f'shifted = BitShift<direction = "RIGHT">({total}, {q.shift})', f"clipped = Clip(shifted, {q.low}, {q.high})"]
+        lines = [
+            f'shifted = BitShift<direction = "RIGHT">({total}, {q.shift})',
+            f"clipped = Clip(shifted, {q.low}, {q.high})",
+        ]
         if self.a.product == "direct" and self.a.activation != "table":
             return [*lines, f"next = Cast<to = {UINT8}>(clipped)"]
         lines += [f"code16 = Cast<to = {UINT16}>(clipped)", f"code32 = Cast<to = {INT32}>(code16)"]

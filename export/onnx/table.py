@@ -12,4 +12,6 @@ from qdeploy.export.onnx.functions import Site, body, function
 def table(site: Site) -> onnx.FunctionProto:
     """Gather needs an index of 32 bits."""
     del site
-    return function("Table", "any", [f"index = Cast<to = {fragments.INT32}>(x)", "y = Gather<axis = 0>(entries, index)"])
+    return function(
+        "Table", "any", [f"index = Cast<to = {fragments.INT32}>(x)", "y = Gather<axis = 0>(entries, index)"]
+    )

@@ -20,7 +20,9 @@ class FloatGraph:
         self.nodes = list(model.graph.node)
         self.inputs = list(model.graph.input)
         self.outputs = [value.name for value in model.graph.output]
-        self.constants: dict[str, NDArray[Any]] = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.constants: dict[str, NDArray[Any]] = {
+            t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer
+        }
         self.producers = {name: node for node in self.nodes for name in node.output if name}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:

@@ -59,11 +59,13 @@ def _exact(weight: NDArray[np.float32], step: float, max_bits: int) -> Grid | No
     integers = np.rint(weight.astype(np.float64) / step)
     if np.abs(weight - integers * step).max() > 1e-5 * step:
         return None
-    bits = next((k for k in range(2, max_bits + 1) if -(2 ** (k - 1)) <= integers.min() and integers.max() < 2 ** (k - 1)), None)
+    bits = next(
+        (k for k in range(2, max_bits + 1) if -(2 ** (k - 1)) <= integers.min() and integers.max() < 2 ** (k - 1)), None
+    )
     if bits is None:
         return None
     # alpha is a float32 of the training code; alpha * n / 2^(k-1) rounds once. Steps near the estimate are tried.
-    for power in range(0, MAX_BITS):
+    for power in range(MAX_BITS):
         alpha = np.float32(step * 2**power)
         for candidate in (alpha, np.nextafter(alpha, np.float32(np.inf)), np.nextafter(alpha, np.float32(0))):
             exact_step = float(candidate) / 2**power

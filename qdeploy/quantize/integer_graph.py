@@ -70,7 +70,9 @@ class IntegerGraph:
         packed = f"{name}.packed"
         if packed not in self.constants_info:
             self.constant(packed, pack_weights(weight.integers, stored), bits=weight.bits, scale=weight.scale)
-            self.node("UnpackWeights", [packed], [name], f"{name}.unpack", bits=stored, shape=list(weight.integers.shape))
+            self.node(
+                "UnpackWeights", [packed], [name], f"{name}.unpack", bits=stored, shape=list(weight.integers.shape)
+            )
         return name
 
     def node(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> None:
@@ -90,7 +92,11 @@ class IntegerGraph:
         """``wanted``, or with a number behind it where that name is taken by a tensor, an input or a constant."""
         taken = {name for node in self.nodes for name in node.output} | set(self.types) | set(self.constants_info)
         taken |= {state.input for state in self.states} | {state.output for state in self.states}
-        return wanted if wanted not in taken else next(f"{wanted}_{n}" for n in range(2, 10**6) if f"{wanted}_{n}" not in taken)
+        return (
+            wanted
+            if wanted not in taken
+            else next(f"{wanted}_{n}" for n in range(2, 10**6) if f"{wanted}_{n}" not in taken)
+        )
 
 
 def accumulator_bits(largest: int) -> int:

@@ -27,7 +27,9 @@ class Multiplier:
     error: float
 
 
-def choose_multiplier(ratio: NDArray[np.float64] | float, bits: int, where: str, max_shift: int = MAX_SHIFT) -> Multiplier:
+def choose_multiplier(
+    ratio: NDArray[np.float64] | float, bits: int, where: str, max_shift: int = MAX_SHIFT
+) -> Multiplier:
     """The M of at most ``bits`` bits and the largest s such that M / 2^s is nearest to ``ratio``.
 
     Args:
@@ -67,9 +69,12 @@ def _power_of_two(ratios: NDArray[np.float64], where: str, max_shift: int) -> Mu
             f"node {where}: the ratio {float(ratios[0]):g} is no power of two, and the weights lie on a trained grid that "
             "fixes it; use multipliers of 15 or 31 bits, or a recipe with recognise_grid off."
         )
-    shift = int(shifts.max())
-    if shift > max_shift or shifts.min() < 0:
-        raise UnsupportedModelError(f"node {where}: the shift {shift} is outside 0 to {max_shift}.")
+    shift = max(0, int(shifts.max()))
+    if shift > max_shift or shift - shifts.min() > 30:
+        raise UnsupportedModelError(
+            f"node {where}: the ratios 2^{-shifts.max():g} to 2^{-shifts.min():g} do not fit a shift of 0 to {max_shift} "
+            "and a multiplier of at most 2^30; use multipliers of 15 or 31 bits."
+        )
     return Multiplier((2.0 ** (shift - shifts)).astype(np.int32), shift, 0.0)
 
 

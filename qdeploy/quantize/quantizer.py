@@ -68,12 +68,12 @@ def quantize(
         lowering(context, node)
     state_outputs = {state.output for state in graph.states}
     outputs = tuple(name for name in floats.outputs if name not in state_outputs)
-    return IntegerModel(_assemble(model, floats, graph, inputs, outputs), graph, tuple(inputs), outputs)
+    return IntegerModel(_assemble(model, graph, inputs, outputs), graph, tuple(inputs), outputs)
 
 
 def _state_inputs(floats: FloatGraph) -> set[str]:
     """Graph inputs that serve as initial states."""
-    names = set()
+    names: set[str] = set()
     for node in floats.nodes:
         if node.op_type == "RNN":
             names.update(name for name in node.input[4:] if name in {value.name for value in floats.inputs})
@@ -81,7 +81,7 @@ def _state_inputs(floats: FloatGraph) -> set[str]:
 
 
 def _assemble(
-    model: onnx.ModelProto, floats: FloatGraph, graph: IntegerGraph, inputs: list[str], outputs: tuple[str, ...]
+    model: onnx.ModelProto, graph: IntegerGraph, inputs: list[str], outputs: tuple[str, ...]
 ) -> onnx.ModelProto:
     def value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
         return onnx.helper.make_tensor_value_info(name, graph.types[name].onnx_type, shape)
@@ -90,10 +90,16 @@ def _assemble(
     graph_inputs = [value(name, shapes[name]) for name in inputs]
     graph_outputs = [value(name, shapes[name]) for name in outputs]
     for state in graph.states:
-        graph_inputs.append(onnx.helper.make_tensor_value_info(state.input, state.type.onnx_type, ["batch", state.size]))
-        graph_outputs.append(onnx.helper.make_tensor_value_info(state.output, state.type.onnx_type, ["batch", state.size]))
+        graph_inputs.append(
+            onnx.helper.make_tensor_value_info(state.input, state.type.onnx_type, ["batch", state.size])
+        )
+        graph_outputs.append(
+            onnx.helper.make_tensor_value_info(state.output, state.type.onnx_type, ["batch", state.size])
+        )
     _give_back_names(graph)
-    assembled = onnx.helper.make_graph(graph.nodes, model.graph.name or "qdeploy", graph_inputs, graph_outputs, graph.initializers)
+    assembled = onnx.helper.make_graph(
+        graph.nodes, model.graph.name or "qdeploy", graph_inputs, graph_outputs, graph.initializers
+    )
     return onnx.helper.make_model(
         assembled,
         opset_imports=[onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid(DOMAIN, VERSION)],

@@ -73,7 +73,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise InvalidInputError(f"recipe {self.name}: {name}={getattr(self, name)!r}; expected one of {list(choices)}.")
+                raise InvalidInputError(
+                    f"recipe {self.name}: {name}={getattr(self, name)!r}; expected one of {list(choices)}."
+                )
         for name, (low, high) in _BOUNDS.items():
             if not low <= getattr(self, name) <= high:
                 raise InvalidInputError(f"recipe {self.name}: {name}={getattr(self, name)}; expected {low} to {high}.")
@@ -103,7 +105,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if Path(name_or_path).suffix == ".json":
         path = Path(name_or_path)
     elif str(name_or_path) not in recipe_names():
-        raise InvalidInputError(f"no recipe is named {name_or_path!r}; there are {', '.join(recipe_names())}, or a .json file.")
+        raise InvalidInputError(
+            f"no recipe is named {name_or_path!r}; there are {', '.join(recipe_names())}, or a .json file."
+        )
     try:
         if path.stat().st_size > _LARGEST_RECIPE:
             raise InvalidFileError(f"{path} has more than {_LARGEST_RECIPE} bytes; a recipe has a few hundred.")

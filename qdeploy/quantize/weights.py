@@ -75,4 +75,6 @@ def check_finite(weight: NDArray[np.float32], where: str) -> None:
     """Refuses NaN and infinity."""
     if not np.isfinite(weight).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(weight))[0])
-        raise InvalidInputError(f"weight {where} holds {weight[place]} at index {place}; the training diverged or the file is damaged.")
+        raise InvalidInputError(
+            f"weight {where} holds {weight[place]} at index {place}; the training diverged or the file is damaged."
+        )

@@ -28,7 +28,9 @@ def hamilton_matrix(
             node.require_dtype(name, component, np.int8)
             node.require_shape(name, component, *r.shape)
             node.require(int(component.min()) > -128, f"{name} holds -128, which has no negative in int8.")
-        node.require(grouping in ("blocked", "adjacent"), f"grouping is {grouping!r}; expected 'blocked' or 'adjacent'.")
+        node.require(
+            grouping in ("blocked", "adjacent"), f"grouping is {grouping!r}; expected 'blocked' or 'adjacent'."
+        )
         rows = [[r, -i, -j, -k], [i, r, -k, j], [j, k, r, -i], [k, -j, i, r]]
         blocks = np.array(rows)  # [4, 4, out/4, in/4]
         order = (0, 2, 1, 3) if grouping == "blocked" else (0, 2, 3, 1)

@@ -61,7 +61,9 @@ def linear(
         node.cache["weight"] = weight.T.astype(product_type(bound))
         node.cache["proven"] = bound + int(np.abs(bias.astype(np.int64)).max()) < 2**31
     node.require_dtype("x", x, np.uint8, np.int16)
-    node.require(x.ndim >= 2 and x.size > 0, f"x has shape {list(x.shape)}; expected [..., {weight.shape[1]}], not empty.")
+    node.require(
+        x.ndim >= 2 and x.size > 0, f"x has shape {list(x.shape)}; expected [..., {weight.shape[1]}], not empty."
+    )
     node.require_shape("x", x.reshape(-1, x.shape[-1]), None, weight.shape[1])
     centred = x.astype(np.int32) - x_zero_point
     accumulator = exact_matmul(centred, node.cache["weight"], node.cache["bound"])

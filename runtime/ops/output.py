@@ -15,7 +15,9 @@ DTYPES: dict[int, type[np.integer]] = {2: np.uint8, 3: np.int8, 5: np.int16, 6: 
 def output_dtype(node: Node, dtype: int, low: int, high: int) -> np.dtype[np.integer]:
     """The NumPy type of ONNX element type ``dtype``, which must hold [low, high]."""
     if dtype not in DTYPES:
-        raise ContractError(f"node {node.name}: dtype={dtype} is not an activation type; expected one of {sorted(DTYPES)}.")
+        raise ContractError(
+            f"node {node.name}: dtype={dtype} is not an activation type; expected one of {sorted(DTYPES)}."
+        )
     kind = np.dtype(DTYPES[dtype])
     bounds = np.iinfo(kind)
     if not bounds.min <= low <= high <= bounds.max:

@@ -97,7 +97,9 @@ def rnn(
             input_shift=input_shift,
             recurrent_shift=recurrent_shift,
         )
-    node.require(activation != "relu" or low == h_zero_point, f"relu needs low = h_zero_point; found {low}, {h_zero_point}.")
+    node.require(
+        activation != "relu" or low == h_zero_point, f"relu needs low = h_zero_point; found {low}, {h_zero_point}."
+    )
     hidden, inputs = input_weight.shape
     node.require_dtype("x", x, np.uint8, np.int16)
     node.require(x.ndim == 3 and x.size > 0, f"x has shape {list(x.shape)}; expected [T, B, {inputs}] with T >= 1.")
@@ -202,8 +204,12 @@ class _Constants:
                 node.require(value.shape in ((1,), (hidden,)), f"{name} has shape {list(value.shape)}.")
         node.require(0 <= input_shift <= 30 and 0 <= recurrent_shift <= 24, "a shift is outside its range.")
         largest_bias = int(np.abs(bias.astype(np.int64)).max())
-        node.require((modrelu_bias is not None) == (activation == "modrelu"), "modrelu_bias comes with modrelu, and only then.")
-        node.require((table is not None) == (activation == "table"), "table comes with activation 'table', and only then.")
+        node.require(
+            (modrelu_bias is not None) == (activation == "modrelu"), "modrelu_bias comes with modrelu, and only then."
+        )
+        node.require(
+            (table is not None) == (activation == "table"), "table comes with activation 'table', and only then."
+        )
         if modrelu_bias is not None:
             node.require_dtype("modrelu_bias", modrelu_bias, np.int32)
             node.require_shape("modrelu_bias", modrelu_bias, hidden)

@@ -88,7 +88,7 @@ def test_validate(qdeploy_command, tmp_path, dense):
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert report["samples"] == 64
-    assert report["integer"] == 1.0
+    assert report["integer_value"] == 1.0
     assert 0 <= report["disagreements"] <= 6
     assert report["passed"]
 
@@ -99,7 +99,7 @@ def test_validate_gives_the_same_in_every_runtime(qdeploy_command, tmp_path, den
     done = qdeploy_command(
         "validate", dense.bundle, "--data", data, "--float", dense.model, "--runtime", runtime, "--json"
     )
-    assert json.loads(done.out)["integer"] == 1.0
+    assert json.loads(done.out)["integer_value"] == 1.0
 
 
 def test_validate_fails_when_too_much_is_lost(qdeploy_command, tmp_path, dense):
@@ -113,8 +113,8 @@ def test_validate_fails_when_too_much_is_lost(qdeploy_command, tmp_path, dense):
     arguments = ("validate", coarse, "--data", tmp_path / "labelled.npz", "--float", dense.model, "--json")
     done = qdeploy_command(*arguments, "--max-drop", "1")
     report = json.loads(done.out)
-    assert report["float"] == 1.0
-    assert report["integer"] < 0.99
+    assert report["float_value"] == 1.0
+    assert report["integer_value"] < 0.99
     assert (done.code, report["passed"]) == (1, False)
     assert qdeploy_command(*arguments, "--max-drop", "100").code == 0
 
@@ -142,7 +142,7 @@ def test_validate_without_labels_counts_disagreements_alone(qdeploy_command, den
     done = qdeploy_command("validate", dense.bundle, "--data", dense.data, "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert (report["integer"], report["float"], report["float_source"]) == (None, None, "baseline")
+    assert (report["integer_value"], report["float_value"], report["float_source"]) == (None, None, "baseline")
     assert 0 <= report["disagreements"] <= 6
 
 
@@ -157,7 +157,7 @@ def test_validate_without_labels_or_float_model(qdeploy_command, tmp_path, dense
 def test_validate_by_distance(qdeploy_command, dense, metric, bounds):
     done = qdeploy_command("validate", dense.bundle, "--data", dense.data, "--metric", metric, "--json")
     assert done.code == 0, done.err
-    assert bounds[0] < json.loads(done.out)["integer"] < bounds[1]
+    assert bounds[0] < json.loads(done.out)["integer_value"] < bounds[1]
 
 
 def test_example_needs_numpy_and_onnxruntime_only(recurrent):

@@ -28,7 +28,12 @@ def one_node(
     """A model of one ``qdeploy`` node; ``outputs`` has element types by name."""
     value = onnx.helper.make_tensor_value_info
     node = onnx.helper.make_node(
-        operator, inputs, [name if kind else "" for name, kind in outputs.items()], name="node", domain="qdeploy", **attributes
+        operator,
+        inputs,
+        [name if kind else "" for name, kind in outputs.items()],
+        name="node",
+        domain="qdeploy",
+        **attributes,
     )
     rank = next(iter(activations.values())).ndim
     graph = onnx.helper.make_graph(

@@ -23,7 +23,12 @@ def test_modrelu_of_nothing_is_nothing_and_it_saturates() -> None:
     bias = {"b": np.array([100, -100, 1, 40000], np.int32)}
     x = np.array([[0, 0, 0, 0], [5, 5, -5, -5], [-150, 150, -(2**15), 3], [2**15 - 1] * 4], np.int16)
     model = one_node("ModRelu", {"x": x}, bias, ["x", "b"], {"y": "int16"})
-    expected = [[0, 0, 0, 0], [105, 0, -6, -(2**15)], [-250, 50, -(2**15), 2**15 - 1], [2**15 - 1, 32667, 2**15 - 1, 2**15 - 1]]
+    expected = [
+        [0, 0, 0, 0],
+        [105, 0, -6, -(2**15)],
+        [-250, 50, -(2**15), 2**15 - 1],
+        [2**15 - 1, 32667, 2**15 - 1, 2**15 - 1],
+    ]
     assert agreed(model, {"x": x}, onnx_reference=True)["y"].tolist() == expected
 
 
@@ -35,33 +40,63 @@ def test_table(kind: str) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(multiplier=st.integers(1, 2**31 - 1), shift=st.integers(0, 46), x_zero_point=st.integers(0, 255), y_zero_point=st.integers(0, 255))
+@given(
+    multiplier=st.integers(1, 2**31 - 1),
+    shift=st.integers(0, 46),
+    x_zero_point=st.integers(0, 255),
+    y_zero_point=st.integers(0, 255),
+)
 def test_requantize(multiplier: int, shift: int, x_zero_point: int, y_zero_point: int) -> None:
     model = one_node(
-        "Requantize", {"x": ALL_BYTES}, {"m": np.array([multiplier], np.int32)}, ["x", "m"], {"y": "uint8"},
-        x_zero_point=x_zero_point, shift=shift, y_zero_point=y_zero_point, low=0, high=255, dtype=2,
+        "Requantize",
+        {"x": ALL_BYTES},
+        {"m": np.array([multiplier], np.int32)},
+        ["x", "m"],
+        {"y": "uint8"},
+        x_zero_point=x_zero_point,
+        shift=shift,
+        y_zero_point=y_zero_point,
+        low=0,
+        high=255,
+        dtype=2,
     )
     half = (1 << shift) >> 1
     # Python's integers, floor division: the definition itself.
     expected = [
-        min(255, max(0, ((int(x) - x_zero_point) * multiplier + half) // (1 << shift) + y_zero_point)) for x in ALL_BYTES.ravel()
+        min(255, max(0, ((int(x) - x_zero_point) * multiplier + half) // (1 << shift) + y_zero_point))
+        for x in ALL_BYTES.ravel()
     ]
     assert agreed(model, {"x": ALL_BYTES})["y"].ravel().tolist() == expected
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    multipliers=st.tuples(st.integers(0, 2**15 - 1), st.integers(0, 2**15 - 1)), shift=st.integers(0, 20),
-    zero_points=st.tuples(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255)), seed=st.integers(0, 99),
+    multipliers=st.tuples(st.integers(0, 2**15 - 1), st.integers(0, 2**15 - 1)),
+    shift=st.integers(0, 20),
+    zero_points=st.tuples(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255)),
+    seed=st.integers(0, 99),
 )
 def test_add(multipliers: tuple[int, int], shift: int, zero_points: tuple[int, int, int], seed: int) -> None:
     b = np.random.default_rng(seed).permutation(256).astype(np.uint8).reshape(2, 128)
     model = one_node(
-        "Add", {"a": ALL_BYTES, "b": b}, {}, ["a", "b"], {"y": "uint8"},
-        a_zero_point=zero_points[0], b_zero_point=zero_points[1], y_zero_point=zero_points[2],
-        a_multiplier=multipliers[0], b_multiplier=multipliers[1], shift=shift, low=0, high=255, dtype=2,
+        "Add",
+        {"a": ALL_BYTES, "b": b},
+        {},
+        ["a", "b"],
+        {"y": "uint8"},
+        a_zero_point=zero_points[0],
+        b_zero_point=zero_points[1],
+        y_zero_point=zero_points[2],
+        a_multiplier=multipliers[0],
+        b_multiplier=multipliers[1],
+        shift=shift,
+        low=0,
+        high=255,
+        dtype=2,
     )
     half = (1 << shift) >> 1
-    total = (ALL_BYTES.astype(int) - zero_points[0]) * multipliers[0] + (b.astype(int) - zero_points[1]) * multipliers[1]
+    total = (ALL_BYTES.astype(int) - zero_points[0]) * multipliers[0] + (b.astype(int) - zero_points[1]) * multipliers[
+        1
+    ]
     expected = np.clip((total + half) // (1 << shift) + zero_points[2], 0, 255)
     assert (agreed(model, {"a": ALL_BYTES, "b": b})["y"] == expected).all()

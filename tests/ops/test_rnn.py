@@ -120,12 +120,22 @@ CASES: dict[str, dict[str, Any]] = {
     "state_lifted_in_loop": {"recurrent_shift": 3, "weight_bits": 8, "state_bits": 12, "shift": 22},
     "state_lifted_multiply": {"recurrent_shift": 3, "weight_bits": 8, "per_channel": True, "shift": 22},
     "state_lifted_modrelu": {
-        "recurrent_shift": 3, "weight_bits": 8, "per_channel": True, "shift": 22, "activation": "modrelu", "zero_point": 128,
+        "recurrent_shift": 3,
+        "weight_bits": 8,
+        "per_channel": True,
+        "shift": 22,
+        "activation": "modrelu",
+        "zero_point": 128,
     },
     "input_requantized": {"input_multiplier": 12345, "input_shift": 10},
     "wide_input": {"x_type": "int16", "inputs": 5},
     "wide_input_and_state": {
-        "x_type": "int16", "inputs": 5, "state_bits": 12, "low": -2048, "activation": "linear", "weight_bits": 3,
+        "x_type": "int16",
+        "inputs": 5,
+        "state_bits": 12,
+        "low": -2048,
+        "activation": "linear",
+        "weight_bits": 3,
     },
     "no_shift": {"multiplier": 1, "shift": 0, "weight_bits": 2},
     "fifteen_bits": {"multiplier": 1, "shift": 3, "state_bits": 15, "weight_bits": 2},
@@ -149,17 +159,24 @@ def test_bodies_and_onnxruntime_give_the_contracts_bits(name: str) -> None:
 def test_the_cases_reach_every_arrangement() -> None:
     seen = {(a.product, a.finish) for case in CASES.values() for a in [arrange(next(sites(network(**case)[0])))]}
     finishes = ("gather", "multiply")
-    wanted = {(p, f) for p in ("direct", "digits", "rows") for f in finishes} | {("direct", "divide"), ("rows", "divide")}
+    wanted = {(p, f) for p in ("direct", "digits", "rows") for f in finishes} | {
+        ("direct", "divide"),
+        ("rows", "divide"),
+    }
     assert seen == wanted
 
 
-@pytest.mark.parametrize("name", ["direct_relu_gather", "digits_relu_gather", "rows_relu_multiply", "digits_modrelu_multiply"])
+@pytest.mark.parametrize(
+    "name", ["direct_relu_gather", "digits_relu_gather", "rows_relu_multiply", "digits_modrelu_multiply"]
+)
 def test_onnx_reference_and_the_inlined_file_agree_too(name: str) -> None:
     model, about = network(**CASES[name])
     agreed(model, random_feeds(about, steps=3, batch=2), onnx_reference=True, inlined=True)
 
 
-@pytest.mark.parametrize("name", ["direct_relu_gather", "digits_relu_gather", "rows_relu_multiply", "direct_modrelu_multiply"])
+@pytest.mark.parametrize(
+    "name", ["direct_relu_gather", "digits_relu_gather", "rows_relu_multiply", "direct_modrelu_multiply"]
+)
 def test_any_split_of_a_sequence_and_of_a_batch_gives_the_same_bits(name: str) -> None:
     model, about = network(**CASES[name])
     feeds = random_feeds(about, steps=7, batch=3)
@@ -221,7 +238,14 @@ def test_ties_round_up_on_both_sides_of_zero() -> None:
         constants,
         ["x", "h0", "u", "w", "b", "m"],
         {"y": "int16", "y_h": "int16"},
-        activation="linear", x_zero_point=0, h_zero_point=0, input_shift=0, recurrent_shift=0, shift=1, low=-2048, high=2047,
+        activation="linear",
+        x_zero_point=0,
+        h_zero_point=0,
+        input_shift=0,
+        recurrent_shift=0,
+        shift=1,
+        low=-2048,
+        high=2047,
         dtype=INT16,
     )
     result = agreed(model, {"x": np.ones((1, 1, 1), np.uint8), "h0": np.zeros((1, 4), np.int16)})

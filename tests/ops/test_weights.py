@@ -23,13 +23,25 @@ def shown(operator: str, constants: dict[str, np.ndarray], **attributes: object)
     nodes = [
         onnx.helper.make_node(operator, list(constants), ["w"], name="weights", domain="qdeploy", **attributes),
         onnx.helper.make_node(
-            "Linear", ["x", "w", "b", "m"], ["y"], name="linear", domain="qdeploy",
-            x_zero_point=0, shift=0, y_zero_point=0, low=-(2**31), high=2**31 - 1, dtype=6,
+            "Linear",
+            ["x", "w", "b", "m"],
+            ["y"],
+            name="linear",
+            domain="qdeploy",
+            x_zero_point=0,
+            shift=0,
+            y_zero_point=0,
+            low=-(2**31),
+            high=2**31 - 1,
+            dtype=6,
         ),
     ]
     initializers = {**constants, "b": np.zeros(rows, np.int32), "m": np.ones(1, np.int32)}
     graph = onnx.helper.make_graph(
-        nodes, "test", [value("x", 2, ["n", columns])], [value("y", 6, ["n", rows])],
+        nodes,
+        "test",
+        [value("x", 2, ["n", columns])],
+        [value("y", 6, ["n", rows])],
         [onnx.numpy_helper.from_array(array, name) for name, array in initializers.items()],
     )
     opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("qdeploy", 1)]
@@ -54,12 +66,14 @@ def hamilton(w: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The product of two quaternions, as every textbook has it."""
     a1, b1, c1, d1 = w
     a2, b2, c2, d2 = x
-    return np.array([
-        a1 * a2 - b1 * b2 - c1 * c2 - d1 * d2,
-        a1 * b2 + b1 * a2 + c1 * d2 - d1 * c2,
-        a1 * c2 - b1 * d2 + c1 * a2 + d1 * b2,
-        a1 * d2 + b1 * c2 - c1 * b2 + d1 * a2,
-    ])
+    return np.array(
+        [
+            a1 * a2 - b1 * b2 - c1 * c2 - d1 * d2,
+            a1 * b2 + b1 * a2 + c1 * d2 - d1 * c2,
+            a1 * c2 - b1 * d2 + c1 * a2 + d1 * b2,
+            a1 * d2 + b1 * c2 - c1 * b2 + d1 * a2,
+        ]
+    )
 
 
 @pytest.mark.parametrize("grouping", ["blocked", "adjacent"])

@@ -20,7 +20,13 @@ def q_k(weight: np.ndarray, bits: int) -> np.ndarray:
 
 
 @settings(max_examples=150, deadline=None)
-@given(bits=st.integers(1, 8), rows=st.integers(1, 30), columns=st.integers(1, 30), seed=st.integers(0, 2**31), scale=st.floats(1e-4, 1e4))
+@given(
+    bits=st.integers(1, 8),
+    rows=st.integers(1, 30),
+    columns=st.integers(1, 30),
+    seed=st.integers(0, 2**31),
+    scale=st.floats(1e-4, 1e4),
+)
 def test_trained_grids_come_back_to_the_last_bit(bits: int, rows: int, columns: int, seed: int, scale: float) -> None:
     weight = (np.random.default_rng(seed).standard_normal((rows, columns)) * scale).astype(np.float32)
     on_grid = q_k(weight, bits)

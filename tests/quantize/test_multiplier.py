@@ -36,7 +36,7 @@ def test_equal_channels_become_one() -> None:
 def test_powers_of_two_are_exact_and_others_are_refused() -> None:
     found = choose_multiplier(np.array([0.25, 0.5, 0.03125]), 1, "node")
     assert (found.values / 2**found.shift == [0.25, 0.5, 0.03125]).all()
-    with pytest.raises(UnsupportedModelError, match="node loop: .*no power of two"):
+    with pytest.raises(UnsupportedModelError, match=r"node loop: .*no power of two"):
         choose_multiplier(0.3, 1, "loop")
 
 

@@ -54,7 +54,9 @@ def linear(context: Context, node: onnx.NodeProto) -> None:
     bias = np.zeros(matrix.shape[0]) if float_bias is None else float_bias.astype(np.float64)
     check_finite(bias.astype(np.float32), node.name)
     integer_bias = np.rint(bias / scale)
-    reach = np.abs(matrix.astype(np.int64)).sum(axis=1) * max(x.high - x.zero_point, x.zero_point - x.low) + np.abs(integer_bias)
+    reach = np.abs(matrix.astype(np.int64)).sum(axis=1) * max(x.high - x.zero_point, x.zero_point - x.low) + np.abs(
+        integer_bias
+    )
     if reach.max() >= 2**31:
         raise AccumulatorOverflowError(
             f"node {node.name}: the accumulator of output {int(reach.argmax())} could reach {reach.max():.3g}, more than int32 "

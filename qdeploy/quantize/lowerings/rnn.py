@@ -103,7 +103,9 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
         "",
     ]
     if activation == "modrelu":
-        inputs[6] = graph.constant(f"{name}.modrelu_bias", rectifier_bias.astype(np.int32), bits=32, scale=loop.accumulator_scale)
+        inputs[6] = graph.constant(
+            f"{name}.modrelu_bias", rectifier_bias.astype(np.int32), bits=32, scale=loop.accumulator_scale
+        )
     if table is not None:
         inputs[7] = graph.constant(f"{name}.table", table.astype(loop.state.dtype), bits=loop.state.bits)
     input_shift = loop.input_shift
@@ -234,7 +236,11 @@ def _free_input(
     top = max(1, 2 ** (recipe.weight_bits - 1) - 1)
     unit = recurrent.scale * state.scale / x.scale
     largest = np.abs(weight.astype(np.float64)).max(axis=1, initial=0.0)
-    needed = np.maximum(largest, 1e-30) / top / unit if unit.size > 1 else np.array([max(largest.max(), 1e-30) / top / unit[0]])
+    needed = (
+        np.maximum(largest, 1e-30) / top / unit
+        if unit.size > 1
+        else np.array([max(largest.max(), 1e-30) / top / unit[0]])
+    )
     exponent = max(-MAX_RECURRENT_SHIFT, math.ceil(math.log2(needed.max()) - 1e-9))
     # A finer U lifts W h in the accumulator: only as far as the lifted weights stay bytes, which costs nothing.
     lift = max(0, 7 - int(np.abs(recurrent.integers.astype(np.int64)).max(initial=1)).bit_length())
@@ -279,7 +285,11 @@ def _prove(name: str, loop: _Loop, x: TensorType, biases: NDArray[np.float64]) -
     inputs = max(x.high - x.zero_point, x.zero_point - x.low)
     if x.dtype == "uint8":
         inputs = max(255 - x.zero_point, x.zero_point)
-    recurrent = np.abs(loop.recurrent.integers.astype(np.int64)).sum(axis=1).astype(np.float64) * state * 2.0**loop.recurrent_shift
+    recurrent = (
+        np.abs(loop.recurrent.integers.astype(np.int64)).sum(axis=1).astype(np.float64)
+        * state
+        * 2.0**loop.recurrent_shift
+    )
     driven = np.abs(loop.input.integers.astype(np.int64)).sum(axis=1).astype(np.float64) * inputs
     if loop.input_multiplier is None:
         driven *= 2.0**loop.input_shift

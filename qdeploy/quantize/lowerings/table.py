@@ -13,7 +13,7 @@ from qdeploy.quantize.lowerings.rescale import rescale
 from qdeploy.quantize.tensor_type import TensorType, activation_type
 
 FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    "Tanh": np.tanh,
+    "Tanh": lambda x: np.tanh(x),  # noqa: PLW0108 - a ufunc has a wider type than this table
     "Sigmoid": lambda x: 1.0 / (1.0 + np.exp(-x)),
 }
 RESULTS = {
@@ -33,7 +33,8 @@ def table(context: Context, node: onnx.NodeProto) -> None:
     operand = rescale(context, node.input[0], index, node.name, np.float64(1.0))
     real = index.scale * (np.arange(256) - index.zero_point)
     result = RESULTS[node.op_type]
-    entries = round_half_away(FUNCTIONS[node.op_type](real) / result.scale) + result.zero_point
+    values: NDArray[np.float64] = FUNCTIONS[node.op_type](real.astype(np.float64))
+    entries = round_half_away(values / result.scale) + result.zero_point
     name = f"{node.name}.entries"
     context.integers.constant(name, np.clip(entries, result.low, result.high).astype(np.uint8), bits=8)
     context.integers.node("Table", [operand, name], [node.output[0]], node.name)
