@@ -35,6 +35,8 @@ MAX_DROP = 0.2
 """Points of accuracy that the integer network may lose, on sets of a thousand samples or more."""
 MAX_FEWER_CORRECT = 2
 """On smaller sets: samples."""
+TABLE_WIDTH = 120
+"""Columns of text where nobody's terminal says."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,11 @@ def _names() -> list[str]:
 
 def table(rows: list[Row]) -> Table:
     """The table for a terminal."""
-    drawn = Table(title="Integer-only networks, compared with float32", box=box.SIMPLE_HEAD, title_justify="left")
-    drawn.add_column("model", no_wrap=True)
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn.add_column("network", no_wrap=True)
     for heading in ("bits\nW/A/state", "ONNX\nbytes", "of\nfloat32", "accuracy\nfloat", "accuracy\ninteger"):
         drawn.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("disagree\nof samples", "mismatched\nof integers", "µs a step\ninteger", "against\nfloat"):
+    for heading in ("disagree", "integers\ndiffering", "µs a\nstep", "float's"):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*_cells(row))
@@ -161,9 +163,7 @@ def table(rows: list[Row]) -> Table:
 
 def _cells(row: Row) -> tuple[str, ...]:
     bits = (row.weight_bits, row.activation_bits, row.state_bits)
-    time, ratio = "–", "–"
-    if row.us_per_step_integer is not None and row.us_per_step_float is not None:
-        time, ratio = f"{row.us_per_step_integer:.2f}", f"{row.us_per_step_integer / row.us_per_step_float:.2f}×"
+    times = (row.us_per_step_integer, row.us_per_step_float)
     return (
         row.name,
         "/".join("–" if value is None else str(value) for value in bits),
@@ -171,10 +171,9 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.bytes_integer / row.bytes_float32:.1%}",
         f"{row.accuracy_float:.2%}",
         f"{row.accuracy_integer:.2%}",
-        f"{row.disagreements}/{row.samples:,}",
-        f"{row.mismatched_integers}/{row.compared_integers / 1e6:.1f}M",
-        time,
-        ratio,
+        f"{row.disagreements} of {row.samples:,}",
+        f"{row.mismatched_integers} of {row.compared_integers / 1e6:.1f}M",
+        *("–" if value is None else f"{value:.2f}" for value in times),
     )
 
 
@@ -190,7 +189,7 @@ def main(output: Path, names: tuple[str, ...]) -> None:
         click.echo(f"demo: {error}", err=True)
         sys.exit(error.exit_code)
     (output / "report.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
-    Console().print(table(rows))
+    Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(table(rows))
     failed = [row.name for row in rows if not row.passed]
     if failed:
         click.echo(f"demo: failed: {', '.join(failed)}", err=True)
