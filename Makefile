@@ -28,8 +28,8 @@ pytest: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)
 
 bench: $(STAMP) ## Measure ratios to other implementations in one run
-	mkdir -p build/bench
-	$(BIN)/python -m benchmarks --output build/bench/report.json
+	@mkdir -p build/bench
+	@$(BIN)/python -m benchmarks --output build/bench/report.json
 
 lint: $(STAMP) types ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

@@ -10,8 +10,23 @@ from rich.console import Console
 
 from qdeploy.demo import COMPARED, Row, table
 
-FIELDS = """name family weight_bits activation_bits state_bits bytes_float32 bytes_integer accuracy_float accuracy_integer
-samples disagreements compared_integers mismatched_integers us_per_step_float us_per_step_integer""".split()
+FIELDS = [
+    "name",
+    "family",
+    "weight_bits",
+    "activation_bits",
+    "state_bits",
+    "bytes_float32",
+    "bytes_integer",
+    "accuracy_float",
+    "accuracy_integer",
+    "samples",
+    "disagreements",
+    "compared_integers",
+    "mismatched_integers",
+    "us_per_step_float",
+    "us_per_step_integer",
+]
 
 GOOD = Row(
     name="net",
