@@ -1,7 +1,7 @@
 """Training of one of the architectures on arrays: deterministic by its seed, and resumable after any interruption.
 
-An epoch is the unit of everything: after each one the state file, the metrics and the best checkpoint are written,
-whole or not at all, so that a stopped training goes on from its last epoch and ends in the same bits.
+An epoch is the unit of everything: after one the state file, the metrics and the best checkpoint are written, whole or
+not at all, so that a stopped training goes on from the last one written and ends in the same bits.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ __all__ = ["EpochReport", "TrainReport", "TrainingData", "evaluate", "train"]
 
 # Sequences a forward pass of an evaluation: enough for the matrix products, little memory at 784 steps.
 EVALUATION_BATCH = 200
+# Seconds between two writings of the files: the epochs of small sets take less time than their learning curve.
+WRITE_INTERVAL = 10.0
 # The cosine schedule ends at this part of the first learning rate.
 FINAL_RATE = 0.01
 
@@ -196,6 +198,7 @@ class _Run:
         self.history: list[EpochReport] = []
         self.best: EpochReport | None = None
         self.best_weights: dict[str, Tensor] = {}
+        self.written = time.monotonic()
 
     def restore(self) -> None:
         """Module, optimizer and history from the state file."""
@@ -299,7 +302,9 @@ class _Run:
         if best is None or (strength, line.selection) >= (best.quantization_strength, best.selection):
             self.best = line
             self.best_weights = {name: value.clone() for name, value in self.module.state_dict().items()}
-        self.write_files()
+        if self.epoch == self.config.epochs or time.monotonic() - self.written >= WRITE_INTERVAL:
+            self.write_files()
+            self.written = time.monotonic()
 
     def write_files(self) -> None:
         state = {

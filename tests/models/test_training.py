@@ -12,6 +12,7 @@ import torch
 import qdeploy.training
 from qdeploy import datasets
 from qdeploy.datasets import Dataset
+from qdeploy.models import training
 from qdeploy.models.checkpoint import load_checkpoint
 from qdeploy.models.config import TrainingConfig, load_config
 from qdeploy.models.training import TrainingData, evaluate, train
@@ -44,6 +45,11 @@ def config():
         initial_cycles=(4, 4),
         seed=3,
     )
+
+
+@pytest.fixture(autouse=True)
+def files_after_each_epoch(monkeypatch):
+    monkeypatch.setattr(training, "WRITE_INTERVAL", 0.0)
 
 
 def weights(path):
