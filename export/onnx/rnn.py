@@ -31,8 +31,8 @@ from qdeploy.runtime.numeric import requantize
 MAX_TABLE_BITS = 18
 """A table of 2^18 bytes stays in a second-level cache; it exists in memory only, never in the file."""
 
-FULL_TABLE_HIDDEN = 256
-"""Above this size the Clip that a smaller table needs costs less than the cache misses of the larger one."""
+FULL_TABLE_BITS = 15
+"""Beyond this the Clip that a smaller table needs costs less than the cache misses of one for all accumulators."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def arrange(site: Site) -> Arrangement:
         else:
             product = "rows"
 
-    finish, table_bits, clipped = _finish(site, activation, product, low, high, zero_point, weight.shape[0])
+    finish, table_bits, clipped = _finish(site, activation, product, low, high, zero_point)
     return Arrangement(
         x_kind=kind_of(site, "x"),
         input_form=weight_form(constants["input_weight"].T),
@@ -127,23 +127,19 @@ def arrange(site: Site) -> Arrangement:
     )
 
 
-def _finish(
-    site: Site, activation: str, product: str, low: int, high: int, zero_point: int, hidden: int
-) -> tuple[str, int, bool]:
+def _finish(site: Site, activation: str, product: str, low: int, high: int, zero_point: int) -> tuple[str, int, bool]:
     attributes, constants = site.attributes, site.constants
     multiplier = constants["multiplier"].astype(np.int64).reshape(-1)
     shift = int(attributes["shift"])
     reach = accumulator_reach(site)
     rectifier = activation == "relu" and low == zero_point
-    if rectifier and (multiplier == 1).all() and product != "digits":
+    full = reach.bit_length() + 1
+    if rectifier and (multiplier == 1).all() and product != "digits" and (full > FULL_TABLE_BITS or product == "rows"):
         top = (high - zero_point + 1) << shift
         if reach + (1 << shift) < 2**31 and top < 2**31:
-            small = reach.bit_length() + 1
-            if not (small <= MAX_TABLE_BITS and hidden <= FULL_TABLE_HIDDEN and product == "direct"):
-                return "divide", 0, False
+            return "divide", 0, False
     if multiplier.size == 1 and multiplier[0] > 0:
-        full = reach.bit_length() + 1
-        if full <= MAX_TABLE_BITS and hidden <= FULL_TABLE_HIDDEN:
+        if full <= FULL_TABLE_BITS:
             return "gather", full, False
         for bits in range(1, MAX_TABLE_BITS + 1):
             ends = np.array([0 if rectifier else -(1 << (bits - 1)), (1 << bits if rectifier else 1 << (bits - 1)) - 1])
