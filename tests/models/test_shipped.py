@@ -7,7 +7,7 @@ import torch
 
 from qdeploy import datasets
 from qdeploy.models.checkpoint import load_checkpoint
-from qdeploy.models.config import config_names, load_config
+from qdeploy.models.config import config_names, load_config, parse_config
 from qdeploy.models.orthogonal_classifier import OrthogonalClassifier
 from qdeploy.models.shipped import resolve, shipped_names
 from qdeploy.models.training import evaluate
@@ -23,7 +23,7 @@ def test_loads_and_comes_from_the_shipped_configuration(name):
     loaded = load_checkpoint(resolve(name))
     metadata = loaded.metadata
     assert name in config_names()
-    assert metadata["config"] == load_config(name).as_dict()
+    assert parse_config(metadata["config"]) == load_config(name)
     assert metadata["command"] == f"qdeploy train {name} --output {name}"
     logits = loaded.module(torch.zeros(2, *metadata["input"]["shape"]))
     assert logits.shape == (2, 10)
