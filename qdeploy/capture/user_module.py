@@ -121,9 +121,6 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
         with warnings.catch_warnings():
             # A remark on protocols that torch does not write itself; such a file is read or refused all the same.
             warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
-            with warnings.catch_warnings():
-            # Of a pickle that torch did not write it warns before it refuses; the refusal says enough.
-            warnings.simplefilter("ignore")
             state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InvalidFileError(
