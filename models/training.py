@@ -26,6 +26,7 @@ from .atomic import write_atomically
 from .checkpoint import save_checkpoint
 from .config import TrainingConfig
 from .learning_curve import draw_learning_curve
+from .optimizer import cosine_factor, make_optimizer
 from .orthogonal_classifier import OrthogonalClassifier
 from .registry import build
 from .training_state import read_state, write_state
@@ -39,8 +40,6 @@ __all__ = ["EpochReport", "TrainReport", "TrainingData", "evaluate", "train"]
 EVALUATION_BATCH = 200
 # Seconds between two writings of the files: the epochs of small sets take less time than their learning curve.
 WRITE_INTERVAL = 10.0
-# The cosine schedule ends at this part of the first learning rate.
-FINAL_RATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ class _Run:
             torch.manual_seed(config.seed)
             self.module = _initial_module(config)
         self.module.train()
-        self.optimizer = _optimizer(self.module, config)
+        self.optimizer = make_optimizer(self.module, config)
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.epoch = 0
         self.history: list[EpochReport] = []
@@ -259,7 +258,7 @@ class _Run:
         """Learning rates and quantization strength at ``done`` epochs."""
         self.set_strength(self.strength(done))
         if self.config.schedule == "cosine":
-            factor = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * done / self.config.epochs))
+            factor = cosine_factor(done / self.config.epochs)
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * factor
 
@@ -385,23 +384,3 @@ def _initial_module(config: TrainingConfig) -> nn.Module:
             f"{config.architecture} is none"
         )
     return module
-
-
-def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, with groups of their own for the latent recurrent weight and for the recurrent bias."""
-    groups: list[dict[str, Any]] = []
-    own: list[nn.Parameter] = []
-    if isinstance(module, OrthogonalClassifier):
-        recurrent = module.recurrent
-        for parameter, rate in (
-            (recurrent.recurrent_weight, config.recurrent_learning_rate),
-            (recurrent.bias, config.bias_learning_rate),
-        ):
-            own.append(parameter)
-            parameter.requires_grad_(rate != 0.0)
-            # Decay would pull an orthogonal matrix to zero, and the resting state away.
-            groups.append(
-                {"params": [parameter], "lr": config.learning_rate if rate is None else rate, "weight_decay": 0.0}
-            )
-    rest = [parameter for parameter in module.parameters() if not any(parameter is other for other in own)]
-    return torch.optim.AdamW([{"params": rest, "lr": config.learning_rate}, *groups], weight_decay=config.weight_decay)

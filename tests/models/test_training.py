@@ -15,6 +15,7 @@ from qdeploy.datasets import Dataset
 from qdeploy.models import training
 from qdeploy.models.checkpoint import load_checkpoint
 from qdeploy.models.config import TrainingConfig, load_config
+from qdeploy.models.optimizer import cosine_factor
 from qdeploy.models.training import TrainingData, evaluate, train
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingDataError, QdeployError
 
@@ -47,7 +48,7 @@ def config():
     )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def files_after_each_epoch(monkeypatch):
     monkeypatch.setattr(training, "WRITE_INTERVAL", 0.0)
 
@@ -104,6 +105,7 @@ def stop_at(part):
     return progress
 
 
+@pytest.mark.usefixtures("files_after_each_epoch")
 @pytest.mark.parametrize("part", [0.3, 0.5, 0.99])
 def test_interrupted_training_resumes_to_the_same_bits(tmp_path, config, data, part):
     config = dataclasses.replace(config, quantization_ramp=(0.5, 2.0))
@@ -121,6 +123,33 @@ def test_interrupted_training_resumes_to_the_same_bits(tmp_path, config, data, p
         return [{**json.loads(line), "seconds": 0} for line in lines]
 
     assert without_time("whole") == without_time("parts")
+
+
+def test_frozen_recurrent_weight_stays_while_the_rest_learns(tmp_path, config, data):
+    begin = train(
+        dataclasses.replace(config, epochs=1, learning_rate=0.0, recurrent_learning_rate=0.0), data, tmp_path / "a"
+    )
+    frozen = dataclasses.replace(config, recurrent_learning_rate=0.0, bias_learning_rate=0.001)
+    first, last = weights(begin.checkpoint), weights(train(frozen, data, tmp_path / "b").checkpoint)
+    assert torch.equal(first["recurrent.recurrent_weight"], last["recurrent.recurrent_weight"])
+    assert not torch.equal(first["recurrent.bias"], last["recurrent.bias"])
+    assert not torch.equal(first["output_weight"], last["output_weight"])
+
+
+def test_input_noise_is_of_the_seed_and_of_training_alone(tmp_path, config, data):
+    noisy = dataclasses.replace(config, input_noise=0.1, learning_rate=0.0, recurrent_learning_rate=0.0)
+    first, again = train(noisy, data, tmp_path / "a"), train(noisy, data, tmp_path / "b")
+    assert first.last.loss == again.last.loss
+    quiet = train(dataclasses.replace(noisy, input_noise=0.0), data, tmp_path / "c")
+    assert quiet.last.loss != first.last.loss
+    # Nothing was learned, and test samples have no noise.
+    assert quiet.last.test_accuracy == first.last.test_accuracy
+
+
+def test_cosine_factor():
+    assert cosine_factor(0.0) == 1.0
+    assert cosine_factor(0.5) == pytest.approx(0.505)
+    assert cosine_factor(1.0) == pytest.approx(0.01)
 
 
 def test_ended_training_is_not_repeated(tmp_path, config, data):

@@ -1,0 +1,44 @@
+"""The optimizer of all trainings and its learning rates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from .config import TrainingConfig
+from .orthogonal_classifier import OrthogonalClassifier
+
+__all__ = ["cosine_factor", "make_optimizer"]
+
+# The cosine schedule ends at this part of the first learning rate.
+FINAL_RATE = 0.01
+
+
+def cosine_factor(done: float) -> float:
+    """What the learning rates are multiplied by when the part ``done`` (0 to 1) of the training is over."""
+    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def make_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW, with groups of their own for the latent recurrent weight and for the recurrent bias.
+
+    A rate of 0 freezes the parameter (``requires_grad`` off), so that its gradient is not even computed.
+    """
+    groups: list[dict[str, Any]] = []
+    own: list[nn.Parameter] = []
+    if isinstance(module, OrthogonalClassifier):
+        recurrent = module.recurrent
+        for parameter, rate in (
+            (recurrent.recurrent_weight, config.recurrent_learning_rate),
+            (recurrent.bias, config.bias_learning_rate),
+        ):
+            own.append(parameter)
+            parameter.requires_grad_(rate != 0.0)
+            # Decay would pull an orthogonal matrix to zero, and the resting state away.
+            chosen = config.learning_rate if rate is None else rate
+            groups.append({"params": [parameter], "lr": chosen, "weight_decay": 0.0})
+    rest = [parameter for parameter in module.parameters() if not any(parameter is other for other in own)]
+    return torch.optim.AdamW([{"params": rest, "lr": config.learning_rate}, *groups], weight_decay=config.weight_decay)
