@@ -85,7 +85,7 @@ class InspectReport:
     def lines(self) -> list[str]:
         """For people."""
         lines = [f"recipe {self.recipe}, {self.storage} storage, {self.onnx}"]
-        ratio = f", {self.float_bytes / self.model_bytes:.1f} times smaller than float32" if self.float_bytes else ""
+        ratio = f", {100 * self.model_bytes / self.float_bytes:.1f} % of float32" if self.float_bytes else ""
         lines.append(
             f"model.onnx {self.model_bytes:,} bytes{ratio}; states {self.state_bytes:,} bytes; {self.macs:,} multiply-accumulates"
         )

@@ -85,7 +85,7 @@ class ValidateReport:
         if self.float_value is not None:
             lines.append(f"accuracy  float    {100 * self.float_value:7.3f} %")
         if self.integer_value is not None:
-            drop = "" if self.drop is None else f"   ({-self.drop:+.3f} points)"
+            drop = "" if self.drop is None else f"   ({0.0 - self.drop:+.3f} points)"
             lines.append(f"accuracy  integer  {100 * self.integer_value:7.3f} %{drop}")
         if self.disagreements is not None:
             lines.append(

@@ -132,5 +132,6 @@ def quantize_input(values: NDArray[Any], scale: float, zero_point: int, dtype: n
 
 
 def dequantize(values: IntArray, scale: float, zero_point: int) -> NDArray[np.float32]:
-    """scale * (values - zero_point) in single precision."""
-    return ((values.astype(np.int64) - zero_point) * np.float64(scale)).astype(np.float32)
+    """float32(values - zero_point) * float32(scale), as ONNX DequantizeLinear does."""
+    real: NDArray[np.float32] = (values.astype(np.int64) - zero_point).astype(np.float32) * np.float32(scale)
+    return real
