@@ -78,6 +78,8 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
     make_linear(graph_model)
+    # What made a zero state read the projection's shape; only then is the loop its sole reader.
+    common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)
     softmax = drop_softmax(graph_model)
     common.RemoveUnusedNodesPass()(graph_model)
