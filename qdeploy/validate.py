@@ -78,7 +78,8 @@ class ValidateReport:
         if self.metric != "accuracy":
             unit = " dB" if self.metric == "sqnr" else ""
             return [
-                f"{self.metric} against the float model: {self.integer_value:.6g}{unit} ({self.samples:,} samples on {self.runtime})"
+                f"{self.metric} against the float model: {self.integer_value:.6g}{unit} "
+                f"({self.samples:,} samples on {self.runtime})"
             ]
         what = f"{self.samples:,} samples" + (f", {self.decisions:,} answers" if self.decisions != self.samples else "")
         lines = [f"{what}, {self.runtime}"]
@@ -254,7 +255,8 @@ def _float_outputs(
     from qdeploy.evaluation import run_float
 
     inputs = {name: array.astype(np.float32) for name, array in samples.inputs.items()}
-    captured = capture(float_model, inputs)
+    time_axis = next((spec.time_axis for spec in files.manifest.inputs if spec.time_axis is not None), None)
+    captured = capture(float_model, inputs, time_axis=time_axis)
     outputs = run_float(captured.model, captured.arrange(samples.named(captured)), captured, progress=progress)
     return dict(outputs), str(float_model) if isinstance(float_model, str | Path) else type(float_model).__name__
 

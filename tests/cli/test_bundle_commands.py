@@ -146,6 +146,15 @@ def test_validate_without_labels_counts_disagreements_alone(qdeploy_command, den
     assert 0 <= report["disagreements"] <= 6
 
 
+def test_validate_runs_the_float_model_in_the_bundle_s_layout(qdeploy_command, recurrent):
+    """Time is axis 0 there: a float model run in another layout would disagree everywhere."""
+    reports = [
+        json.loads(qdeploy_command("validate", recurrent.bundle, "--data", recurrent.data, *options, "--json").out)
+        for options in ([], ["--float", recurrent.model])
+    ]
+    assert reports[0]["disagreements"] == reports[1]["disagreements"]
+
+
 def test_validate_without_labels_or_float_model(qdeploy_command, tmp_path, dense):
     np.savez(tmp_path / "other.npz", x=dense_samples()[::-1])
     done = qdeploy_command("validate", dense.bundle, "--data", tmp_path / "other.npz")
