@@ -78,8 +78,10 @@ class ValidateReport:
         if self.metric != "accuracy":
             unit = " dB" if self.metric == "sqnr" else ""
             return [
-                f"{self.metric} against the float model: {self.integer_value:.6g}{unit} "
-                f"({self.samples:,} samples on {self.runtime})"
+                (
+                    f"{self.metric} against the float model: {self.integer_value:.6g}{unit} "
+                    f"({self.samples:,} samples on {self.runtime})"
+                )
             ]
         what = f"{self.samples:,} samples" + (f", {self.decisions:,} answers" if self.decisions != self.samples else "")
         lines = [f"{what}, {self.runtime}"]
