@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qdeploy.export.onnx.attach import sites
-from qdeploy.export.onnx.rnn import accumulator_reach, arrange
+from qdeploy.export.onnx.rnn_arrangement import accumulator_reach, arrange
 from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.reference import ReferenceModel
 

@@ -1,0 +1,155 @@
+"""How the body of a recurrent layer is arranged: the fastest form that is exact for its weights, shifts and bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qdeploy.export.onnx.fragments import UINT8
+from qdeploy.export.onnx.functions import Site, kind_of, weight_form
+from qdeploy.runtime.numeric import requantize
+
+MAX_TABLE_BITS = 18
+"""A table of 2^18 bytes stays in a second-level cache; it exists in memory only, never in the file."""
+
+FULL_TABLE_BITS = 15
+"""Beyond this the Clip that a smaller table needs costs less than the cache misses of one for all accumulators."""
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the body of one node is arranged; its text is the end of the function's name.
+
+    Attributes:
+        x_kind: ``u8`` or ``s16``.
+        input_form, form: ``s8`` or ``u8`` weights of U and W (see functions.weight_form).
+        requantized_input: whether U x passes a requantization before the loop.
+        product: ``direct``, ``digits`` or ``rows``.
+        digit_bits: q of ``digits``.
+        scaled_weights: whether 2^recurrent_shift is multiplied into the weights (else into the accumulator).
+        activation: the contract's.
+        finish: ``gather``, ``divide`` or ``multiply``.
+        table_bits: n of a table of 2^n entries; ``clipped``: whether the index is clipped to it first.
+        all_steps: whether y is wanted, or y_h only.
+    """
+
+    x_kind: str
+    input_form: str
+    form: str
+    requantized_input: bool
+    product: str
+    digit_bits: int
+    scaled_weights: bool
+    activation: str
+    finish: str
+    table_bits: int
+    clipped: bool
+    all_steps: bool
+
+    @property
+    def name(self) -> str:
+        """One word for each choice."""
+        words = [
+            self.x_kind + self.input_form,
+            "requantized" if self.requantized_input else "shifted",
+            self.product + (str(self.digit_bits) if self.product == "digits" else "") + self.form,
+            "" if self.scaled_weights else "lifted",
+            self.activation,
+            self.finish + (f"{self.table_bits}{'c' if self.clipped else ''}" if self.finish == "gather" else ""),
+            "all" if self.all_steps else "last",
+        ]
+        return "_".join(word for word in words if word)
+
+
+def arrange(site: Site) -> Arrangement:
+    """The fastest arrangement that is exact for this node's weights, shifts and bounds."""
+    attributes, constants = site.attributes, site.constants
+    low, high = int(attributes["low"]), int(attributes["high"])
+    zero_point, recurrent_shift = int(attributes["h_zero_point"]), int(attributes["recurrent_shift"])
+    activation = str(attributes["activation"])
+    weight = constants["recurrent_weight"].astype(np.int64)
+    largest_weight = int(np.abs(weight).max(initial=0))
+    scaled = largest_weight << recurrent_shift <= 127 or (recurrent_shift == 0)
+    lifted = weight << recurrent_shift if scaled else weight
+    wide = int(attributes["dtype"]) != UINT8
+
+    product, digit_bits, form = "direct", 0, weight_form(lifted.T)
+    if wide:
+        digit_bits = max(0, int(high - low).bit_length() - 8)
+        digits = np.stack([lifted.T << digit_bits, lifted.T], axis=1).reshape(-1, weight.shape[0])
+        if digits.min(initial=0) >= -128 and digits.max(initial=0) <= 127:
+            product = "digits"
+            reach = np.tile([(high - low) >> digit_bits, (1 << digit_bits) - 1], weight.shape[1])
+            form = weight_form(digits, reach)
+        else:
+            product = "rows"
+
+    finish, table_bits, clipped = _finish(site, activation, product, low, high, zero_point)
+    return Arrangement(
+        x_kind=kind_of(site, "x"),
+        input_form=weight_form(constants["input_weight"].T),
+        form=form,
+        requantized_input="input_multiplier" in constants,
+        product=product,
+        digit_bits=digit_bits,
+        scaled_weights=scaled,
+        activation=activation,
+        finish=finish,
+        table_bits=table_bits,
+        clipped=clipped,
+        all_steps=bool(site.node.output[0]),
+    )
+
+
+def _finish(site: Site, activation: str, product: str, low: int, high: int, zero_point: int) -> tuple[str, int, bool]:
+    attributes, constants = site.attributes, site.constants
+    multiplier = constants["multiplier"].astype(np.int64).reshape(-1)
+    shift = int(attributes["shift"])
+    reach = accumulator_reach(site)
+    rectifier = activation == "relu" and low == zero_point
+    full = reach.bit_length() + 1
+    if rectifier and (multiplier == 1).all() and product != "digits" and (full > FULL_TABLE_BITS or product == "rows"):
+        top = (high - zero_point + 1) << shift
+        if reach + (1 << shift) < 2**31 and top < 2**31:
+            return "divide", 0, False
+    if multiplier.size == 1 and multiplier[0] > 0:
+        if full <= FULL_TABLE_BITS:
+            return "gather", full, False
+        for bits in range(1, MAX_TABLE_BITS + 1):
+            ends = np.array([0 if rectifier else -(1 << (bits - 1)), (1 << bits if rectifier else 1 << (bits - 1)) - 1])
+            if _saturated(site, ends, int(multiplier[0]), shift, low, high, zero_point):
+                return "gather", bits, True
+    return "multiply", 0, False
+
+
+def _saturated(site: Site, ends: np.ndarray, multiplier: int, shift: int, low: int, high: int, zero_point: int) -> bool:
+    """Whether accumulators beyond both ``ends`` all give what the ends give."""
+    if site.attributes["activation"] == "table":
+        size = site.constants["table"].size
+        index = requantize(ends, multiplier, shift, size // 2, 0, size - 1)
+        return bool(index[0] == 0 and index[1] == size - 1)
+    state = requantize(ends, multiplier, shift, zero_point, low, high)
+    return bool(state[0] == low and state[1] == high)
+
+
+def accumulator_reach(site: Site) -> int:
+    """A proven bound of |accumulator|, for every input and every state."""
+    attributes, constants = site.attributes, site.constants
+    zero_point = int(attributes["h_zero_point"])
+    state = max(abs(int(attributes["low"]) - zero_point), abs(int(attributes["high"]) - zero_point))
+    x_zero_point = int(attributes["x_zero_point"])
+    x = max(x_zero_point, 255 - x_zero_point) if site.dtypes["x"] == UINT8 else 2**15
+    recurrent = np.abs(constants["recurrent_weight"].astype(np.int64)).sum(axis=1) * state << int(
+        attributes["recurrent_shift"]
+    )
+    driven = np.abs(constants["input_weight"].astype(np.int64)).sum(axis=1) * x
+    if "input_multiplier" in constants:
+        product = driven * np.abs(constants["input_multiplier"].astype(np.int64))
+        driven = (product >> int(attributes["input_shift"])) + 1
+    else:
+        driven = driven << int(attributes["input_shift"])
+    total = recurrent + driven + np.abs(constants["bias"].astype(np.int64))
+    if "modrelu_bias" in constants:
+        total = total + np.abs(constants["modrelu_bias"].astype(np.int64))
+    return int(total.max(initial=0))
