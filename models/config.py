@@ -38,7 +38,7 @@ class TrainingConfig:
         clip_norm: bound of the gradient's Euclidean norm over all parameters, or ``None``.
         weight_decay: Adam's decoupled decay, 0 for none.
         input_noise: standard deviation of the normal noise that each training input gets, 0 for none.
-        validation: so many training samples, the last ones, are held out to choose the best epoch.
+        validation: so many training samples, the last ones, are held out to choose the best epoch; 0: the last.
         quantization_ramp: ``[a, b]`` in epochs: the quantization error of the weights is applied in part, from
             nothing at epoch ``a`` to all of it at ``b``. ``None``: all of it from the start.
         initial_cycles: lengths of the cycles of the initial recurrent weight, see ``OrthogonalRNN.reset_parameters``;

@@ -61,7 +61,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One line of ``metrics.jsonl``. ``selection`` is what chooses the best epoch; accuracies are parts of one."""
+    """One line of ``metrics.jsonl``; accuracies are parts of one."""
 
     epoch: int
     loss: float
@@ -72,10 +72,16 @@ class EpochReport:
     learning_rate: float
     seconds: float
 
-    @property
-    def selection(self) -> float:
-        """Accuracy on the held-out training samples, or on the training samples where none are held out."""
-        return self.train_accuracy if self.validation_accuracy is None else self.validation_accuracy
+    def is_better_than(self, other: EpochReport) -> bool:
+        """First whose weights are closer to their grid, then the accuracy on held-out samples, then the later one.
+
+        Without held-out samples that leaves the last epoch: a training set's accuracy under noise chooses nothing.
+        """
+        if self.quantization_strength != other.quantization_strength:
+            return self.quantization_strength > other.quantization_strength
+        if self.validation_accuracy is None or other.validation_accuracy is None:
+            return self.epoch > other.epoch
+        return self.validation_accuracy >= other.validation_accuracy
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def train(
     ``learning-curve.png`` and ``training-state.pt`` (all that going on needs).
 
     The best epoch is chosen on held-out training samples, never on the test set, and among epochs whose weights are
-    wholly on their grid.
+    wholly on their grid. Where no samples are held out it is the last one.
 
     Args:
         config: the recipe.
@@ -297,8 +303,7 @@ class _Run:
             seconds=round(seconds, 2),
         )
         self.history.append(line)
-        best = self.best
-        if best is None or (strength, line.selection) >= (best.quantization_strength, best.selection):
+        if self.best is None or line.is_better_than(self.best):
             self.best = line
             self.best_weights = {name: value.clone() for name, value in self.module.state_dict().items()}
         if self.epoch == self.config.epochs or time.monotonic() - self.written >= WRITE_INTERVAL:

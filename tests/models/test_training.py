@@ -146,6 +146,22 @@ def test_input_noise_is_of_the_seed_and_of_training_alone(tmp_path, config, data
     assert quiet.last.test_accuracy == first.last.test_accuracy
 
 
+def test_without_held_out_samples_the_last_epoch_is_kept(tmp_path, config, data):
+    report = train(dataclasses.replace(config, validation=0), data, tmp_path)
+    assert report.best == report.last
+    assert report.best.validation_accuracy is None
+
+
+def test_the_best_held_out_accuracy_is_kept(tmp_path, config, data):
+    # A rate at which accuracy jumps about.
+    report = train(dataclasses.replace(config, epochs=12, learning_rate=0.5, schedule="constant"), data, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    accuracies = [line["validation_accuracy"] for line in lines]
+    assert len(set(accuracies)) > 1
+    assert report.best.validation_accuracy == max(accuracies)
+    assert report.best.epoch == max(line["epoch"] for line in lines if line["validation_accuracy"] == max(accuracies))
+
+
 def test_cosine_factor():
     assert cosine_factor(0.0) == 1.0
     assert cosine_factor(0.5) == pytest.approx(0.505)
