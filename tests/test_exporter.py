@@ -194,3 +194,17 @@ def test_the_manifest_describes_the_file(files: Path, tmp_path: Path) -> None:
     packed = [entry["bits"] for name, entry in manifest["tensors"].items() if name.endswith(".packed")]
     # U and V have 4 bits; W, a signed permutation, needs two.
     assert sorted(packed) == [2, 4, 4]
+
+
+def test_a_files_graph_shows_where_its_time_axis_is(files: Path, tmp_path: Path) -> None:
+    bundle = qdeploy.export_model(files / "rnn.onnx", tmp_path / "out", calibration={"x": pixels((20, 12, 1))})
+    assert (bundle.manifest.inputs[0].time_axis, bundle.manifest.inputs[0].batch_axis) == (0, 1)
+    swapped = "swapped = Transpose <perm = [1, 0, 2]> (x)\n  states, last"
+    text = (RNN % ("relu", "")).replace("[time, batch, 1]", "[batch, time, 1]").replace("states, last", swapped, 1)
+    onnx.save(float_model(text.replace("(x, u", "(swapped, u"), rnn_weights(bits=4)), tmp_path / "batch_first.onnx")
+    other = qdeploy.export_model(
+        tmp_path / "batch_first.onnx", tmp_path / "other", calibration={"x": pixels((20, 12, 1))}
+    )
+    assert (other.manifest.inputs[0].time_axis, other.manifest.inputs[0].batch_axis) == (1, 0)
+    x = pixels((12, 5, 1), seed=9)
+    assert (bundle.run(x, raw=True)["y"] == other.run(x.transpose(1, 0, 2), raw=True)["y"]).all()

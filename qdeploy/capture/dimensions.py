@@ -25,6 +25,22 @@ def has_recurrence(model: onnx.ModelProto) -> bool:
     return any(node.domain == FLOAT_DOMAIN and node.op_type == "RNN" for node in model.graph.node)
 
 
+def layout_time_axis(model: onnx.ModelProto) -> int:
+    """The axis of the steps in the inputs of a recurrent model: 1 where a Transpose stands before the loop, else 0.
+
+    Requires: the float layer form, whose recurrent layers read [time, batch, features].
+    """
+    producers = {output: node for node in model.graph.node for output in node.output}
+    node: onnx.NodeProto | None = next(node for node in model.graph.node if node.op_type == "RNN")
+    swapped = False
+    while node is not None:
+        if node.op_type == "Transpose":
+            perm = next((list(one.ints) for one in node.attribute if one.name == "perm"), [])
+            swapped ^= perm[:2] == [1, 0]
+        node = producers.get(node.input[0])
+    return int(swapped)
+
+
 def match_inputs(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], source: str) -> None:
     """The graph's inputs are those of the samples, float32 and of their rank.
 

@@ -24,7 +24,7 @@ from qdeploy.runtime.errors import (
 
 from .captured import CapturedModel, InputSpec
 from .comparison import Run, compare
-from .dimensions import BATCH, TIME, free_dimensions, has_recurrence, match_inputs, measure_outputs
+from .dimensions import BATCH, TIME, free_dimensions, has_recurrence, layout_time_axis, match_inputs, measure_outputs
 from .onnx_file import read_onnx
 from .passes import Canonical, canonicalize
 from .samples import check_samples, check_time_axis, model_axes, some_samples
@@ -74,8 +74,9 @@ def capture(
         inputs: sample inputs [samples, ...] by the names that the model's inputs shall have. Where all of them are
             parameters of ``forward`` they are given by name, otherwise in order; a file's have its names.
         weights: a file of weights for a torch module (``load_weights``).
-        time_axis: the axis of the steps in the model's inputs of rank 3. ``None`` is 1 where the model has a recurrent
-            layer ([batch, time, features]); 0 is [time, batch, features]. Samples are [samples, time, features].
+        time_axis: the axis of the steps in the model's inputs of rank 3: 1 is [batch, time, features], 0 is
+            [time, batch, features]; samples are [samples, time, features] in both. ``None`` is 1 where a torch module
+            has a recurrent layer, and what the graph shows for a file.
 
     Raises:
         UnsupportedModelError: the model holds something that qdeploy does not support.
@@ -156,7 +157,7 @@ def _capture_file(path: Path, samples: Mapping[str, NDArray[np.float32]], time_a
     match_inputs(model, samples, str(path))
     canonical = _canonicalize_file(model, path)
     if time_axis is None and has_recurrence(canonical.model) and any(array.ndim == 3 for array in samples.values()):
-        time_axis = 1
+        time_axis = layout_time_axis(canonical.model)
     batch, steps = _fixed_sizes(model, samples, time_axis, path)
     try:
         session = FloatSession(model)
