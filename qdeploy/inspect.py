@@ -12,6 +12,7 @@ from qdeploy.runtime.ops import DOMAIN, operator_name
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
+    from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec, StateSpec
 
 __all__ = ["InspectReport", "LayerReport", "inspect"]
 
@@ -62,6 +63,7 @@ class InspectReport:
         recipe: the recipe's name.
         onnx: opset and IR version of the file.
         storage: ``compact`` or ``expanded``.
+        tensors: what crosses the model's border: a line for each input, output and state.
     """
 
     operators: dict[str, int]
@@ -74,6 +76,7 @@ class InspectReport:
     recipe: str
     onnx: str
     storage: str
+    tensors: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -89,6 +92,7 @@ class InspectReport:
         lines.append(
             f"model.onnx {self.model_bytes:,} bytes{ratio}; states {self.state_bytes:,} bytes; {self.macs:,} multiply-accumulates"
         )
+        lines += self.tensors
         lines.append("operators: " + ", ".join(f"{count} {name}" for name, count in sorted(self.operators.items())))
         columns = ("weights", 8), ("input", 6), ("state", 6), ("parameters", 11), ("MACs", 9), ("acc. bits", 10)
         header = f"{'layer':24} {'operator':10} " + " ".join(f"{name:>{width}}" for name, width in columns)
@@ -153,6 +157,18 @@ def inspect(files: BundleFiles) -> InspectReport:
         recipe=str(manifest.recipe.get("name", "")),
         onnx=f"ONNX opset {opset}, IR {model.ir_version}, {_functions(model)}",
         storage=str(manifest.extra.get("storage", "compact")),
+        tensors=_border(manifest),
+    )
+
+
+def _border(manifest: Manifest) -> tuple[str, ...]:
+    values: list[tuple[str, str, InputSpec | OutputSpec | StateSpec]] = []
+    values += [("input", spec.name, spec) for spec in manifest.inputs]
+    values += [("output", spec.name, spec) for spec in manifest.outputs]
+    values += [("state", spec.input, spec) for spec in manifest.states]
+    return tuple(
+        f"{kind} {name}: {spec.dtype}[{', '.join(map(str, spec.shape))}], scale {spec.scale:.6g}, zero point {spec.zero_point}"
+        for kind, name, spec in values
     )
 
 

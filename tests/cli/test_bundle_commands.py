@@ -184,6 +184,8 @@ def test_inspect(qdeploy_command, recurrent):
     done = qdeploy_command("inspect", recurrent.bundle)
     assert done.code == 0
     assert "RNN" in done.out
+    assert "input x: uint8[time, batch, 1]" in done.out
+    assert "output logits: int16[time, batch, 3]" in done.out
     report = json.loads(qdeploy_command("inspect", recurrent.bundle, "--json").out)
     assert isinstance(report, dict)
     assert "RNN" in json.dumps(report)

@@ -139,16 +139,25 @@ def test_module_of_one_s_own(qdeploy_command, folder, monkeypatch):
         (["net.onnx", "--calibration", "absent.npz", "-o", "out"], "absent.npz"),
         (["net.onnx", "--calibration", "no-such-set", "-o", "out"], "no-such-set"),
         (["absent.onnx", "--calibration", "data.npz", "-o", "out"], "absent.onnx"),
-        (["no-such-network", "--calibration", "data.npz", "-o", "out"], "no-such-network"),
+        pytest.param(
+            ["no-such-network", "--calibration", "data.npz", "-o", "out"],
+            "no-such-network",
+            marks=pytest.mark.needs("torch"),
+        ),
         (["net.onnx", "--calibration", "data.npz", "-o", "out", "--recipe", "none"], "none"),
         (["net.onnx", "--calibration", "data.npz", "-o", "out", "--format", "elf"], "elf"),
         (["net.onnx", "--calibration", "data.npz", "-o", "out", "--weight-bits", "9"], "9"),
         (["net.onnx", "--calibration", "data.npz", "-o", "out", "--multiplier-bits", "16"], "16"),
-        (
+        pytest.param(
             ["--entry", "absent_module_for_test:build", "--calibration", "data.npz", "-o", "out"],
             "absent_module_for_test",
+            marks=pytest.mark.needs("torch"),
         ),
-        (["--entry", "json", "--calibration", "data.npz", "-o", "out"], "module:function"),
+        pytest.param(
+            ["--entry", "json", "--calibration", "data.npz", "-o", "out"],
+            "module:function",
+            marks=pytest.mark.needs("torch"),
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
