@@ -5,12 +5,35 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 # Official onnxruntime wheels report usage unless told otherwise; it is read when the package is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# What `pip install 'qdeploy[torch]'` brings and a board has not.
+OPTIONAL = ("torch", "onnxscript", "onnx_ir", "safetensors", "sklearn", "matplotlib")
+
+
+class TestFile(pytest.Module):
+    """A file of tests. Where an optional package that it imports is not installed, the file is left out by name."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            return list(super().collect())
+        except Exception as error:
+            name = _lacking(error)
+            if name is None:
+                raise
+            pytest.skip(_not_installed(name), allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    return TestFile.from_parent(parent, path=module_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,11 +42,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("qemu") and qemu is None:
             item.add_marker(pytest.mark.skip(reason="no qemu-x86_64 (Linux package qemu-user)"))
+        for marker in item.iter_markers("needs"):
+            if find_spec(marker.args[0]) is None:
+                item.add_marker(pytest.mark.skip(reason=_not_installed(marker.args[0])))
         for marker in item.iter_markers("data"):
             if _missing(marker.args[0]) is not None:
                 item.add_marker(
                     pytest.mark.skip(reason=f"no data: the files of {marker.args[0]} are not in QDEPLOY_DATA")
                 )
+
+
+def _lacking(error: BaseException | None) -> str | None:
+    """The optional package whose absence is behind the error; an import that fails for another reason stays an error."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError):
+            name = (error.name or "").partition(".")[0]
+            if name in OPTIONAL and find_spec(name) is None:
+                return name
+        error = error.__cause__
+    return None
+
+
+def _not_installed(name: str) -> str:
+    # As pytest.importorskip says it, so that the closing summary has one line for both.
+    return f"could not import {name!r}: No module named {name!r}"
 
 
 @cache
@@ -35,12 +77,13 @@ def _missing(name: str) -> str | None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what was left out and why, whatever the verbosity."""
-    reasons = Counter(
-        report.longrepr[2].removeprefix("Skipped: ")
-        for report in terminalreporter.stats.get("skipped", [])
-        if isinstance(report.longrepr, tuple)
-    )
+    reasons: dict[str, Counter[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            reasons.setdefault(reason, Counter())["file" if isinstance(report, pytest.CollectReport) else "test"] += 1
     if not reasons:
         terminalreporter.write_line("left out: nothing")
-    for reason, count in reasons.most_common():
-        terminalreporter.write_line(f"left out: {count} test{'s' * (count != 1)}: {reason}")
+    for reason, counts in sorted(reasons.items(), key=lambda entry: -entry[1].total()):
+        what = " and ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in sorted(counts.items()))
+        terminalreporter.write_line(f"left out: {what}: {reason}")

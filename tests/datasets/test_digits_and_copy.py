@@ -13,6 +13,7 @@ from qdeploy.datasets.copy_task import make_copy_task
 from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 
 
+@pytest.mark.needs("sklearn")
 def test_digits():
     train, test = datasets.load("digits", "train"), datasets.load("digits", "test")
     assert train.x.shape == (1437, 64)
@@ -24,6 +25,7 @@ def test_digits():
     assert set(test.y.tolist()) == set(range(10))
 
 
+@pytest.mark.needs("sklearn")
 def test_digits_one_pixel_a_step():
     data = datasets.load("sequential-digits", "test")
     assert data.x.shape == (360, 64, 1)
