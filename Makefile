@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Newer than pyproject.toml and the tested versions: the environment is current.
 STAMP := $(VENV)/.installed
+PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest bench lint types format wheel-check docs-output clean
+.PHONY: help setup demo test pytest bench lint types format wheel-check python-check docs-output clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -49,6 +50,9 @@ format: $(STAMP) ## Format the code
 
 wheel-check: $(STAMP) ## Install the wheel in a fresh environment without torch and use it there
 	VENV=$(VENV) PYTHON=$(PYTHON) scripts/wheel_check.sh
+
+python-check: ## Run the tests that need no torch with other Pythons (PYTHONS="python3.12 python3.13")
+	PYTHONS="$(PYTHONS)" scripts/python_check.sh $(ARGS)
 
 docs-output: $(STAMP) ## Run the commands of the documentation and write their output into its pages
 	$(BIN)/python scripts/docs_output.py
