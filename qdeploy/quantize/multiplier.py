@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.numeric import MAX_SHIFT
 
+SPREAD = 15
+"""Powers of two of one tensor's channels reach over so many octaves."""
+
 
 @dataclass(frozen=True)
 class Multiplier:
@@ -64,7 +67,7 @@ def choose_multiplier(
 
 def _power_of_two(ratios: NDArray[np.float64], where: str, max_shift: int) -> Multiplier:
     shifts = -np.log2(ratios)
-    if (shifts != np.rint(shifts)).any() or shifts.max() - shifts.min() > 15:
+    if (shifts != np.rint(shifts)).any():
         raise UnsupportedModelError(
             f"node {where}: the ratio {float(ratios[0]):g} is no power of two, and the weights lie on a trained grid that "
             "fixes it; use multipliers of 15 or 31 bits, or a recipe with recognise_grid off."

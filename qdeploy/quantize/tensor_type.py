@@ -8,6 +8,9 @@ import onnx
 
 from qdeploy.quantize.recipe import Recipe
 
+SMALLEST_SCALE = 2.0**-126
+"""Inputs are divided by float32(scale), which below this loses bits and then is zero."""
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -33,12 +36,21 @@ class TensorType:
         """TensorProto.DataType."""
         return int({"uint8": onnx.TensorProto.UINT8, "int16": onnx.TensorProto.INT16}[self.dtype])
 
+    @property
+    def reach(self) -> int:
+        """The largest |n - zero_point| that an accumulator is proven for.
+
+        Of a uint8 tensor any byte counts, also where fewer bits are used: what a user feeds is clipped to the type only.
+        """
+        low, high = (0, 255) if self.dtype == "uint8" else (self.low, self.high)
+        return max(high - self.zero_point, self.zero_point - low)
+
 
 def activation_type(low: float, high: float, bits: int) -> TensorType:
     """An unsigned type of ``bits`` bits whose range covers [low, high] and holds 0 exactly."""
     low, high = min(low, 0.0), max(high, 0.0)
     levels = 2**bits - 1
-    scale = (high - low) / levels if high > low else 1.0
+    scale = max((high - low) / levels, SMALLEST_SCALE) if high > low else 1.0
     zero_point = min(levels, max(0, round(-low / scale)))
     return TensorType("uint8", scale, zero_point, bits, 0, levels)
 
@@ -53,7 +65,7 @@ def grid_type(low: float, high: float, grid_bits: int | None, bits: int) -> Tens
 def logits_type(low: float, high: float) -> TensorType:
     """16 bits for what leaves the network, one scale for all classes, one bit of room beyond what calibration saw."""
     largest = max(abs(low), abs(high)) or 1.0
-    return TensorType("int16", 2 * largest / (2**15 - 1), 0, 16, -(2**15), 2**15 - 1)
+    return TensorType("int16", max(2 * largest / (2**15 - 1), SMALLEST_SCALE), 0, 16, -(2**15), 2**15 - 1)
 
 
 def state_type(largest: float, bits: int, *, signed: bool) -> TensorType:

@@ -236,10 +236,11 @@ def test_weights_that_are_not_numbers_are_named(value: float) -> None:
 
 
 def test_an_accumulator_that_could_overflow_is_refused() -> None:
-    weights = mlp_weights()
-    weights["b1"][0] = 1e9
-    with pytest.raises(AccumulatorOverflowError, match="output 0 could reach"):
-        quantized(float_model(MLP, weights), pixels((4, 16)), DEFAULT)
+    text = "g (float[batch, 70000] x) => (float[batch, 1] y) { y = qdeploy.float.Linear (x, w) }"
+    weights = {"w": np.random.default_rng(0).uniform(0.99, 1, (1, 70000))}
+    for bits in (8, 2):  # an input tensor of two bits takes every byte all the same
+        with pytest.raises(AccumulatorOverflowError, match="output 0 could reach"):
+            quantized(float_model(text, weights), pixels((4, 70000)), DEFAULT.changed(activation_bits=bits))
 
 
 def test_operators_without_an_integer_form_are_named() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -12,7 +15,15 @@ from qdeploy.quantize.integer_graph import accumulator_bits
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.tensor_type import TensorType
-from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight, symmetric_scale
+from qdeploy.quantize.weights import (
+    QuantizedWeight,
+    check_finite,
+    on_scale,
+    powers_of_two,
+    quantize_weight,
+    room_for_bias,
+    symmetric_scale,
+)
 from qdeploy.runtime.errors import AccumulatorOverflowError
 from qdeploy.runtime.ops import OPERATORS, Node
 
@@ -36,14 +47,17 @@ def linear(context: Context, node: onnx.NodeProto) -> None:
 
     producer = context.floats.producers.get(node.input[1])
     float_bias = context.floats.constant(node, 2, "bias") if len(node.input) > 2 and node.input[2] else None
+    if float_bias is not None:
+        check_finite(float_bias, node.input[2])
     if producer is not None and producer.op_type == "HamiltonMatrix":
-        weight, name, matrix, layer = _quaternion_weight(context, producer, float_bias, x)
+        weight, name, matrix, layer = _quaternion_weight(context, producer, float_bias, x, y)
     else:
         real = context.floats.constant(node, 1, "weight")
         weight = quantize_weight(
             real, recipe, node.input[1], granularity=recipe.weight_granularity, power_of_two=recipe.multiplier_bits == 1
         )
-        weight = _zero_rows_from_bias(weight, float_bias, x)
+        if float_bias is not None:
+            weight = room_for_bias(weight, real, float_bias, x, y, recipe.multiplier_bits)
         name, matrix = graph.weight(node.input[1], weight), weight.integers
         layer = {"parameters": real.size}
 
@@ -52,11 +66,8 @@ def linear(context: Context, node: onnx.NodeProto) -> None:
         y = _power_of_two_output(y, x, weight)
     scale = x.scale * np.broadcast_to(weight.scale, matrix.shape[:1])
     bias = np.zeros(matrix.shape[0]) if float_bias is None else float_bias.astype(np.float64)
-    check_finite(bias.astype(np.float32), node.name)
     integer_bias = np.rint(bias / scale)
-    reach = np.abs(matrix.astype(np.int64)).sum(axis=1) * max(x.high - x.zero_point, x.zero_point - x.low) + np.abs(
-        integer_bias
-    )
+    reach = np.abs(matrix.astype(np.int64)).sum(axis=1) * x.reach + np.abs(integer_bias)
     if reach.max() >= 2**31:
         raise AccumulatorOverflowError(
             f"node {node.name}: the accumulator of output {int(reach.argmax())} could reach {reach.max():.3g}, more than int32 "
@@ -98,7 +109,7 @@ def linear(context: Context, node: onnx.NodeProto) -> None:
 
 
 def _quaternion_weight(
-    context: Context, producer: onnx.NodeProto, float_bias: NDArray[np.float32] | None, x: TensorType
+    context: Context, producer: onnx.NodeProto, float_bias: NDArray[np.float32] | None, x: TensorType, y: TensorType
 ) -> tuple[QuantizedWeight, str, NDArray[np.int8], dict[str, object]]:
     """Components with one scale per output quaternion, and the matrix that they make."""
     graph, recipe = context.integers, context.recipe
@@ -117,13 +128,16 @@ def _quaternion_weight(
             largest = largest.max(keepdims=True).repeat(rows)
         row_scale = symmetric_scale(largest, recipe.weight_bits)
         if recipe.multiplier_bits == 1:
-            row_scale = 2.0 ** np.ceil(np.log2(row_scale))
-        if float_bias is not None:
-            # A quaternion of zeros takes its scale from the bias.
-            biases = np.abs(float_bias.reshape(4, rows)).max(axis=0)
-            row_scale = np.where((largest == 0) & (biases > 0), biases / (x.scale * 2**15), row_scale)
+            row_scale = powers_of_two(row_scale)
         quantized = on_scale(stacked, np.tile(row_scale, 4), recipe.weight_bits)
         scale = quantized.scale
+    if float_bias is not None:
+        side_by_side = dataclasses.replace(quantized, integers=_beside(quantized.integers), scale=scale[:rows])
+        biases = np.abs(float_bias.reshape(4, rows)).max(axis=0)
+        roomy = room_for_bias(side_by_side, _beside(stacked), biases, x, y, recipe.multiplier_bits)
+        if roomy is not side_by_side:
+            quantized = dataclasses.replace(roomy, integers=np.concatenate(np.split(roomy.integers, 4, axis=1)))
+            scale = roomy.scale if roomy.scale.size == 1 else np.tile(roomy.scale, 4)
     parts = np.split(quantized.integers, 4)
     grouping = str(attribute(producer, "grouping", "blocked"))
     (matrix,) = OPERATORS["HamiltonMatrix"].meaning(Node(producer.name), *parts, grouping=grouping)
@@ -140,6 +154,11 @@ def _quaternion_weight(
     return whole, producer.output[0], matrix, layer
 
 
+def _beside(stacked: NDArray[Any]) -> NDArray[Any]:
+    """Components ``[4 * rows, K]`` as ``[rows, 4 * K]``: a row for each quaternion."""
+    return np.concatenate(np.split(stacked, 4), axis=1)
+
+
 def _multiplier(context: Context, name: str, values: NDArray[np.int32], layer: dict[str, object]) -> str:
     """The multiplier's tensor. A quaternion layer's repeat four times: compact storage keeps them once."""
     graph = context.integers
@@ -149,15 +168,6 @@ def _multiplier(context: Context, name: str, values: NDArray[np.int32], layer: d
     repeated = f"{name}.multiplier"
     graph.nodes.append(onnx.helper.make_node("Concat", [once] * 4, [repeated], name=repeated, axis=0))
     return repeated
-
-
-def _zero_rows_from_bias(weight: QuantizedWeight, bias: NDArray[np.float32] | None, x: TensorType) -> QuantizedWeight:
-    """A channel of zeros takes its scale from the bias, which then has 15 bits."""
-    zero = ~weight.integers.any(axis=1)
-    if bias is None or not zero.any() or weight.scale.size == 1:
-        return weight
-    scale = np.where(zero & (bias != 0), np.abs(bias.astype(np.float64)) / (x.scale * 2**15), weight.scale)
-    return QuantizedWeight(weight.integers, scale, weight.bits, weight.exact_grid, weight.error)
 
 
 def _power_of_two_output(y: TensorType, x: TensorType, weight: QuantizedWeight) -> TensorType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,7 +39,14 @@ class Context:
         if self.leaves(name):
             return logits_type(self.calibration[name].low, self.calibration[name].high)
         low, high = self.calibration[name].bounds(method, percentile)
+        bend = self._bend(name)
+        low, high = max(low, -bend), min(high, bend)
         return activation_type(low, high, self.recipe.activation_bits)
+
+    def _bend(self, name: str) -> float:
+        """Beyond this nobody distinguishes the values of ``name``: where all its readers' tables are flat."""
+        readers = [] if name in self.floats.outputs else self.floats.readers(name)
+        return max((FLAT_BEYOND.get(reader.op_type, math.inf) for reader in readers), default=math.inf)
 
     def leaves(self, name: str) -> bool:
         """Whether ``name``, or what layout operators make of it, is an output of the network and nothing else."""
@@ -50,6 +58,9 @@ class Context:
 
 LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Identity")
 """Standard operators that move one activation's data and keep its type."""
+
+FLAT_BEYOND = {"Tanh": 3.5, "Sigmoid": 6.5}
+"""Beyond this the function is within half a step of its end, so that neither its table nor its operand reaches further."""
 
 Lowering = Callable[[Context, onnx.NodeProto], None]
 LOWERINGS: dict[str, Lowering] = {}

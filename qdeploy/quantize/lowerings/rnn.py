@@ -27,13 +27,16 @@ from qdeploy.quantize.lowerings.table import round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import TensorType, range_of, state_type
-from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight
+from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 
 INDEX_BITS = 12
 """Bits of the table's index: the most that the contract allows, since the table costs memory only."""
 
 MAX_RECURRENT_SHIFT = 8
+
+DRIVE_BITS = 28
+"""Of an accumulator's 31, when the recurrent weight is so small that they would be more."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,17 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     largest = max(-low, high) or 1.0
 
     if activation == "tanh":
-        loop = _fixed_state(weights, recipe, x, node)
+        loop = _fixed_state(weights, bias, recipe, x, node)
     else:
-        loop = _homogeneous(weights, recipe, x, largest, signed=activation != "relu", node=node)
+        loop = _homogeneous(weights, bias, recipe, x, largest, signed=activation != "relu", node=node)
     homogeneous = activation != "tanh"
     steps = max(1, context.calibration.steps)
     index_scale = 1.0
     table: NDArray[np.float64] | None = None
     if not homogeneous:
         before = context.calibration[f"{states}/pre_activation"]
-        index_scale, table = _tanh_table(loop.state, max(-before.low, before.high))
+        unit = float(loop.accumulator_scale.min()) if recipe.multiplier_bits == 1 else None
+        index_scale, table = _tanh_table(loop.state, max(-before.low, before.high), unit)
     # The ratio is the loop's gain: computed from s_W alone, it is the same float whatever s_h is.
     ratio = loop.recurrent.scale / 2.0**loop.recurrent_shift if homogeneous else loop.accumulator_scale / index_scale
     multiplier = choose_multiplier(ratio, recipe.multiplier_bits, node.name)
@@ -184,6 +188,7 @@ def _state_tensors(context: Context, node: onnx.NodeProto, loop: _Loop) -> tuple
 
 def _homogeneous(
     weights: list[NDArray[np.float32]],
+    bias: NDArray[np.float64],
     recipe: Recipe,
     x: TensorType,
     largest: float,
@@ -192,8 +197,8 @@ def _homogeneous(
     node: onnx.NodeProto,
 ) -> _Loop:
     """Scales of a loop whose activation is positively homogeneous: the state's scale is free."""
-    recurrent = _recurrent(weights[1], recipe, node)
     tight = state_type(largest, recipe.state_bits, signed=signed)
+    recurrent = _recurrent(weights[1], recipe, node, _least_scale(weights[0], bias, x, tight))
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid and recurrent.scale.size == 1:
         unit = given.scale[0] * x.scale / recurrent.scale[0]
@@ -208,24 +213,36 @@ def _homogeneous(
     return _free_input(recurrent, weights[0], tight, x, recipe)
 
 
-def _fixed_state(weights: list[NDArray[np.float32]], recipe: Recipe, x: TensorType, node: onnx.NodeProto) -> _Loop:
+def _fixed_state(
+    weights: list[NDArray[np.float32]], bias: NDArray[np.float64], recipe: Recipe, x: TensorType, node: onnx.NodeProto
+) -> _Loop:
     """Scales of a tanh loop: the state's range is -1 to 1."""
-    recurrent = _recurrent(weights[1], recipe, node)
     state = state_type(1.0, recipe.state_bits, signed=True)
+    recurrent = _recurrent(weights[1], recipe, node, _least_scale(weights[0], bias, x, state))
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid:
         return _requantized_input(recurrent, given, state, x, node)
     return _free_input(recurrent, weights[0], state, x, recipe)
 
 
-def _recurrent(weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto) -> QuantizedWeight:
-    return quantize_weight(
-        weight,
-        recipe,
-        node.input[2],
-        granularity=recipe.recurrent_granularity,
-        power_of_two=recipe.multiplier_bits == 1,
-    )
+def _recurrent(weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto, least: float) -> QuantizedWeight:
+    power_of_two = recipe.multiplier_bits == 1
+    granularity = recipe.recurrent_granularity
+    found = quantize_weight(weight, recipe, node.input[2], granularity=granularity, power_of_two=power_of_two)
+    if found.scale.min() >= least:
+        return found
+    scale = np.maximum(found.scale, least)
+    return on_scale(weight, powers_of_two(scale) if power_of_two else scale, recipe.weight_bits)
+
+
+def _least_scale(weight: NDArray[np.float32], bias: NDArray[np.float64], x: TensorType, state: TensorType) -> float:
+    """The finest s_W at which the loop's drive, U x + b, has DRIVE_BITS bits of the accumulator.
+
+    A recurrent weight that vanishes beside the drive would otherwise lift it out of int32.
+    """
+    check_finite(weight, "input weight")
+    drive = np.abs(weight.astype(np.float64)).sum(axis=1) * x.scale * (x.high - x.low) + np.abs(bias)
+    return float(drive.max() / (state.scale * 2.0**DRIVE_BITS))
 
 
 def _free_input(
@@ -265,37 +282,40 @@ def _with_scale(tight: TensorType, scale: float) -> TensorType:
     return TensorType(tight.dtype, float(scale), tight.zero_point, tight.bits, tight.low, tight.high)
 
 
-def _tanh_table(state: TensorType, reach: float) -> tuple[float, NDArray[np.float64]]:
-    """The index's scale and the entries: tanh over +-reach, or over where it bends if that is less."""
+def _tanh_table(state: TensorType, reach: float, unit: float | None) -> tuple[float, NDArray[np.float64]]:
+    """The index's scale and the entries: tanh over +-reach, or over where it bends if that is less.
+
+    Where multipliers are powers of two, ``unit`` is the accumulator's scale, of which the index's is the next 2^n times.
+    """
     flat = math.atanh(1 - 2.0 ** -(state.bits + 1))
     half = 2 ** (INDEX_BITS - 1)
     index_scale = min(reach, flat) / (half - 1) if reach > 0 else 1.0 / half
+    if unit is not None:
+        index_scale = unit * 2.0 ** math.ceil(math.log2(index_scale / unit))
     real = index_scale * (np.arange(2 * half) - half)
     entries = round_half_away(np.tanh(real) / state.scale) + state.zero_point
     return index_scale, np.clip(entries, state.low, state.high)
 
 
 def _prove(name: str, loop: _Loop, x: TensorType, biases: NDArray[np.float64]) -> int:
-    """The largest accumulator over all inputs and states, in Python's integers.
+    """The largest accumulator over all inputs and states.
 
     Raises:
         AccumulatorOverflowError: when int32 cannot hold it.
     """
     state = max(loop.state.high - loop.state.zero_point, loop.state.zero_point - loop.state.low)
-    inputs = max(x.high - x.zero_point, x.zero_point - x.low)
-    if x.dtype == "uint8":
-        inputs = max(255 - x.zero_point, x.zero_point)
     recurrent = (
         np.abs(loop.recurrent.integers.astype(np.int64)).sum(axis=1).astype(np.float64)
         * state
         * 2.0**loop.recurrent_shift
     )
-    driven = np.abs(loop.input.integers.astype(np.int64)).sum(axis=1).astype(np.float64) * inputs
+    driven = np.abs(loop.input.integers.astype(np.int64)).sum(axis=1).astype(np.float64) * x.reach
+    product = driven
     if loop.input_multiplier is None:
-        driven *= 2.0**loop.input_shift
+        driven = driven * 2.0**loop.input_shift
     else:
         driven = driven * loop.input_multiplier.values / 2.0**loop.input_multiplier.shift + 1
-    total = recurrent + driven + biases
+    total = np.maximum(recurrent + driven + biases, product)
     if total.max() >= 2**31:
         unit = int(total.argmax())
         raise AccumulatorOverflowError(

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qdeploy.quantize.lowerings.registry import Context, lowers
+from qdeploy.quantize.lowerings.registry import FLAT_BEYOND, Context, lowers
 from qdeploy.quantize.lowerings.rescale import rescale
 from qdeploy.quantize.tensor_type import TensorType, activation_type
 
@@ -20,8 +20,6 @@ RESULTS = {
     "Tanh": TensorType("uint8", 1 / 127, 128, 8, 0, 255),
     "Sigmoid": TensorType("uint8", 1 / 255, 0, 8, 0, 255),
 }
-FLAT_BEYOND = {"Tanh": 3.5, "Sigmoid": 6.5}
-"""Beyond this the function is within half a step of its end, so the table need not reach further."""
 
 
 @lowers("Tanh", "Sigmoid")
