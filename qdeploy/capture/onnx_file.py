@@ -18,6 +18,7 @@ __all__ = ["MAX_FILE_BYTES", "read_onnx"]
 # A float model of 128 million weights; edge models are far smaller, and protobuf itself ends at 2 GB.
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
+MAX_NAME = 1024
 _QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "ConvInteger", "QLinearConv"}
 )
@@ -52,6 +53,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     if model.graph.sparse_initializer:
         name = model.graph.sparse_initializer[0].values.name
         raise UnsupportedModelError(f"{path}: tensor {name} is a sparse initializer, expected dense ones")
+    _check_names(model, path)
     _check_tensors(model, path)
     _refuse_integer_models(model, path)
     if model.functions:
@@ -86,6 +88,19 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
         external_data_helper.load_external_data_for_model(model, str(folder))
     except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
         raise InvalidFileError(f"{path}: external data cannot be read: {error}; save the model in one file") from error
+
+
+def _check_names(model: onnx.ModelProto, path: Path) -> None:
+    """Names become keys of the manifest, which takes texts of 1 to 1024 characters and no control characters."""
+    graph = model.graph
+    names = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    names.update(name for node in graph.node for name in (node.name, *node.output))
+    for name in sorted(names):
+        if len(name) > MAX_NAME or any(ord(character) < ord(" ") for character in name):
+            raise InvalidFileError(
+                f"{path}: found the name {name[:60]!r}, expected at most {MAX_NAME} printable characters; rename it and "
+                "export the model again"
+            )
 
 
 def _check_tensors(model: onnx.ModelProto, path: Path) -> None:

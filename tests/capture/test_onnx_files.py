@@ -448,3 +448,15 @@ def test_external_data_elsewhere(mlp, location):
 def test_weights_beside_an_onnx_file(mlp):
     with pytest.raises(InvalidInputError, match="an ONNX file holds its own"):
         capture(mlp, {"x": np.zeros((2, 4))}, weights="weights.pt")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x00", "n" * 1025])
+def test_names_that_no_manifest_can_hold_are_refused(tmp_path, name):
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> g (float[n, 4] x) => (float[n, 4] y) { y = Relu (x) }'
+    )
+    model.graph.input[0].name = model.graph.node[0].input[0] = name
+    path = tmp_path / "names.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InvalidFileError, match=r"found the name .* printable characters"):
+        read_onnx(path)
