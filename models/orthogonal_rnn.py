@@ -174,12 +174,12 @@ class OrthogonalRNN(nn.Module):
         return [first.expand(-1, batch, -1), rest], last
 
     def retract(self) -> None:
-        """Brings the latent recurrent weight back to its orthogonal image, in place.
+        """Brings the latent recurrent weight, unless it is frozen, back to its orthogonal image, in place.
 
         The layer computes the same before and after. Made after every step of an optimizer, it keeps Björck's
         iteration short, and the latent weight from growing along directions that do not count.
         """
-        if self.orthogonal == "bjorck":
+        if self.orthogonal == "bjorck" and self.recurrent_weight.requires_grad:
             with torch.no_grad():
                 self.recurrent_weight.copy_(bjorck_orthogonalize(self.recurrent_weight))
 
