@@ -54,23 +54,21 @@ def recognise_grid(weight: NDArray[np.float32], max_bits: int = MAX_BITS) -> Gri
     return None
 
 
-def _exact(weight: NDArray[np.float32], step: float, max_bits: int) -> Grid | None:
-    """The grid of this step, or of one a rounding error away, if it gives the weights back to the last bit."""
-    integers = np.rint(weight.astype(np.float64) / step)
-    if np.abs(weight - integers * step).max() > 1e-5 * step:
+def _exact(weight: NDArray[np.float32], estimate: float, max_bits: int) -> Grid | None:
+    """The grid of about this step that gives the weights back to the last bit of float32, or None."""
+    integers = np.rint(weight.astype(np.float64) / estimate)
+    if np.abs(weight - integers * estimate).max() > 1e-4 * estimate:
         return None
-    bits = next(
-        (k for k in range(2, max_bits + 1) if -(2 ** (k - 1)) <= integers.min() and integers.max() < 2 ** (k - 1)), None
-    )
+    low, high = integers.min(), integers.max()
+    bits = next((k for k in range(2, max_bits + 1) if -(2 ** (k - 1)) <= low and high < 2 ** (k - 1)), None)
     if bits is None:
         return None
-    # alpha is a float32 of the training code; alpha * n / 2^(k-1) rounds once. Steps near the estimate are tried.
-    for power in range(MAX_BITS):
-        alpha = np.float32(step * 2**power)
-        for candidate in (alpha, np.nextafter(alpha, np.float32(np.inf)), np.nextafter(alpha, np.float32(0))):
-            exact_step = float(candidate) / 2**power
-            if (np.float32(exact_step * integers) == weight).all():
-                return Grid(integers.astype(np.int8), exact_step, bits)
-    if (np.abs(np.float32(step * integers) - weight) <= np.spacing(np.abs(weight))).all():
-        return Grid(integers.astype(np.int8), step, bits)
-    return None
+    # Every weight is a product rounded to float32: it leaves an interval to the step, and the true step lies in all.
+    used = integers != 0
+    magnitude, count = np.abs(weight[used].astype(np.float64)), np.abs(integers[used])
+    rounding = np.spacing(np.abs(weight[used])).astype(np.float64) / 2
+    least, most = ((magnitude - rounding) / count).max(), ((magnitude + rounding) / count).min()
+    step = float((least + most) / 2)
+    if not (np.float32(step * integers) == weight).all():
+        return None
+    return Grid(integers.astype(np.int8), step, bits)

@@ -19,7 +19,7 @@ def q_k(weight: np.ndarray, bits: int) -> np.ndarray:
     return (alpha * n / levels).astype(np.float32)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     bits=st.integers(1, 8),
     rows=st.integers(1, 30),
