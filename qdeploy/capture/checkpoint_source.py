@@ -1,16 +1,47 @@
-"""Which data set one of our checkpoints was trained on."""
+"""Checkpoints of our own: found by path, by path without ending, or by a shipped one's name."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["checkpoint_dataset"]
+from qdeploy.runtime.errors import InvalidFileError, MissingRequirementError
+
+if TYPE_CHECKING:
+    from qdeploy.models import LoadedCheckpoint
+
+__all__ = ["checkpoint_dataset", "load_named"]
+
+_ENDINGS = frozenset({".safetensors", ".json", ".pt", ".pth"})
+
+
+def load_named(model: str | Path) -> LoadedCheckpoint:
+    """The checkpoint that ``model`` names.
+
+    Raises:
+        InvalidFileError: no such file, and no shipped checkpoint of that name.
+        MissingRequirementError: torch is not installed.
+    """
+    from qdeploy.models import resolve, shipped_names
+
+    path = Path(model)
+    is_file = path.exists() or path.suffix in _ENDINGS or path.with_name(f"{path.name}.json").exists()
+    if not is_file and str(model) not in shipped_names():
+        raise InvalidFileError(
+            f"model {str(model)!r}: no such file and no shipped checkpoint; expected an .onnx file, a checkpoint, or one of "
+            f"{', '.join(shipped_names()) or 'none shipped'}; a module of your own code is given with --entry "
+            "package.module:function"
+        )
+    try:
+        from qdeploy.models import load_checkpoint
+    except ImportError as error:
+        raise MissingRequirementError(
+            f"{model}: torch is not installed, which reads checkpoints; install it with: pip install 'qdeploy[torch]'"
+        ) from error
+    return load_checkpoint(path if is_file else resolve(str(model)))
 
 
 def checkpoint_dataset(model: str | Path) -> str | None:
-    """The name of the data set in the checkpoint's metadata, or None where ``model`` is no checkpoint with one."""
-    from qdeploy.models import load_checkpoint, resolve, shipped_names
-
-    path = resolve(str(model)) if str(model) in shipped_names() else Path(model)
-    dataset = load_checkpoint(path).metadata.get("dataset")
+    """The name of the data set in the checkpoint's metadata, or None where it has none."""
+    dataset = load_named(model).metadata.get("dataset")
     return dataset if isinstance(dataset, str) else None

@@ -23,6 +23,7 @@ from qdeploy.runtime.errors import (
 )
 
 from .captured import CapturedModel, InputSpec
+from .checkpoint_source import load_named
 from .comparison import Run, compare
 from .dimensions import BATCH, TIME, free_dimensions, has_recurrence, layout_time_axis, match_inputs, measure_outputs
 from .onnx_file import read_onnx
@@ -92,32 +93,9 @@ def capture(
             if weights is not None:
                 raise InvalidInputError(f"{path}: found weights={os.fspath(weights)!r}, but an ONNX file holds its own")
             return _capture_file(path, samples, time_axis)
-        module = _load_checkpoint(path)
+        module = load_named(path).module
         return _capture_module(module, samples, time_axis, weights, source=path.name)
     return _capture_module(model, samples, time_axis, weights, source=type(model).__qualname__)
-
-
-def _load_checkpoint(path: Path) -> nn.Module:
-    try:
-        from qdeploy.models import load_checkpoint, resolve, shipped_names
-    except ImportError as error:
-        raise MissingRequirementError(
-            f"{path}: torch is not installed, which reads checkpoints; install it with: pip install 'qdeploy[torch]'"
-        ) from error
-    if (
-        path.exists()
-        or path.suffix in {".safetensors", ".json", ".pt", ".pth"}
-        or path.with_name(f"{path.name}.json").exists()
-    ):
-        return load_checkpoint(path).module
-    if str(path) not in shipped_names():
-        raise InvalidFileError(
-            f"model {str(path)!r}: no such file and no shipped checkpoint; expected an .onnx file, a checkpoint, or "
-            "one of "
-            f"{', '.join(shipped_names()) or 'none shipped'}; a module of your own code is given with --entry "
-            "package.module:function"
-        )
-    return load_checkpoint(resolve(str(path))).module
 
 
 def _capture_module(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 
 from qdeploy.quantize.lowerings.registry import Context, lowers
@@ -17,6 +16,6 @@ def concat(context: Context, node: onnx.NodeProto) -> None:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     for index, name in enumerate(node.input):
-        copy.input[index] = rescale(context, name, result, f"{node.name}.{index}", np.float64(1.0))
+        copy.input[index] = rescale(context, name, result, f"{node.name}.{index}")
     context.integers.standard(copy)
     context.integers.types[node.output[0]] = result

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from qdeploy.quantize.lowerings.registry import Context
 from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.tensor_type import TensorType
 
 
-def rescale(context: Context, name: str, wanted: TensorType, where: str, factor: np.float64) -> str:
+def rescale(context: Context, name: str, wanted: TensorType, where: str) -> str:
     """Adds a Requantize of tensor ``name`` to type ``wanted`` where it is needed, and returns the tensor to read."""
     found = context.type_of(name)
     if found == wanted:
         return name
-    multiplier = choose_multiplier(found.scale / wanted.scale * factor, max(15, context.recipe.multiplier_bits), where)
+    multiplier = choose_multiplier(found.scale / wanted.scale, max(15, context.recipe.multiplier_bits), where)
     graph = context.integers
     result = graph.fresh(f"{where}.rescaled")
     factors = graph.constant(f"{where}.multiplier", multiplier.values, bits=32)

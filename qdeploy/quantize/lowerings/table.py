@@ -28,7 +28,7 @@ def table(context: Context, node: onnx.NodeProto) -> None:
     statistics = context.calibration[node.input[0]]
     flat = FLAT_BEYOND[node.op_type]
     index = activation_type(max(statistics.low, -flat), min(statistics.high, flat), 8)
-    operand = rescale(context, node.input[0], index, node.name, np.float64(1.0))
+    operand = rescale(context, node.input[0], index, node.name)
     real = index.scale * (np.arange(256) - index.zero_point)
     result = RESULTS[node.op_type]
     values: NDArray[np.float64] = FUNCTIONS[node.op_type](real.astype(np.float64))
