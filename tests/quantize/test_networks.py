@@ -221,6 +221,19 @@ def test_tables_layouts_and_sums() -> None:
     assert np.abs(real - found).max() <= 0.05 * np.abs(real).max()
 
 
+@pytest.mark.parametrize("operator", ["Relu", "qdeploy.float.ModRelu"])
+@pytest.mark.parametrize("state_bits", [8, 12])
+def test_a_rectifier_between_a_linear_recurrence_and_its_output(operator: str, state_bits: int) -> None:
+    bias = ", r" if "ModRelu" in operator else ""
+    text = (RNN % ("linear", "")).replace("y = qdeploy", f"rectified = {operator} (last{bias})\n  y = qdeploy")
+    weights = rnn_weights(bits=None) | ({"r": np.linspace(-0.3, 0.1, HIDDEN)} if bias else {})
+    model = float_model(text.replace("Linear (last", "Linear (rectified"), weights)
+    x = pixels((STEPS, 16, 1))
+    integers = quantized(model, x, DEFAULT.changed(state_bits=state_bits), batch_axis=1)
+    real, found, _ = both(model, integers, x, batch_axis=1)
+    assert np.abs(real - found).max() <= (0.25 if state_bits == 8 else 0.06) * np.abs(real).max()
+
+
 def test_percentile_ranges_are_tighter() -> None:
     model, x = float_model(MLP, mlp_weights()), pixels((200, 16))
     tight = quantized(model, x, Recipe("p", "", range="percentile", percentile=99.0)).graph.types["h"]

@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 
 from qdeploy.quantize.lowerings.registry import Context, lowers
-from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.quantize.lowerings.rescale import rescale
+from qdeploy.quantize.tensor_type import TensorType
 
 
 @lowers("Relu")
@@ -19,13 +20,11 @@ def relu(context: Context, node: onnx.NodeProto) -> None:
 
 @lowers("ModRelu")
 def modrelu(context: Context, node: onnx.NodeProto) -> None:
-    """The type stays; the bias is in its steps."""
+    """The scale stays, the bias is in its steps; an 8-bit operand is widened first, its zero point taken off."""
     found = context.type_of(node.input[0])
-    if found.dtype != "int16":
-        raise UnsupportedModelError(
-            f"node {node.name}: modReLU behind an 8-bit tensor is not supported; use states of 9 to 16 bits."
-        )
+    wide = TensorType("int16", found.scale, 0, 16, -(2**15), 2**15 - 1) if found.dtype == "uint8" else found
+    operand = rescale(context, node.input[0], wide, node.name)
     bias = np.rint(context.floats.constant(node, 1, "bias") / found.scale)
     steps = context.integers.constant(f"{node.name}.bias", np.clip(bias, -(2**24), 2**24).astype(np.int32), bits=32)
-    context.integers.node("ModRelu", [node.input[0], steps], [node.output[0]], node.name)
-    context.integers.types[node.output[0]] = found
+    context.integers.node("ModRelu", [operand, steps], [node.output[0]], node.name)
+    context.integers.types[node.output[0]] = wide
