@@ -33,6 +33,8 @@ class TrainingConfig:
         learning_rate: Adam's, at the start.
         recurrent_learning_rate: the same for the latent recurrent weight, which wants less; ``None``: the same; 0
             leaves it as it begins, and saves a third of the time.
+        input_learning_rate: the same for the latent input weight; 0 leaves its integers alone, so that the rest can
+            settle.
         bias_learning_rate: the same for the recurrent bias, whose effect adds up over the steps; ``None``: the same.
         schedule: ``cosine`` (to a hundredth of the start) or ``constant``.
         clip_norm: bound of the gradient's Euclidean norm over all parameters, or ``None``.
@@ -41,6 +43,7 @@ class TrainingConfig:
         validation: so many training samples, the last ones, are held out to choose the best epoch; 0: the last.
         quantization_ramp: ``[a, b]`` in epochs: the quantization error of the weights is applied in part, from
             nothing at epoch ``a`` to all of it at ``b``. ``None``: all of it from the start.
+        initial_checkpoint: a shipped checkpoint, by its name, whose weights are the initial ones.
         initial_cycles: lengths of the cycles of the initial recurrent weight, see ``OrthogonalRNN.reset_parameters``;
             what these three leave out stays at that function's default.
         initial_resting_state: the state about which a ReLU recurrence starts linear.
@@ -57,6 +60,7 @@ class TrainingConfig:
     learning_rate: float
     description: str = ""
     recurrent_learning_rate: float | None = None
+    input_learning_rate: float | None = None
     bias_learning_rate: float | None = None
     schedule: str = "cosine"
     clip_norm: float | None = None
@@ -64,6 +68,7 @@ class TrainingConfig:
     input_noise: float = 0.0
     validation: int = 0
     quantization_ramp: tuple[float, float] | None = None
+    initial_checkpoint: str | None = None
     initial_cycles: tuple[int, ...] | None = None
     initial_resting_state: float | None = None
     initial_input_range: float | None = None
@@ -140,6 +145,7 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         batch_size=checked.integer("batch_size", 1, 1_000_000),
         learning_rate=checked.real("learning_rate", 0.0, 10.0),
         recurrent_learning_rate=checked.optional_real("recurrent_learning_rate", 0.0, 10.0),
+        input_learning_rate=checked.optional_real("input_learning_rate", 0.0, 10.0),
         bias_learning_rate=checked.optional_real("bias_learning_rate", 0.0, 10.0),
         schedule=checked.text("schedule", default="cosine"),
         clip_norm=checked.optional_real("clip_norm", 0.0, 1e9),
@@ -147,6 +153,7 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         input_noise=checked.real("input_noise", 0.0, 1e3, default=0.0),
         validation=checked.integer("validation", 0, 1_000_000_000, default=0),
         quantization_ramp=checked.ramp("quantization_ramp"),
+        initial_checkpoint=None if values.get("initial_checkpoint") is None else checked.text("initial_checkpoint"),
         initial_cycles=checked.lengths("initial_cycles"),
         initial_resting_state=checked.optional_real("initial_resting_state", 0.0, 1e3),
         initial_input_range=checked.optional_real("initial_input_range", 0.0, 1e3),

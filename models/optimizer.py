@@ -23,7 +23,7 @@ def cosine_factor(done: float) -> float:
 
 
 def make_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, with groups of their own for the latent recurrent weight and for the recurrent bias.
+    """AdamW, with groups of their own for the recurrent layer's latent weights and for its bias.
 
     A rate of 0 freezes the parameter (``requires_grad`` off), so that its gradient is not even computed.
     """
@@ -33,11 +33,13 @@ def make_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Opt
         recurrent = module.recurrent
         for parameter, rate in (
             (recurrent.recurrent_weight, config.recurrent_learning_rate),
+            (recurrent.input_weight, config.input_learning_rate),
             (recurrent.bias, config.bias_learning_rate),
         ):
             own.append(parameter)
             parameter.requires_grad_(rate != 0.0)
-            # Decay would pull an orthogonal matrix to zero, and the resting state away.
+            # Decay would pull an orthogonal matrix to zero, and the resting state away; a fixed scale of the inputs is
+            # the input weight's own affair.
             chosen = config.learning_rate if rate is None else rate
             groups.append({"params": [parameter], "lr": chosen, "weight_decay": 0.0})
     rest = [parameter for parameter in module.parameters() if not any(parameter is other for other in own)]

@@ -25,6 +25,7 @@ from qdeploy.runtime.errors import InvalidInputError, QdeployError
 from .atomic import write_atomically
 from .checkpoint import save_checkpoint
 from .config import TrainingConfig
+from .initialization import initial_module
 from .learning_curve import draw_learning_curve
 from .optimizer import cosine_factor, make_optimizer
 from .orthogonal_classifier import OrthogonalClassifier
@@ -195,7 +196,7 @@ class _Run:
         # The caller's random numbers are left as they were.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.module = _initial_module(config)
+            self.module = initial_module(config)
         self.module.train()
         self.optimizer = make_optimizer(self.module, config)
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -370,22 +371,3 @@ class _Run:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _initial_module(config: TrainingConfig) -> nn.Module:
-    """The architecture with the configuration's initial weights, from torch's global generator."""
-    module = build(config.architecture, config.hyperparameters)
-    chosen: dict[str, Any] = {
-        "cycles": config.initial_cycles,
-        "resting_state": config.initial_resting_state,
-        "input_range": config.initial_input_range,
-    }
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    if isinstance(module, OrthogonalClassifier):
-        module.recurrent.reset_parameters(**chosen)
-    elif chosen:
-        raise InvalidInputError(
-            f"{config.name}: {', '.join('initial_' + name for name in chosen)} are of recurrent networks, "
-            f"{config.architecture} is none"
-        )
-    return module

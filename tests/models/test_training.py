@@ -12,7 +12,7 @@ import torch
 import qdeploy.training
 from qdeploy import datasets
 from qdeploy.datasets import Dataset
-from qdeploy.models import training
+from qdeploy.models import shipped, training
 from qdeploy.models.checkpoint import load_checkpoint
 from qdeploy.models.config import TrainingConfig, load_config
 from qdeploy.models.optimizer import cosine_factor
@@ -233,6 +233,33 @@ def test_initial_cycle_is_of_recurrent_networks(tmp_path, config, data):
     lenet = dataclasses.replace(config, architecture="lenet-300-100", hyperparameters={"in_features": 4})
     with pytest.raises(InvalidInputError, match="initial_cycles"):
         train(lenet, data, tmp_path)
+
+
+def test_goes_on_from_a_shipped_checkpoint(tmp_path, config, data, monkeypatch):
+    first = train(config, data, tmp_path / "first")
+    monkeypatch.setattr(shipped, "CHECKPOINT_FOLDER", tmp_path / "first")
+    tuned = dataclasses.replace(config, name="tuned", initial_checkpoint="tiny", initial_cycles=None, validation=0)
+    still = {"learning_rate": 0.0, "recurrent_learning_rate": 0.0}
+    same = weights(train(dataclasses.replace(tuned, **still), data, tmp_path / "same").checkpoint)
+    assert all(torch.equal(value, same[name]) for name, value in weights(first.checkpoint).items())
+    frozen = dataclasses.replace(tuned, recurrent_learning_rate=0.0, input_learning_rate=0.0)
+    found = weights(train(frozen, data, tmp_path / "frozen").checkpoint)
+    changed = {name for name, value in same.items() if not torch.equal(value, found[name])}
+    assert changed == {"recurrent.bias", "output_weight", "output_bias"}
+
+
+def test_initial_checkpoint_must_fit(tmp_path, config, data, monkeypatch):
+    train(config, data, tmp_path / "first")
+    monkeypatch.setattr(shipped, "CHECKPOINT_FOLDER", tmp_path / "first")
+    tuned = dataclasses.replace(config, initial_checkpoint="tiny")
+    with pytest.raises(InvalidInputError, match="initial_checkpoint already says cycles"):
+        train(tuned, data, tmp_path / "out")
+    wider = {**config.hyperparameters, "hidden_size": 12}
+    with pytest.raises(InvalidInputError, match="other hyper-parameters"):
+        train(dataclasses.replace(tuned, hyperparameters=wider, initial_cycles=None), data, tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="no shipped checkpoint 'nothing'"):
+        train(dataclasses.replace(tuned, initial_checkpoint="nothing"), data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_configuration_and_data_set_are_joined(tmp_path, monkeypatch, data):
