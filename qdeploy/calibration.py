@@ -6,7 +6,6 @@ For each tensor: the smallest and the largest value, percentiles, and whether al
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
+from qdeploy.capture.session import FloatSession
+from qdeploy.runtime.errors import InvalidInputError
 
 Progress = Callable[[str, int, int], None]
 
@@ -114,7 +114,7 @@ def calibrate(
         raise InvalidInputError(f"the calibration inputs have different numbers of samples: {sorted(counts)}.")
     samples = counts.pop()
     shown = _exposed(model)
-    session = _session(shown)
+    session = FloatSession(shown)
     names = [value.name for value in shown.graph.output]
     recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type == "RNN" and node.output[0]}
     statistics = {name: TensorStatistics() for name in [*names, *feeds]}
@@ -123,7 +123,7 @@ def calibrate(
     batches = list(_batches(feeds, batch_axes, samples))
     steps = 0
     for done, batch in enumerate(batches):
-        results = dict(zip(names, session.run(names, batch), strict=True)) | batch
+        results = session.run(batch) | batch
         for name, array in results.items():
             if not np.isfinite(array).all():
                 raise InvalidInputError(
@@ -176,19 +176,6 @@ def _exposed(model: onnx.ModelProto) -> onnx.ModelProto:
             if name:
                 shown.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     return shown
-
-
-def _session(model: onnx.ModelProto) -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingRequirementError(
-            "calibration runs the float model in onnxruntime; pip install onnxruntime."
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _pre_activation(

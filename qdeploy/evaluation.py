@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
+from qdeploy.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from qdeploy.capture.captured import CapturedModel
@@ -118,25 +117,19 @@ def run_float(
     progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """The float model's outputs, samples on axis 0, computed by onnxruntime in batches."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingRequirementError("the float model runs in onnxruntime; pip install onnxruntime.") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    from qdeploy.capture.session import FloatSession
+
+    session = FloatSession(model)
     axes = {spec.name: spec.batch_axis for spec in captured.inputs}
     count = next(feeds[name].shape[axis] for name, axis in axes.items())
     parts: dict[str, list[NDArray[np.float32]]] = {}
-    names = [value.name for value in model.graph.output]
     axis_of = {value.name: output_batch_axis(value) for value in model.graph.output}
     for start in range(0, count, BATCH):
         rows = range(start, min(start + BATCH, count))
         batch = {
             name: np.ascontiguousarray(array.take(rows, axis=axes[name]), np.float32) for name, array in feeds.items()
         }
-        for name, array in zip(names, session.run(names, batch), strict=True):
+        for name, array in session.run(batch).items():
             parts.setdefault(name, []).append(np.moveaxis(array, axis_of[name], 0))
         if progress:
             progress("evaluate the float model", min(start + BATCH, count), count)

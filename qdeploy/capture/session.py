@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ class FloatSession:
             MissingRequirementError: onnxruntime is not installed.
             SessionError: onnxruntime refuses the model.
         """
+        # Official Linux wheels report usage unless told otherwise before the import.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
             import onnxruntime
         except ImportError as error:

@@ -96,7 +96,7 @@ def _assemble(
         graph_outputs.append(
             onnx.helper.make_tensor_value_info(state.output, state.type.onnx_type, ["batch", state.size])
         )
-    _give_back_names(graph)
+    _name_nodes(graph)
     assembled = onnx.helper.make_graph(
         graph.nodes, model.graph.name or "qdeploy", graph_inputs, graph_outputs, graph.initializers
     )
@@ -107,7 +107,7 @@ def _assemble(
     )
 
 
-def _give_back_names(graph: IntegerGraph) -> None:
+def _name_nodes(graph: IntegerGraph) -> None:
     """Every node has a name that errors can use."""
     for index, node in enumerate(graph.nodes):
         if not node.name:

@@ -117,7 +117,6 @@ class _Verification:
         self._judge_name, self._judge = _make_judge(self._shown)
         self._voices, self._left_out = make_voices(files.model, self._shown, runtimes)
         self._runtimes = runtimes
-        self._requested = samples
         self._producers = producers(self._shown)
         self._vectors = files.vectors()
         self._maker = CaseMaker(files.manifest, files.model, steps=self._nominal_steps(), seed=seed)

@@ -102,12 +102,3 @@ def operator(name: str, *, outputs: tuple[str, ...]) -> Callable[[Meaning], Mean
         return meaning
 
     return register
-
-
-def low_high_dtype(low: int, high: int) -> type[np.integer[Any]]:
-    """The type that holds an output clipped to [low, high]: uint8, int16 or int32, the narrowest of the contract."""
-    if 0 <= low and high <= 255:
-        return np.uint8
-    if -(2**15) <= low and high < 2**15:
-        return np.int16
-    return np.int32

@@ -37,16 +37,6 @@ class BodyModel:
         self._declared = {value.name: value for value in proto.graph.input if value.name in self._compiled.inputs}
         self._result_types = {value.name: declared_dtype(value) for value in proto.graph.output}
 
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """The graph's inputs, in order."""
-        return tuple(self._compiled.inputs)
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """The graph's outputs, in order."""
-        return tuple(self._compiled.outputs)
-
     def run(
         self,
         feeds: Mapping[str, Array],

@@ -94,10 +94,10 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     reach = _prove(node.name, loop, x, np.abs(integer_bias) + np.abs(rectifier_bias))
 
     name = node.name
-    h0, state_in, state_out = _state_tensors(context, node, loop)
+    state_in, state_out = _state_tensors(context, node)
     inputs = [
         node.input[0],
-        h0,
+        state_in,
         graph.weight(node.input[1], loop.input),
         graph.weight(node.input[2], loop.recurrent),
         graph.constant(f"{name}.bias", integer_bias.astype(np.int32), bits=32, scale=loop.accumulator_scale),
@@ -166,12 +166,11 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     )
 
 
-def _state_tensors(context: Context, node: onnx.NodeProto, loop: _Loop) -> tuple[str, str, str]:
-    """The names of h0, of the graph's state input and of its state output.
+def _state_tensors(context: Context, node: onnx.NodeProto) -> tuple[str, str]:
+    """The names of the graph's state input, which is h0, and of its state output.
 
     A zero state becomes an input of its own; an initial state that the float model takes as an input stays that input.
     """
-    del loop
     graph = context.integers
     has_modrelu = attribute(node, "activation") == "modrelu"
     h0 = node.input[4 + has_modrelu] if len(node.input) > 4 + has_modrelu else ""
@@ -183,7 +182,7 @@ def _state_tensors(context: Context, node: onnx.NodeProto, loop: _Loop) -> tuple
     state_in = h0 or graph.fresh(f"{node.name}_state")
     last = node.output[1] if len(node.output) > 1 else ""
     state_out = last if last in context.floats.outputs else graph.fresh(f"{node.name}_state_out")
-    return state_in, state_in, state_out
+    return state_in, state_out
 
 
 def _homogeneous(
