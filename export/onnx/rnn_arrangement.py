@@ -8,6 +8,7 @@ import numpy as np
 
 from qdeploy.export.onnx.fragments import UINT8
 from qdeploy.export.onnx.functions import Site, kind_of, weight_form
+from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.numeric import requantize
 
 MAX_TABLE_BITS = 18
@@ -134,22 +135,18 @@ def _saturated(site: Site, ends: np.ndarray, multiplier: int, shift: int, low: i
 
 
 def accumulator_reach(site: Site) -> int:
-    """A proven bound of |accumulator|, for every input and every state."""
+    """A proven bound of |accumulator|, for every input that x's element type holds and every state."""
     attributes, constants = site.attributes, site.constants
-    zero_point = int(attributes["h_zero_point"])
-    state = max(abs(int(attributes["low"]) - zero_point), abs(int(attributes["high"]) - zero_point))
-    x_zero_point = int(attributes["x_zero_point"])
-    x = max(x_zero_point, 255 - x_zero_point) if site.dtypes["x"] == UINT8 else 2**15
-    recurrent = np.abs(constants["recurrent_weight"].astype(np.int64)).sum(axis=1) * state << int(
-        attributes["recurrent_shift"]
+    zero_point, x_zero_point = int(attributes["h_zero_point"]), int(attributes["x_zero_point"])
+    reach = recurrent_reach(
+        recurrent_weight=constants["recurrent_weight"],
+        input_weight=constants["input_weight"],
+        bias=constants["bias"],
+        state=max(abs(int(attributes["low"]) - zero_point), abs(int(attributes["high"]) - zero_point)),
+        x=max(x_zero_point, 255 - x_zero_point) if site.dtypes["x"] == UINT8 else 2**15,
+        recurrent_shift=int(attributes["recurrent_shift"]),
+        input_shift=int(attributes["input_shift"]),
+        input_multiplier=constants.get("input_multiplier"),
+        modrelu_bias=constants.get("modrelu_bias"),
     )
-    driven = np.abs(constants["input_weight"].astype(np.int64)).sum(axis=1) * x
-    if "input_multiplier" in constants:
-        product = driven * np.abs(constants["input_multiplier"].astype(np.int64))
-        driven = (product >> int(attributes["input_shift"])) + 1
-    else:
-        driven = driven << int(attributes["input_shift"])
-    total = recurrent + driven + np.abs(constants["bias"].astype(np.int64))
-    if "modrelu_bias" in constants:
-        total = total + np.abs(constants["modrelu_bias"].astype(np.int64))
-    return int(total.max(initial=0))
+    return int(reach.max(initial=0))

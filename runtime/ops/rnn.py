@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
 from qdeploy.runtime.numeric import (
     IntArray,
     check_int32,
@@ -84,7 +85,7 @@ def rnn(
     if constants is None:
         constants = node.cache["constants"] = _Constants.checked(
             node,
-            x_largest=255 if x.dtype == np.uint8 else 2**15,
+            x_largest=max(x_zero_point, 255 - x_zero_point) if x.dtype == np.uint8 else 2**15,
             h_largest=max(abs(low - h_zero_point), abs(high - h_zero_point)),
             input_weight=input_weight,
             recurrent_weight=recurrent_weight,
@@ -203,7 +204,6 @@ class _Constants:
                 node.require_dtype(name, value, np.int32)
                 node.require(value.shape in ((1,), (hidden,)), f"{name} has shape {list(value.shape)}.")
         node.require(0 <= input_shift <= 30 and 0 <= recurrent_shift <= 24, "a shift is outside its range.")
-        largest_bias = int(np.abs(bias.astype(np.int64)).max())
         node.require(
             (modrelu_bias is not None) == (activation == "modrelu"), "modrelu_bias comes with modrelu, and only then."
         )
@@ -213,16 +213,25 @@ class _Constants:
         if modrelu_bias is not None:
             node.require_dtype("modrelu_bias", modrelu_bias, np.int32)
             node.require_shape("modrelu_bias", modrelu_bias, hidden)
-            largest_bias += int(np.abs(modrelu_bias.astype(np.int64)).max())
         if table is not None:
             node.require(table.ndim == 1 and table.size in _TABLE_SIZES, f"table has shape {list(table.shape)}.")
         recurrent_bound = product_bound(recurrent_weight, h_largest)
         input_bound = product_bound(input_weight, x_largest)
-        driven = 2**31 if input_multiplier is not None else input_bound << input_shift
+        reach = recurrent_reach(
+            recurrent_weight=recurrent_weight,
+            input_weight=input_weight,
+            bias=bias,
+            state=h_largest,
+            x=x_largest,
+            recurrent_shift=recurrent_shift,
+            input_shift=input_shift,
+            input_multiplier=input_multiplier,
+            modrelu_bias=modrelu_bias,
+        )
         return cls(
             recurrent=np.ascontiguousarray(recurrent_weight.T.astype(product_type(recurrent_bound))),
             recurrent_bound=recurrent_bound,
             input=np.ascontiguousarray(input_weight.T.astype(product_type(input_bound))),
             input_bound=input_bound,
-            proven=(recurrent_bound << recurrent_shift) + driven + largest_bias < 2**31,
+            proven=int(reach.max()) < INT32_REACH,
         )

@@ -28,6 +28,7 @@ from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import TensorType, range_of, state_type
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
+from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 
 INDEX_BITS = 12
@@ -88,10 +89,10 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
 
     scale = np.broadcast_to(loop.accumulator_scale, bias.shape)
     integer_bias = np.rint(bias / scale)
-    rectifier_bias = np.zeros_like(bias)
+    rectifier_bias = None
     if activation == "modrelu":
         rectifier_bias = np.rint(floats.constant(node, 4, "modReLU bias") / scale)
-    reach = _prove(node.name, loop, x, np.abs(integer_bias) + np.abs(rectifier_bias))
+    reach = _prove(node.name, loop, x, integer_bias, rectifier_bias)
 
     name = node.name
     state_in, state_out = _state_tensors(context, node)
@@ -106,7 +107,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
         "",
         "",
     ]
-    if activation == "modrelu":
+    if rectifier_bias is not None:
         inputs[6] = graph.constant(
             f"{name}.modrelu_bias", rectifier_bias.astype(np.int32), bits=32, scale=loop.accumulator_scale
         )
@@ -296,32 +297,37 @@ def _tanh_table(state: TensorType, reach: float, unit: float | None) -> tuple[fl
     return index_scale, np.clip(entries, state.low, state.high)
 
 
-def _prove(name: str, loop: _Loop, x: TensorType, biases: NDArray[np.float64]) -> int:
+def _prove(
+    name: str, loop: _Loop, x: TensorType, bias: NDArray[np.float64], rectifier_bias: NDArray[np.float64] | None
+) -> int:
     """The largest accumulator over all inputs and states.
 
     Raises:
         AccumulatorOverflowError: when int32 cannot hold it.
     """
-    state = max(loop.state.high - loop.state.zero_point, loop.state.zero_point - loop.state.low)
-    recurrent = (
-        np.abs(loop.recurrent.integers.astype(np.int64)).sum(axis=1).astype(np.float64)
-        * state
-        * 2.0**loop.recurrent_shift
-    )
-    driven = np.abs(loop.input.integers.astype(np.int64)).sum(axis=1).astype(np.float64) * x.reach
-    product = driven
-    if loop.input_multiplier is None:
-        driven = driven * 2.0**loop.input_shift
+    largest_bias = np.abs(bias) + (0 if rectifier_bias is None else np.abs(rectifier_bias))
+    if largest_bias.max() >= INT32_REACH:
+        reach = largest_bias
     else:
-        driven = driven * loop.input_multiplier.values / 2.0**loop.input_multiplier.shift + 1
-    total = np.maximum(recurrent + driven + biases, product)
-    if total.max() >= 2**31:
-        unit = int(total.argmax())
+        requantized = loop.input_multiplier
+        reach = recurrent_reach(
+            recurrent_weight=loop.recurrent.integers,
+            input_weight=loop.input.integers,
+            bias=bias,
+            state=max(loop.state.high - loop.state.zero_point, loop.state.zero_point - loop.state.low),
+            x=x.reach,
+            recurrent_shift=loop.recurrent_shift,
+            input_shift=loop.input_shift if requantized is None else requantized.shift,
+            input_multiplier=None if requantized is None else requantized.values,
+            modrelu_bias=rectifier_bias,
+        )
+    if reach.max() >= INT32_REACH:
+        unit = int(reach.argmax())
         raise AccumulatorOverflowError(
-            f"node {name}: the accumulator of unit {unit} could reach {total[unit]:.4g}, more than int32 holds (2.147e9); "
+            f"node {name}: the accumulator of unit {unit} could reach {float(reach[unit]):.4g}, more than int32 holds (2.147e9); "
             "use fewer state bits (--state-bits) or fewer weight bits."
         )
-    return int(total.max())
+    return int(reach.max())
 
 
 def _orthogonality(weight: NDArray[np.float64]) -> float:
