@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.capture.session import FloatSession
+from qdeploy.histogram import MagnitudeHistogram
 from qdeploy.runtime.errors import InvalidInputError
 
 Progress = Callable[[str, int, int], None]
@@ -34,6 +35,7 @@ class TensorStatistics:
         values: a sample of the values, float32 ``[n]``.
         grid_bits: the smallest b >= 0 such that every value times 2^b is an integer, or None.
         step_largest: of recurrent states, the largest absolute value of each step, ``[T]``.
+        magnitudes: of recurrent states, a histogram over all values of all steps.
     """
 
     low: float = np.inf
@@ -41,6 +43,7 @@ class TensorStatistics:
     values: list[NDArray[np.float32]] = field(default_factory=list)
     grid_bits: int | None = 0
     step_largest: NDArray[np.float64] | None = None
+    magnitudes: MagnitudeHistogram = field(default_factory=MagnitudeHistogram)
 
     def update(self, array: NDArray[np.float32], stride: int) -> None:
         """Takes in one batch."""
@@ -58,6 +61,7 @@ class TensorStatistics:
 
     def update_steps(self, states: NDArray[np.float32]) -> None:
         """Takes in states ``[T, B, H]``."""
+        self.magnitudes.update(states)
         largest = np.abs(states).max(axis=(1, 2)).astype(np.float64)
         if self.step_largest is None:
             self.step_largest = largest

@@ -46,6 +46,7 @@ def export_model(
     activation_bits: int | None = None,
     state_bits: int | None = None,
     multiplier_bits: int | None = None,
+    state_range: str | None = None,
     time_axis: int | None = None,
     inline: bool = False,
     storage: str = "compact",
@@ -68,7 +69,8 @@ def export_model(
         evaluation: samples whose float outputs the bundle keeps, so that ``validate`` counts disagreements without torch;
             by default the test split of a named calibration set, else the calibration samples.
         weights: a state dict for ``model`` when it is a module.
-        recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits`` replace its values.
+        recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits`` and ``state_range`` replace its
+            values.
         time_axis: the axis of time in the input, by default 1 for recurrent networks.
         inline: write the file without functions.
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
@@ -99,7 +101,11 @@ def export_model(
     if not dry_run:
         check_target(target, force=force)
     chosen = (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).changed(
-        weight_bits=weight_bits, activation_bits=activation_bits, state_bits=state_bits, multiplier_bits=multiplier_bits
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        state_bits=state_bits,
+        multiplier_bits=multiplier_bits,
+        state_range=state_range,
     )
     said = progress or _silent
     samples = load_samples(

@@ -129,7 +129,25 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
         f"({extra.get('multiplier_bits')}-bit multiplier); |W W^T - I| float {extra.get('orthogonality_float', 0):.3g}, "
         f"integer {extra.get('orthogonality_integer', 0):.3g}"
     )
-    return [line]
+    lines = [line]
+    # Bundles of earlier versions do not say these.
+    if "singular_values_integer" in extra:
+        frobenius = [extra[f"orthogonality_frobenius_{kind}"] for kind in ("float", "integer")]
+        singular = ["{:.3g} to {:.3g}".format(*extra[f"singular_values_{kind}"]) for kind in ("float", "integer")]
+        lines.append(
+            f"{layer.name}: Frobenius norm of W W^T - I: float {frobenius[0]:.3g}, integer {frobenius[1]:.3g}; "
+            f"singular values of W: float {singular[0]}, integer {singular[1]}"
+        )
+    if "state_range" in extra:
+        rule = extra["state_range"]
+        if extra.get("state_percentile") is not None:
+            rule += f" {extra['state_percentile']:g}"
+        lines.append(
+            f"{layer.name}: state range {extra['state_largest_integer_means']:.4g} ({rule}), "
+            f"largest in calibration {extra['state_largest_float']:.4g}, "
+            f"{100 * extra['state_saturated_share']:.3g} % of calibration's states saturate"
+        )
+    return lines
 
 
 def inspect(files: BundleFiles) -> InspectReport:

@@ -48,6 +48,11 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     callback=_number,
     help="Bits of multipliers; 1 means powers of two.",
 )
+@click.option(
+    "--state-range",
+    type=click.Choice(["minmax", "percentile", "mse", "power-of-two"]),
+    help="How the range of recurrent states is chosen from calibration.",
+)
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
 @click.option("--entry", metavar="MODULE:FUNCTION", help="Function that returns your torch module (runs your code).")
 @click.option(

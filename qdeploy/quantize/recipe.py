@@ -21,7 +21,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "weight_granularity": ("per_tensor", "per_channel"),
     "recurrent_granularity": ("per_tensor", "per_channel"),
     "range": ("minmax", "percentile"),
-    "state_range": ("minmax", "percentile"),
+    "state_range": ("minmax", "percentile", "mse", "power-of-two"),
     "rounding": ("half_up",),
     "multiplier_bits": (1, 15, 31),
 }
@@ -47,8 +47,9 @@ class Recipe:
         weight_granularity: one scale ``per_tensor`` or ``per_channel`` (in quaternion layers: per output quaternion).
         recurrent_granularity: the same for recurrent layers; per tensor lets a loop finish by a look-up.
         range: activations' ranges by ``minmax`` or by ``percentile``.
-        state_range: states' ranges, likewise.
-        percentile: which one.
+        state_range: states' ranges over all time steps, by ``minmax``, ``percentile``, ``mse`` (least mean squared error) or
+            ``power-of-two`` (see ``state_range.py``); what lies beyond a range saturates.
+        percentile: which one, 50 to 100, of ``range`` and ``state_range``.
         multiplier_bits: 15 or 31; 1 is a power of two, for which weight scales are rounded up.
         max_gain_error: a loop whose gain error, compounded over the calibrated steps, is larger takes 31 bits.
         recognise_grid: whether weights that lie on a q_k grid are taken as they are.

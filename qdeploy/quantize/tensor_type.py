@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import onnx
 
-from qdeploy.quantize.recipe import Recipe
-
 SMALLEST_SCALE = 2.0**-126
 """Inputs are divided by float32(scale), which below this loses bits and then is zero."""
 
@@ -79,8 +77,3 @@ def state_type(largest: float, bits: int, *, signed: bool) -> TensorType:
         return TensorType("int16", largest / (2**bits - 1), 0, bits, 0, 2**bits - 1)
     half = 2 ** (bits - 1)
     return TensorType("int16", largest / (half - 1), 0, bits, -half if signed else 0, half - 1)
-
-
-def range_of(recipe: Recipe, *, state: bool) -> tuple[str, float]:
-    """The method and percentile by which the recipe takes ranges."""
-    return (recipe.state_range if state else recipe.range), recipe.percentile

@@ -12,7 +12,7 @@ from qdeploy.calibration import Calibration
 from qdeploy.quantize.float_graph import FloatGraph
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.recipe import Recipe
-from qdeploy.quantize.tensor_type import TensorType, activation_type, logits_type, range_of
+from qdeploy.quantize.tensor_type import TensorType, activation_type, logits_type
 
 
 @dataclass
@@ -35,10 +35,9 @@ class Context:
 
     def output_type(self, name: str) -> TensorType:
         """The type that a layer's output gets: 16 bits where it leaves the network, else the recipe's activation."""
-        method, percentile = range_of(self.recipe, state=False)
         if self.leaves(name):
             return logits_type(self.calibration[name].low, self.calibration[name].high)
-        low, high = self.calibration[name].bounds(method, percentile)
+        low, high = self.calibration[name].bounds(self.recipe.range, self.recipe.percentile)
         bend = self._bend(name)
         low, high = max(low, -bend), min(high, bend)
         return activation_type(low, high, self.recipe.activation_bits)

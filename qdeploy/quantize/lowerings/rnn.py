@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,8 +26,10 @@ from qdeploy.quantize.integer_graph import State, accumulator_bits
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.table import round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
+from qdeploy.quantize.orthogonality import Orthogonality
 from qdeploy.quantize.recipe import Recipe
-from qdeploy.quantize.tensor_type import TensorType, range_of, state_type
+from qdeploy.quantize.state_range import StateRange
+from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
 from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
@@ -63,15 +66,11 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     bias = floats.constant(node, 3, "bias").astype(np.float64)
     check_finite(bias.astype(np.float32), f"{node.name}.bias")
     states = node.output[0] or f"{node.output[1]}/states"
-    method, percentile = range_of(recipe, state=True)
-    low, high = context.calibration[states].bounds(method, percentile)
-    largest = max(-low, high) or 1.0
-
-    if activation == "tanh":
-        loop = _fixed_state(weights, bias, recipe, x, node)
-    else:
-        loop = _homogeneous(weights, bias, recipe, x, largest, signed=activation != "relu", node=node)
     homogeneous = activation != "tanh"
+    ranges = StateRange(
+        context.calibration[states], recipe, activation != "relu", bound=math.inf if homogeneous else 1.0
+    )
+    loop = (_homogeneous if homogeneous else _fixed_state)(weights, bias, recipe, x, ranges, node)
     steps = max(1, context.calibration.steps)
     index_scale = 1.0
     table: NDArray[np.float64] | None = None
@@ -157,12 +156,8 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
             "multiplier_error": multiplier.error,
             "calibrated_steps": steps,
             "gain_error": gain_error,
-            "state_largest_float": largest,
-            "state_largest_integer_means": loop.state.scale * (loop.state.high - loop.state.zero_point),
-            "orthogonality_float": _orthogonality(weights[1].astype(np.float64)),
-            "orthogonality_integer": _orthogonality(
-                loop.recurrent.integers * np.broadcast_to(loop.recurrent.scale, bias.shape)[:, None]
-            ),
+            **ranges.report(loop.state),
+            **_orthogonality(weights[1], loop.recurrent),
         }
     )
 
@@ -191,18 +186,16 @@ def _homogeneous(
     bias: NDArray[np.float64],
     recipe: Recipe,
     x: TensorType,
-    largest: float,
-    *,
-    signed: bool,
+    ranges: StateRange,
     node: onnx.NodeProto,
 ) -> _Loop:
     """Scales of a loop whose activation is positively homogeneous: the state's scale is free."""
-    tight = state_type(largest, recipe.state_bits, signed=signed)
+    tight = ranges.free()
     recurrent = _recurrent(weights[1], recipe, node, _least_scale(weights[0], bias, x, tight))
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid and recurrent.scale.size == 1:
         unit = given.scale[0] * x.scale / recurrent.scale[0]
-        exponent = math.ceil(math.log2(tight.scale / unit) - 1e-9)
+        exponent = ranges.octave(unit)
         if -16 <= exponent <= MAX_RECURRENT_SHIFT:
             state = _with_scale(tight, unit * 2.0**exponent)
             # s_W s_h = 2^exponent s_U s_x
@@ -214,10 +207,15 @@ def _homogeneous(
 
 
 def _fixed_state(
-    weights: list[NDArray[np.float32]], bias: NDArray[np.float64], recipe: Recipe, x: TensorType, node: onnx.NodeProto
+    weights: list[NDArray[np.float32]],
+    bias: NDArray[np.float64],
+    recipe: Recipe,
+    x: TensorType,
+    ranges: StateRange,
+    node: onnx.NodeProto,
 ) -> _Loop:
-    """Scales of a tanh loop: the state's range is -1 to 1."""
-    state = state_type(1.0, recipe.state_bits, signed=True)
+    """Scales of a tanh loop: the state's range is -1 to 1, or less by the rules that look at samples."""
+    state = ranges.free()
     recurrent = _recurrent(weights[1], recipe, node, _least_scale(weights[0], bias, x, state))
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid:
@@ -287,7 +285,9 @@ def _tanh_table(state: TensorType, reach: float, unit: float | None) -> tuple[fl
 
     Where multipliers are powers of two, ``unit`` is the accumulator's scale, of which the index's is the next 2^n times.
     """
-    flat = math.atanh(1 - 2.0 ** -(state.bits + 1))
+    # Beyond this the entries do not change: tanh is within half a step of 1, or the state's range ends.
+    ceiling = state.scale * (state.high - state.zero_point)
+    flat = math.atanh(min(1 - 2.0 ** -(state.bits + 1), ceiling))
     half = 2 ** (INDEX_BITS - 1)
     index_scale = min(reach, flat) / (half - 1) if reach > 0 else 1.0 / half
     if unit is not None:
@@ -330,6 +330,13 @@ def _prove(
     return int(reach.max())
 
 
-def _orthogonality(weight: NDArray[np.float64]) -> float:
-    """The spectral norm of W W^T - I."""
-    return float(np.linalg.norm(weight @ weight.T - np.eye(len(weight)), 2))
+def _orthogonality(weight: NDArray[np.float32], deployed: QuantizedWeight) -> dict[str, Any]:
+    """What a layer's record says of W W^T, in float and as deployed."""
+    scale = np.broadcast_to(deployed.scale, weight.shape[:1])[:, None]
+    record: dict[str, Any] = {}
+    for kind, matrix in (("float", weight), ("integer", deployed.integers * scale)):
+        found = Orthogonality.of(matrix)
+        record[f"orthogonality_{kind}"] = found.spectral
+        record[f"orthogonality_frobenius_{kind}"] = found.frobenius
+        record[f"singular_values_{kind}"] = [found.smallest, found.largest]
+    return record
