@@ -31,11 +31,12 @@ class TrainingConfig:
         epochs: passes over the training samples.
         batch_size: sequences or samples a step; the rest of an epoch that does not fill a batch is left out.
         learning_rate: Adam's, at the start.
-        recurrent_learning_rate: the same for the latent recurrent weight, which wants less; ``None``: the same; 0
-            leaves it as it begins, and saves a third of the time.
+        recurrent_learning_rate: the same for the latent recurrent weight, which wants less; ``None``: the same (with
+            projUNN a 32nd of it); 0 leaves it as it begins, and saves a third of the time.
         input_learning_rate: the same for the latent input weight; 0 leaves its integers alone, so that the rest can
             settle.
         bias_learning_rate: the same for the recurrent bias, whose effect adds up over the steps; ``None``: the same.
+        projunn_rank: of the steps of projUNN, where the hyper-parameter ``orthogonal`` asks for it.
         schedule: ``cosine`` (to a hundredth of the start) or ``constant``.
         clip_norm: bound of the gradient's Euclidean norm over all parameters, or ``None``.
         weight_decay: Adam's decoupled decay, 0 for none.
@@ -45,9 +46,10 @@ class TrainingConfig:
             nothing at epoch ``a`` to all of it at ``b``. ``None``: all of it from the start.
         initial_checkpoint: a shipped checkpoint, by its name, whose weights are the initial ones.
         initial_cycles: lengths of the cycles of the initial recurrent weight, see ``OrthogonalRNN.reset_parameters``;
-            what these three leave out stays at that function's default.
+            what these four leave out stays at that function's default.
         initial_resting_state: the state about which a ReLU recurrence starts linear.
         initial_input_range: the initial input weights are uniform in +- this.
+        initial_random: the initial recurrent weight is a random orthogonal matrix in place of cycles.
         seed: of the initial weights and of the order of samples.
     """
 
@@ -62,6 +64,7 @@ class TrainingConfig:
     recurrent_learning_rate: float | None = None
     input_learning_rate: float | None = None
     bias_learning_rate: float | None = None
+    projunn_rank: int = 1
     schedule: str = "cosine"
     clip_norm: float | None = None
     weight_decay: float = 0.0
@@ -72,6 +75,7 @@ class TrainingConfig:
     initial_cycles: tuple[int, ...] | None = None
     initial_resting_state: float | None = None
     initial_input_range: float | None = None
+    initial_random: bool = False
     seed: int = 0
     schema_version: int = field(default=1)
 
@@ -147,6 +151,7 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         recurrent_learning_rate=checked.optional_real("recurrent_learning_rate", 0.0, 10.0),
         input_learning_rate=checked.optional_real("input_learning_rate", 0.0, 10.0),
         bias_learning_rate=checked.optional_real("bias_learning_rate", 0.0, 10.0),
+        projunn_rank=checked.integer("projunn_rank", 1, 1_000_000, default=1),
         schedule=checked.text("schedule", default="cosine"),
         clip_norm=checked.optional_real("clip_norm", 0.0, 1e9),
         weight_decay=checked.real("weight_decay", 0.0, 10.0, default=0.0),
@@ -157,6 +162,7 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         initial_cycles=checked.lengths("initial_cycles"),
         initial_resting_state=checked.optional_real("initial_resting_state", 0.0, 1e3),
         initial_input_range=checked.optional_real("initial_input_range", 0.0, 1e3),
+        initial_random=checked.boolean("initial_random", default=False),
         seed=checked.integer("seed", 0, 2**31 - 1, default=0),
     )
     if config.schedule not in SCHEDULES:
@@ -192,6 +198,12 @@ class _Reader:
         value = self._values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self._fail(key, f"an integer in [{low}, {high}]")
+        return value
+
+    def boolean(self, key: str, *, default: bool) -> bool:
+        value = self._values.get(key, default)
+        if not isinstance(value, bool):
+            raise self._fail(key, "true or false")
         return value
 
     def real(self, key: str, low: float, high: float, default: float | None = None) -> float:

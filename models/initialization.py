@@ -29,6 +29,7 @@ def initial_module(config: TrainingConfig) -> nn.Module:
         "cycles": config.initial_cycles,
         "resting_state": config.initial_resting_state,
         "input_range": config.initial_input_range,
+        "random": config.initial_random or None,
     }
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if config.initial_checkpoint is not None:

@@ -49,7 +49,7 @@ class OrthogonalClassifier(nn.Module):
             weight_bits: k of the q_k grid for W, U and V, or ``None`` for float weights.
             steps: ``last`` gives logits [B, C], ``every`` gives [B, T, C].
             output_activation: ``None``, or ``relu`` or ``modrelu`` between the states and V.
-            orthogonal: ``bjorck`` or ``none``.
+            orthogonal: ``bjorck``, ``projunn-d``, ``projunn-t`` or ``none``.
 
         Raises:
             InvalidInputError: for a value outside these.

@@ -18,15 +18,16 @@ from .recurrence import ACTIVATIONS, recurrence
 
 __all__ = ["ORTHOGONAL", "OrthogonalRNN"]
 
-ORTHOGONAL = ("bjorck", "none")
+ORTHOGONAL = ("bjorck", "projunn-d", "projunn-t", "none")
 
 
 class OrthogonalRNN(nn.Module):
     """``h_t = act(W h_{t-1} + U x_t + b)`` with ``W`` orthogonal before its quantization.
 
     ``W = q_k(bjorck(recurrent_weight))`` and ``U = q_k(input_weight)``: the parameters are latent, ``materialize``
-    gives what the loop multiplies by. With ``weight_bits=None`` both stay in float, with ``orthogonal="none"`` the
-    recurrent weight is taken as it is.
+    gives what the loop multiplies by. With ``weight_bits=None`` both stay in float. With ``orthogonal="projunn-d"`` or
+    ``"projunn-t"`` the latent weight is orthogonal itself, kept so by the optimizer (``projunn_optimizer.ProjUNN``), and
+    ``W = q_k(recurrent_weight)``; with ``"none"`` too, and nothing keeps it orthogonal.
 
     Parameters: ``recurrent_weight`` [H, H], ``input_weight`` [H, I], ``bias`` [H], and ``modrelu_bias`` [H] where the
     activation is modReLU.
@@ -47,7 +48,7 @@ class OrthogonalRNN(nn.Module):
             hidden_size: H, at least 1.
             activation: ``relu``, ``modrelu``, ``tanh`` or ``linear``.
             weight_bits: k of the q_k grid, 1 to 8, or ``None`` for float weights.
-            orthogonal: ``bjorck`` or ``none``.
+            orthogonal: ``bjorck``, ``projunn-d``, ``projunn-t`` or ``none``.
 
         Raises:
             InvalidInputError: for a value outside these.
@@ -75,7 +76,12 @@ class OrthogonalRNN(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(
-        self, cycles: Sequence[int] | None = None, resting_state: float = 2.0, input_range: float = 0.6
+        self,
+        cycles: Sequence[int] | None = None,
+        resting_state: float = 2.0,
+        input_range: float = 0.6,
+        *,
+        random: bool = False,
     ) -> None:
         """A linear orthogonal start, that lies on the q_k grid exactly.
 
@@ -94,15 +100,22 @@ class OrthogonalRNN(nn.Module):
             cycles: the lengths, H together; one of H by default.
             resting_state: ``c``, for ReLU alone.
             input_range: ``U`` is uniform in +- this.
+            random: ``W`` is uniform on the orthogonal matrices instead, which mixes all units at every step: what
+                language wants, where a delay line only remembers.
 
         Raises:
-            InvalidInputError: lengths that do not sum to H.
+            InvalidInputError: lengths that do not sum to H, or lengths of a random matrix.
         """
+        if random and cycles is not None:
+            raise InvalidInputError("a random initial recurrent weight has no cycles: leave out one of the two")
         lengths = [self.hidden_size] if cycles is None else list(cycles)
         if sum(lengths) != self.hidden_size or min(lengths) < 1:
             raise InvalidInputError(f"cycles={lengths}: expected positive lengths that sum to {self.hidden_size}")
         with torch.no_grad():
-            self.recurrent_weight.copy_(_negative_cycles(lengths))
+            if random:
+                nn.init.orthogonal_(self.recurrent_weight)
+            else:
+                self.recurrent_weight.copy_(_negative_cycles(lengths))
             nn.init.uniform_(self.input_weight, -input_range, input_range)
             self.bias.zero_()
             if self.activation == "relu":

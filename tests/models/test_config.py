@@ -96,6 +96,8 @@ def test_too_large(tmp_path):
         ({"quantization_ramp": [1]}, "quantization_ramp"),
         ({"quantization_ramp": [0, True]}, "quantization_ramp"),
         ({"quantization_ramp": "all"}, "quantization_ramp"),
+        ({"initial_random": 1}, "initial_random=1, expected true or false"),
+        ({"projunn_rank": 0}, "projunn_rank"),
         ({"schema_version": 2}, "schema_version=2"),
         ({"seed": -1}, "seed=-1"),
     ],

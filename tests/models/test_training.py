@@ -16,6 +16,7 @@ from qdeploy.models import shipped, training
 from qdeploy.models.checkpoint import load_checkpoint
 from qdeploy.models.config import TrainingConfig, load_config
 from qdeploy.models.optimizer import cosine_factor
+from qdeploy.models.orthogonal_rnn import OrthogonalRNN
 from qdeploy.models.training import TrainingData, evaluate, train
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingDataError, QdeployError
 
@@ -55,6 +56,19 @@ def files_after_each_epoch(monkeypatch):
 
 def weights(path):
     return load_checkpoint(path).module.state_dict()
+
+
+@pytest.mark.parametrize("orthogonal", ["projunn-d", "projunn-t"])
+def test_projunn_learns_and_stays_orthogonal(tmp_path, config, data, orthogonal):
+    config = dataclasses.replace(
+        config, epochs=25, initial_cycles=None, hyperparameters={**config.hyperparameters, "orthogonal": orthogonal}
+    )
+    report = train(config, data, tmp_path)
+    assert report.best.test_accuracy == 1.0
+    weight = weights(report.checkpoint)["recurrent.recurrent_weight"]
+    assert torch.allclose(weight.t() @ weight, torch.eye(8), rtol=0, atol=1e-6)
+    begin = OrthogonalRNN(1, 8).recurrent_weight.detach()
+    assert float((weight - begin).norm()) > 0.1
 
 
 def test_learns_and_writes_its_files(tmp_path, config, data):
@@ -107,8 +121,11 @@ def stop_at(part):
 
 @pytest.mark.usefixtures("files_after_each_epoch")
 @pytest.mark.parametrize("part", [0.3, 0.5, 0.99])
-def test_interrupted_training_resumes_to_the_same_bits(tmp_path, config, data, part):
-    config = dataclasses.replace(config, quantization_ramp=(0.5, 2.0))
+@pytest.mark.parametrize("orthogonal", ["bjorck", "projunn-d", "projunn-t"])
+def test_interrupted_training_resumes_to_the_same_bits(tmp_path, config, data, part, orthogonal):
+    config = dataclasses.replace(
+        config, quantization_ramp=(0.5, 2.0), hyperparameters={**config.hyperparameters, "orthogonal": orthogonal}
+    )
     whole = train(config, data, tmp_path / "whole")
     with pytest.raises(Stop):
         train(config, data, tmp_path / "parts", progress=stop_at(part))
