@@ -112,11 +112,12 @@ class MagnitudeHistogram:
         if self.largest == 0.0:
             return 0.0
         spacing = 1.0 / _PER_OCTAVE
-        candidates = self.largest * 2.0 ** (-spacing * np.arange(_SEARCHED_OCTAVES * _PER_OCTAVE + 1))
+        octaves = np.arange(_SEARCHED_OCTAVES * _PER_OCTAVE + 1, dtype=np.float64) * spacing
+        candidates: NDArray[np.float64] = np.asarray(self.largest * 2.0**-octaves, np.float64)
         best = self._best(candidates, levels)
         for _ in range(2):
-            around = best * 2.0 ** np.linspace(-spacing, spacing, 17)
-            best = self._best(np.minimum(around, self.largest), levels)
+            around: NDArray[np.float64] = np.minimum(best * 2.0 ** np.linspace(-spacing, spacing, 17), self.largest)
+            best = self._best(around, levels)
             spacing /= 8
         return best
 
@@ -128,5 +129,6 @@ class MagnitudeHistogram:
         """Bounds and counts of the bins that hold something; no bin reaches beyond the largest value."""
         places = np.flatnonzero(self._counts)
         width = self._span / BINS
-        low = places * width
-        return low, np.minimum(low + width, self.largest), self._counts[places]
+        low = np.asarray(places * width, np.float64)
+        high = np.asarray(np.minimum(low + width, self.largest), np.float64)
+        return low, high, self._counts[places]

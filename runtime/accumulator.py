@@ -58,7 +58,8 @@ def recurrent_reach(
 
 
 def _row_sums(weight: IntArray) -> NDArray[np.object_]:
-    return np.abs(weight.astype(np.int64)).sum(axis=1).astype(object)
+    sums: NDArray[np.object_] = np.abs(weight.astype(np.int64)).sum(axis=1).astype(object)
+    return sums
 
 
 def _magnitude(values: IntArray) -> NDArray[np.object_]:

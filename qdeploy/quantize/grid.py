@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qdeploy.runtime.errors import InvalidInputError
+
 MAX_BITS = 8
 
 
@@ -72,3 +74,23 @@ def _exact(weight: NDArray[np.float32], estimate: float, max_bits: int) -> Grid 
     if not (np.float32(step * integers) == weight).all():
         return None
     return Grid(integers.astype(np.int8), step, bits)
+
+
+def on_grid(weight: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
+    """q_k(``weight``): the nearest values of the grid of ``bits`` bits whose alpha is the largest magnitude.
+
+    Halves go to the even integer, +alpha saturates to 2^(k-1) - 1; for k = 1 the integers are -1, 0, 1.
+
+    Raises:
+        InvalidInputError: bits outside 1 to 8.
+    """
+    if not 1 <= bits <= MAX_BITS:
+        raise InvalidInputError(f"bits={bits}; expected 1 to {MAX_BITS}.")
+    alpha = np.abs(weight).max(initial=np.float32(0))
+    if alpha == 0:
+        return weight.copy()
+    levels = np.float32(1 << (bits - 1))
+    top = 1 if bits == 1 else levels - 1
+    integers = np.clip(np.rint(weight * levels / alpha), -levels, top)
+    quantized: NDArray[np.float32] = (integers * (alpha / levels)).astype(np.float32)
+    return quantized

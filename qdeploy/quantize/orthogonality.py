@@ -24,6 +24,11 @@ class Orthogonality:
     smallest: float
     largest: float
 
+    @property
+    def deviation(self) -> float:
+        """The largest |s - 1|: by how much one step may stretch or shrink a state."""
+        return max(self.largest - 1, 1 - self.smallest)
+
     @classmethod
     def of(cls, weight: NDArray[Any]) -> Orthogonality:
         """Of W ``[H, H]``."""

@@ -306,6 +306,7 @@ def _prove(
         AccumulatorOverflowError: when int32 cannot hold it.
     """
     largest_bias = np.abs(bias) + (0 if rectifier_bias is None else np.abs(rectifier_bias))
+    reach: NDArray[Any]
     if largest_bias.max() >= INT32_REACH:
         reach = largest_bias
     else:
