@@ -1,24 +1,20 @@
-"""Writing a bundle: everything under a temporary name beside the target, renamed when it is whole."""
+"""Writing a bundle: everything in a staging folder beside the target, put in place when it is whole."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import io
-import os
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
+from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, Manifest
+from qdeploy.runtime.staging import NEW, put, recover, staging, write_bytes
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 """Archives carry no clock: the same model gives the same bytes."""
@@ -43,7 +39,9 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def check_target(target: Path, *, force: bool) -> None:
-    """Refuses a target that exists, unless it is a bundle and ``force`` is given; nothing is written.
+    """Refuses a target that exists, unless it is a bundle and ``force`` is given.
+
+    Nothing is written; what a killed export left beside the target is taken away.
 
     Raises:
         InvalidInputError: the target exists, or its parent cannot hold it.
@@ -52,6 +50,7 @@ def check_target(target: Path, *, force: bool) -> None:
         raise InvalidInputError(f"{target} is no name for a bundle; expected a new folder or .zip.")
     if target.parent.exists() and not target.parent.is_dir():
         raise InvalidInputError(f"{target.parent} is a file; expected a folder that the bundle can stand in.")
+    recover(target)
     if not target.exists() and not target.is_symlink():
         return
     if not force:
@@ -61,7 +60,7 @@ def check_target(target: Path, *, force: bool) -> None:
 
 
 def write_bundle(target: Path, manifest: Manifest, contents: Mapping[str, bytes], *, zipped: bool, force: bool) -> None:
-    """Writes the files and ``manifest.json``; the target is whole or absent, the previous one unharmed until then.
+    """Writes the files and ``manifest.json``; the target is whole or absent at every moment, or the previous one.
 
     Args:
         target: a folder, or a .zip with ``zipped``.
@@ -72,65 +71,19 @@ def write_bundle(target: Path, manifest: Manifest, contents: Mapping[str, bytes]
 
     Raises:
         InvalidInputError: the target exists or cannot be written.
-        MissingRequirementError: the disk is full.
+        MissingRequirementError: no room on the disk.
     """
     check_target(target, force=force)
     everything = {**contents, "manifest.json": manifest.to_json().encode()}
-    with _temporary(target) as place:
-        written = place / "bundle"
+    with staging(target) as place:
+        written = place / NEW
         if zipped:
-            written.write_bytes(_archive(everything))
+            write_bytes(written, _archive(everything))
         else:
             written.mkdir()
             for name, data in everything.items():
-                (written / name).write_bytes(data)
-        _flush(written)
-        _replace(written, target, place / "previous")
-
-
-@contextlib.contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
-    """A folder beside the target, on the same disk, gone at the end whatever happens."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise InvalidInputError(f"{target.parent} cannot be written: {error.strerror}.") from error
-    try:
-        yield place
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MissingRequirementError(
-                f"no room for {target} on its disk; nothing was written. Free some and repeat."
-            ) from error
-        raise InvalidInputError(
-            f"{target} cannot be written: {error.strerror or error}; nothing was written."
-        ) from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _replace(written: Path, target: Path, previous: Path) -> None:
-    """Puts ``written`` at ``target``. A folder that is there is moved aside first, and back if that fails."""
-    if (target.is_dir() and not target.is_symlink()) or (written.is_dir() and (target.exists() or target.is_symlink())):
-        target.rename(previous)
-        try:
-            written.rename(target)
-        except OSError:
-            previous.rename(target)
-            raise
-    else:
-        written.replace(target)
-
-
-def _flush(written: Path) -> None:
-    """Brings the bytes to the disk before the rename makes them visible."""
-    for path in [*(written.iterdir() if written.is_dir() else []), written]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+                write_bytes(written / name, data)
+        put(written, target, force=force)
 
 
 def _archive(contents: Mapping[str, bytes]) -> bytes:

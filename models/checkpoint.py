@@ -20,9 +20,9 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, QdeployError
+from qdeploy.runtime.staging import errors_told, write_whole
 
-from .atomic import write_atomically
 from .registry import build
 
 __all__ = ["MAX_FILE_BYTES", "SCHEMA_VERSION", "LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]
@@ -45,7 +45,10 @@ class LoadedCheckpoint:
 
 
 def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, Any]) -> Path:
-    """Writes ``NAME.safetensors`` and then ``NAME.json``; returns the path of the first.
+    """Writes ``NAME.safetensors`` and ``NAME.json``; returns the path of the first.
+
+    The two count from one moment on: the weights wait beside their place until the JSON that has their SHA-256 stands,
+    and a reader who comes in between takes them from there.
 
     Args:
         path: names either file, or the stem.
@@ -55,7 +58,9 @@ def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, 
             ``schema_version``, ``torch_version`` and ``sha256`` are added.
 
     Raises:
-        InvalidInputError: metadata without its two required keys or not representable in JSON; weights not finite.
+        InvalidInputError: metadata without its two required keys or not representable in JSON; weights not finite;
+            a place that cannot be written.
+        MissingRequirementError: there is no room for the files.
     """
     tensors_path, json_path = _paths(Path(path))
     for key in ("architecture", "hyperparameters"):
@@ -76,8 +81,15 @@ def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, 
         text = json.dumps(described, indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"metadata of checkpoint {tensors_path.stem}: {error}") from error
-    write_atomically(tensors_path, lambda temporary: _write_bytes(temporary, content))
-    write_atomically(json_path, lambda temporary: _write_bytes(temporary, text.encode()))
+    waiting = _waiting(tensors_path)
+    try:
+        write_whole(waiting, content)
+        write_whole(json_path, text.encode())
+    except QdeployError:
+        waiting.unlink(missing_ok=True)
+        raise
+    with errors_told(tensors_path):
+        waiting.replace(tensors_path)
     return tensors_path
 
 
@@ -98,9 +110,13 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         return _load_pickled(given)
     tensors_path, json_path = _paths(given)
     metadata = _read_json(json_path)
-    content = _read_bytes(tensors_path, MAX_FILE_BYTES)
-    found = hashlib.sha256(content).hexdigest()
     expected = metadata.get("sha256")
+    content = b""
+    if _waiting(tensors_path).is_file():
+        content = _read_bytes(_waiting(tensors_path), MAX_FILE_BYTES)
+    if hashlib.sha256(content).hexdigest() != expected:
+        content = _read_bytes(tensors_path, MAX_FILE_BYTES)
+    found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise InvalidFileError(
             f"{tensors_path}: SHA-256 is {found}, but {json_path.name} says {expected}: "
@@ -119,8 +135,9 @@ def _paths(path: Path) -> tuple[Path, Path]:
     return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+def _waiting(tensors_path: Path) -> Path:
+    """Where new weights wait for their JSON; a process that was killed there leaves them."""
+    return tensors_path.with_name(f".{tensors_path.name}.waiting")
 
 
 def _read_bytes(path: Path, limit: int) -> bytes:

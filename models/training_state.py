@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Any
 import torch
 
 from qdeploy.runtime.errors import InvalidFileError
-
-from .atomic import write_atomically
+from qdeploy.runtime.staging import write_whole
 
 __all__ = ["STATE_KEYS", "read_state", "write_state"]
 
@@ -19,8 +19,15 @@ STATE_KEYS = ("config", "module", "optimizer", "epoch", "history", "best", "best
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Writes ``state``, tensors and plain values under ``STATE_KEYS``, whole or not at all."""
-    write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+    """Writes ``state``, tensors and plain values under ``STATE_KEYS``, whole or not at all.
+
+    Raises:
+        InvalidInputError, MissingRequirementError: it cannot be written, or there is no room for it.
+    """
+    # Not by torch itself: of a full disk it only says that its writer failed.
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    write_whole(path, content.getvalue())
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from qdeploy.runtime.engines import open_engine
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
 from qdeploy.runtime.npz import read_npz
 from qdeploy.runtime.numeric import dequantize, quantize_input
+from qdeploy.runtime.staging import write_whole
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
@@ -133,14 +134,10 @@ class Session:
         arrays: dict[str, Any] = {f"state/{name}": array for name, array in self.state.items()}
         np.savez(buffer, model=np.array(self._identity), **arrays)
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            temporary.write_bytes(buffer.getvalue())
-            temporary.replace(target)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            msg = f"{target}: cannot be written ({error.strerror or error}); expected a place that can"
-            raise InvalidFileError(msg) from error
+        if not target.parent.is_dir():
+            msg = f"{target}: cannot be written, {target.parent} is no folder; expected a place that can"
+            raise InvalidFileError(msg)
+        write_whole(target, buffer.getvalue())
 
     def load_state(self, path: str | os.PathLike[str]) -> None:
         """Goes on from a saved state. Raises InvalidFileError where it is no state file or another model's."""
