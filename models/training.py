@@ -11,11 +11,10 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -29,7 +28,10 @@ from .initialization import initial_module
 from .learning_curve import draw_learning_curve
 from .optimizer import cosine_factor, make_optimizer
 from .orthogonal_classifier import OrthogonalClassifier
+from .processes import Processes, processes
 from .registry import build
+from .resumption import check_state
+from .training_report import EpochReport, TrainReport
 from .training_state import read_state, write_state
 
 if TYPE_CHECKING:
@@ -48,51 +50,23 @@ class TrainingData:
     """Training and test samples of a set.
 
     Attributes:
-        train_x, test_x: float32 [N, ...], one sample a row.
-        train_y, test_y: int64 [N], or [N, T] where every step has a class.
+        train_x, test_x: float32 [N, ...], one sample a row; of a text uint8 [N, T], indices of ``vocabulary``, which
+            become one-hot [N, T, V] a batch at a time.
+        train_y, test_y: integers [N], or [N, T] where every step has a class.
         time_axis: which axis of a sample is time (0 is the first after N), or ``None``.
+        held_out: ``x`` and ``y`` to choose the best epoch on, in place of the last training samples.
+        vocabulary: the characters of a text, by index.
+        references: figures of the data, for the metrics in the checkpoint's JSON.
     """
 
-    train_x: NDArray[np.float32]
-    train_y: NDArray[np.int64]
-    test_x: NDArray[np.float32]
-    test_y: NDArray[np.int64]
+    train_x: NDArray[Any]
+    train_y: NDArray[Any]
+    test_x: NDArray[Any]
+    test_y: NDArray[Any]
     time_axis: int | None = None
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One line of ``metrics.jsonl``; accuracies are parts of one."""
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    validation_accuracy: float | None
-    test_accuracy: float
-    quantization_strength: float
-    learning_rate: float
-    seconds: float
-
-    def is_better_than(self, other: EpochReport) -> bool:
-        """First whose weights are closer to their grid, then the accuracy on held-out samples, then the later one.
-
-        Without held-out samples that leaves the last epoch: a training set's accuracy under noise chooses nothing.
-        """
-        if self.quantization_strength != other.quantization_strength:
-            return self.quantization_strength > other.quantization_strength
-        if self.validation_accuracy is None or other.validation_accuracy is None:
-            return self.epoch > other.epoch
-        return self.validation_accuracy >= other.validation_accuracy
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What a training gave: the checkpoint's tensor file, and the epoch that it holds."""
-
-    checkpoint: Path
-    epochs: int
-    best: EpochReport
-    last: EpochReport
+    held_out: tuple[NDArray[Any], NDArray[Any]] | None = None
+    vocabulary: tuple[str, ...] | None = None
+    references: Mapping[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -103,6 +77,7 @@ def train(
     resume: bool = True,
     progress: Callable[[str, float], None] | None = None,
     command: str | None = None,
+    device: str = "cpu",
 ) -> TrainReport:
     """Trains, and leaves its results in a folder.
 
@@ -112,6 +87,10 @@ def train(
     The best epoch is chosen on held-out training samples, never on the test set, and among epochs whose weights are
     wholly on their grid. Where no samples are held out it is the last one.
 
+    Among processes that ``torchrun`` started, ``config.batch_size`` is that of all of them together: each takes its part
+    of every batch, gradients are averaged, and all make the same step. The first process writes the files and calls
+    ``progress``; all return the report. The results are those of one process up to the rounding of sums.
+
     Args:
         config: the recipe.
         data: samples as arrays.
@@ -119,17 +98,20 @@ def train(
         resume: go on from ``training-state.pt`` if there is one, which must be of the same configuration.
         progress: called with a line of words and the part done (0 to 1) after each batch.
         command: what the checkpoint's JSON names as the command that repeats the training.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``, see ``processes.choose_device``.
 
     Raises:
         InvalidInputError: data that do not fit the configuration, or a state of another configuration.
+        MissingRequirementError: no such device.
         InvalidFileError: a state file that is not readable.
         QdeployError: the loss became NaN or infinite.
     """
     folder = Path(output)
     _check_data(config, data)
+    place = processes(device)
     with _flushed_denormals():
-        run = _Run(config, data, folder, progress, command)
-        if resume and run.state_path.is_file():
+        run = _Run(config, data, folder, progress if place.first else None, command, place)
+        if resume:
             run.restore()
         while run.epoch < config.epochs:
             run.train_epoch()
@@ -138,15 +120,23 @@ def train(
 
 def evaluate(module: nn.Module, x: Tensor, y: Tensor) -> float:
     """Part of right classes, over samples (or over samples and steps where ``y`` is [N, T])."""
+    return _count(module, x, y, lambda rows: rows)[0] / y.numel()
+
+
+def _count(module: nn.Module, x: Tensor, y: Tensor, prepare: Callable[[Tensor], Tensor]) -> tuple[int, float]:
+    """How many classes are right, and the sum of all cross-entropies in bits; ``prepare`` makes inputs of rows of x."""
     was_training = module.training
     module.eval()
-    right = 0
+    right, bits = 0, 0.0
     with torch.no_grad():
         for start in range(0, len(x), EVALUATION_BATCH):
-            logits = module(x[start : start + EVALUATION_BATCH])
-            right += int((logits.argmax(dim=-1) == y[start : start + EVALUATION_BATCH]).sum())
+            logits = module(prepare(x[start : start + EVALUATION_BATCH]))
+            classes = y[start : start + EVALUATION_BATCH].to(logits.device, torch.int64)
+            right += int((logits.argmax(dim=-1) == classes).sum())
+            losses = nn.functional.cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none")
+            bits += float(losses.double().sum()) / math.log(2)
     module.train(was_training)
-    return right / y.numel()
+    return right, bits
 
 
 @contextmanager
@@ -163,7 +153,7 @@ def _check_data(config: TrainingConfig, data: TrainingData) -> None:
     for split, x, y in (("train", data.train_x, data.train_y), ("test", data.test_x, data.test_y)):
         if len(x) != len(y) or len(x) == 0:
             raise InvalidInputError(f"{split} data: {len(x)} samples and {len(y)} labels, expected as many, not none")
-    kept = len(data.train_x) - config.validation
+    kept = len(data.train_x) - (0 if data.held_out else config.validation)
     if kept < config.batch_size:
         raise InvalidInputError(
             f"{len(data.train_x)} training samples less {config.validation} for validation leave {kept}: "
@@ -181,24 +171,36 @@ class _Run:
         folder: Path,
         progress: Callable[[str, float], None] | None,
         command: str | None,
+        place: Processes,
     ) -> None:
+        if config.batch_size < place.count:
+            raise InvalidInputError(
+                f"batch_size={config.batch_size} is that of all {place.count} processes together: start at most as many"
+            )
         self.config = config
+        self.place = place
+        self.vocabulary = data.vocabulary
+        self.references = data.references
         self.command = command
         self.folder = folder
         self.progress = progress
         self.state_path = folder / "training-state.pt"
-        kept = len(data.train_x) - config.validation
+        kept = len(data.train_x) - (0 if data.held_out else config.validation)
         train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
         self.x, self.y = train_x[:kept], train_y[:kept]
-        self.validation = (train_x[kept:], train_y[kept:]) if config.validation else None
+        self.validation = (train_x[kept:], train_y[kept:]) if kept < len(train_x) else None
+        if data.held_out:
+            self.validation = (torch.from_numpy(data.held_out[0]), torch.from_numpy(data.held_out[1]))
         self.test = (torch.from_numpy(data.test_x), torch.from_numpy(data.test_y))
         self.time_axis = data.time_axis
         # The caller's random numbers are left as they were.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.module = initial_module(config)
+            self.module = initial_module(config).to(place.device)
         self.module.train()
         self.optimizer = make_optimizer(self.module, config)
+        # After the optimizer has said which weights rest.
+        self.forward = place.wrapped(self.module)
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.epoch = 0
         self.history: list[EpochReport] = []
@@ -207,18 +209,21 @@ class _Run:
         self.written = time.monotonic()
 
     def restore(self) -> None:
-        """Module, optimizer and history from the state file."""
-        state = read_state(self.state_path)
+        """Module, optimizer and history from the state file, if there is one beside the first process."""
+        state = self.place.from_first(lambda: read_state(self.state_path) if self.state_path.is_file() else None)
+        if state is None:
+            return
         if state["config"] != self.config.as_dict():
             raise InvalidInputError(
                 f"{self.state_path} belongs to another configuration than {self.config.name}; "
                 "give another output folder, or do not resume"
             )
+        check_state(state, self.config, self.module, EpochReport, self.state_path)
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
         self.history = [EpochReport(**line) for line in state["history"]]
-        self.best = None if state["best"] is None else EpochReport(**state["best"])
+        self.best = EpochReport(**state["best"])
         self.best_weights = state["best_weights"]
 
     def strength(self, epochs_done: float) -> float:
@@ -241,8 +246,9 @@ class _Run:
             done = self.epoch + batch / batches
             self.set_progress(done)
             rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
-            x = self.x[rows]
+            x = self.inputs(self.x[rows])
             if config.input_noise > 0.0:
+                # Of the whole batch in every process: the noise does not depend on their number.
                 x = x + config.input_noise * torch.randn(x.shape, generator=generator)
             loss, right_now = self.train_batch(x, self.y[rows])
             loss_sum += loss
@@ -257,6 +263,12 @@ class _Run:
             loss_sum / batches, right / (batches * config.batch_size * self.y[0].numel()), time.perf_counter() - begin
         )
 
+    def inputs(self, rows: Tensor) -> Tensor:
+        """What the module takes, of rows of samples: those themselves, or the one-hot characters [B, T, V] of a text."""
+        if self.vocabulary is None:
+            return rows
+        return nn.functional.one_hot(rows.long(), len(self.vocabulary)).float()
+
     def set_strength(self, strength: float) -> None:
         if isinstance(self.module, OrthogonalClassifier):
             self.module.recurrent.quantization_strength = strength
@@ -270,10 +282,15 @@ class _Run:
                 group["lr"] = rate * factor
 
     def train_batch(self, x: Tensor, y: Tensor) -> tuple[float, int]:
-        """One step of the optimizer; the loss and the number of right classes before it."""
-        logits: Tensor = self.module(x)
-        loss = nn.functional.cross_entropy(logits.flatten(0, -2), y.flatten())
-        value = float(loss.detach())
+        """One step of the optimizer; the loss and the number of right classes before it, of the whole batch."""
+        mine = self.place.share(y).long()
+        logits: Tensor = self.forward(self.place.share(x))
+        # The mean over processes of these is the mean over the batch, whose parts may differ by a row.
+        part = len(mine) * self.place.count / len(y)
+        loss = part * nn.functional.cross_entropy(logits.flatten(0, -2), mine.flatten())
+        right = int((logits.detach().argmax(dim=-1) == mine).sum())
+        total, right_sum = self.place.sums(float(loss.detach()), right)
+        value = total / self.place.count
         if not math.isfinite(value):
             raise QdeployError(
                 f"training {self.config.name}: the loss is {value} in epoch {self.epoch + 1}; "
@@ -287,29 +304,41 @@ class _Run:
             self.optimizer.step()
             if isinstance(self.module, OrthogonalClassifier):
                 self.module.recurrent.retract()
-        return value, int((logits.detach().argmax(dim=-1) == y).sum())
+        return value, int(right_sum)
 
     def finish_epoch(self, loss: float, train_accuracy: float, seconds: float) -> None:
         """Evaluates, keeps the best weights, writes the files."""
-        validation = None if self.validation is None else evaluate(self.module, *self.validation)
+        self.place.check_equal(self.module)
+        validation, validation_bits = (None, None) if self.validation is None else self.measure(*self.validation)
+        test, test_bits = self.measure(*self.test)
         strength = self.strength(self.epoch)
         line = EpochReport(
             epoch=self.epoch,
             loss=loss,
             train_accuracy=train_accuracy,
             validation_accuracy=validation,
-            test_accuracy=evaluate(self.module, *self.test),
+            test_accuracy=test,
             quantization_strength=strength,
             learning_rate=float(self.optimizer.param_groups[0]["lr"]),
             seconds=round(seconds, 2),
+            validation_bits=validation_bits,
+            test_bits=test_bits,
         )
         self.history.append(line)
         if self.best is None or line.is_better_than(self.best):
             self.best = line
-            self.best_weights = {name: value.clone() for name, value in self.module.state_dict().items()}
-        if self.epoch == self.config.epochs or time.monotonic() - self.written >= WRITE_INTERVAL:
+            self.best_weights = {name: value.cpu().clone() for name, value in self.module.state_dict().items()}
+        if self.place.first and (self.epoch == self.config.epochs or time.monotonic() - self.written >= WRITE_INTERVAL):
             self.write_files()
             self.written = time.monotonic()
+
+    def measure(self, x: Tensor, y: Tensor) -> tuple[float, float | None]:
+        """Accuracy, and of a text the bits per character; each process counts its share of the samples."""
+        right, bits = _count(
+            self.module, self.place.share(x), self.place.share(y), lambda rows: self.inputs(rows).to(self.place.device)
+        )
+        right_sum, bits_sum = self.place.sums(right, bits)
+        return right_sum / y.numel(), None if self.vocabulary is None else bits_sum / y.numel()
 
     def write_files(self) -> None:
         state = {
@@ -348,8 +377,9 @@ class _Run:
             "description": self.config.description,
             "architecture": self.config.architecture,
             "hyperparameters": self.config.hyperparameters,
-            "input": {"name": "x", "shape": list(self.x.shape[1:]), "time_axis": self.time_axis},
+            "input": {"name": "x", "shape": list(self.inputs(self.x[:1]).shape[1:]), "time_axis": self.time_axis},
             "dataset": self.config.dataset,
+            **({} if self.vocabulary is None else {"vocabulary": list(self.vocabulary)}),
             "seed": self.config.seed,
             "epochs": self.epoch,
             "metrics": {
@@ -358,6 +388,8 @@ class _Run:
                 "validation_accuracy": None if best.validation_accuracy is None else round(best.validation_accuracy, 6),
                 "test_accuracy": round(best.test_accuracy, 6),
                 "test_samples": len(self.test[0]),
+                **({} if best.test_bits is None else {"test_bits_per_character": round(best.test_bits, 4)}),
+                **self.references,
             },
             "command": self.command,
             "config": self.config.as_dict(),
@@ -366,7 +398,9 @@ class _Run:
     def report(self) -> TrainReport:
         if self.best is None:
             raise InvalidInputError(f"training {self.config.name}: no epoch was run")
-        return TrainReport(self.checkpoint_path, self.epoch, replace(self.best), replace(self.history[-1]))
+        return TrainReport(
+            self.checkpoint_path, self.epoch, replace(self.best), replace(self.history[-1]), self.references
+        )
 
 
 def _write_text(path: Path, text: str) -> None:

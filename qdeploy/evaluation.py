@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +31,14 @@ class Samples:
         labels: what the network should answer, or None.
         source: a data set's name, a file, or ``arrays``.
         named_set: whether ``source`` names a data set, which has splits.
+        vocabulary: as ``load_samples`` was given it.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     labels: NDArray[Any] | None
     source: str
     named_set: bool = False
+    vocabulary: Sequence[str] | None = None
 
     def named(self, captured: CapturedModel) -> dict[str, NDArray[Any]]:
         """The arrays by the model's input names: a single array serves a single input whatever it is called."""
@@ -51,13 +53,15 @@ class Samples:
         return {name: self.inputs[name] for name in names}
 
 
-def load_samples(data: Any, split: str, limit: int | None) -> Samples:
+def load_samples(data: Any, split: str, limit: int | None, vocabulary: Sequence[str] | None = None) -> Samples:
     """Samples from arrays, a file or a named data set.
 
     Args:
-        data: a mapping of arrays (``y`` holds labels), one array, an ``.npy`` or ``.npz`` path, or a data set's name.
+        data: a mapping of arrays (``y`` holds labels), one array, an ``.npy`` or ``.npz`` path, a data set's name, or the
+            path of a text.
         split: ``train`` or ``test``, of a named set.
         limit: at most so many samples, from the start.
+        vocabulary: the characters of a character model, as its checkpoint or manifest lists them, which number a text's.
 
     Raises:
         InvalidInputError: empty, not numeric, NaN, or of different lengths.
@@ -69,7 +73,8 @@ def load_samples(data: Any, split: str, limit: int | None) -> Samples:
     if isinstance(data, str | Path) and Path(data).suffix not in (".npy", ".npz"):
         from qdeploy import datasets
 
-        found = datasets.load(str(data), split, limit)
+        known = None if vocabulary is None else datasets.Vocabulary.from_json(vocabulary)
+        found = datasets.load(str(data), split, limit, known)
         arrays: dict[str, NDArray[Any]] = {"x": found.x, "y": found.y}
         source, named_set = str(data), True
     elif isinstance(data, str | Path):
@@ -87,15 +92,15 @@ def load_samples(data: Any, split: str, limit: int | None) -> Samples:
     lengths = {name: len(array) for name, array in inputs.items()}
     if len(set(lengths.values())) > 1:
         raise InvalidInputError(f"{source}: the arrays have different numbers of samples: {lengths}.")
-    return Samples(inputs, None if labels is None else labels[:limit], source, named_set)
+    return Samples(inputs, None if labels is None else labels[:limit], source, named_set, vocabulary)
 
 
 def evaluation_samples(calibration: Samples, evaluation: Any, limit: int) -> Samples:
     """What the float baseline is taken on: ``evaluation``, the test split of a named set, or the calibration samples."""
     if evaluation is not None:
-        return load_samples(evaluation, "test", limit)
+        return load_samples(evaluation, "test", limit, calibration.vocabulary)
     if calibration.named_set:
-        return load_samples(calibration.source, "test", limit)
+        return load_samples(calibration.source, "test", limit, calibration.vocabulary)
     return calibration
 
 

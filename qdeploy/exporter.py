@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -108,8 +109,12 @@ def export_model(
         state_range=state_range,
     )
     said = progress or _silent
+    vocabulary = _vocabulary(model)
     samples = load_samples(
-        _default_data(model) if calibration is None else calibration, "train", limit or CALIBRATION_SAMPLES
+        _default_data(model) if calibration is None else calibration,
+        "train",
+        limit or CALIBRATION_SAMPLES,
+        vocabulary,
     )
 
     from qdeploy.capture import capture
@@ -124,6 +129,9 @@ def export_model(
     said("evaluate the float model", 0, 1)
     baseline = _baseline(captured, evaluation_samples(samples, evaluation, limit or EVALUATION_SAMPLES), said)
     contents, manifest = _assemble(captured, integers, finished, chosen, feeds, baseline, float_io=float_io, seed=seed)
+    if vocabulary is not None:
+        origin = {**manifest.created_from, "vocabulary": vocabulary}
+        manifest = dataclasses.replace(manifest, created_from=origin)
     if not dry_run:
         write_bundle(target, manifest, contents, zipped=zip, force=force)
         from qdeploy.bundle import load
@@ -135,6 +143,15 @@ def export_model(
 def _silent(stage: str, done: int, total: int) -> None:
     """Nobody listens."""
     del stage, done, total
+
+
+def _vocabulary(model: Any) -> list[str] | None:
+    """The characters that a checkpoint of a character model lists."""
+    if isinstance(model, str | Path) and Path(model).suffix != ".onnx":
+        from qdeploy.capture.checkpoint_source import checkpoint_vocabulary
+
+        return checkpoint_vocabulary(model)
+    return None
 
 
 def _default_data(model: Any) -> str:

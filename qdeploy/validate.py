@@ -24,7 +24,7 @@ __all__ = ["ValidateReport", "validate"]
 Progress = Callable[[str, int, int], None]
 
 BATCH = 250
-METRICS = ("accuracy", "mse", "mae", "sqnr")
+METRICS = ("accuracy", "bits", "mse", "mae", "sqnr")
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class ValidateReport:
     """What quantization cost.
 
     Attributes:
-        metric: ``accuracy``, or ``mse``, ``mae``, ``sqnr`` (dB) of the outputs against the float model's.
+        metric: ``accuracy``; ``bits``, the mean cross-entropy of an answer in bits, which of a character model are bits per
+            character; or ``mse``, ``mae``, ``sqnr`` (dB) of the outputs against the float model's.
         samples: how many samples (sequences) were used.
         decisions: how many answers were compared: samples, or steps where every step has one.
         integer_value: the integer model's accuracy as a fraction, or the metric's value.
-        float_value: the float model's accuracy as a fraction; None without a float model, labels or meaning.
+        float_value: the float model's accuracy as a fraction, or its bits; None without a float model, labels or meaning.
         disagreements: answers in which the two models differ; None without a float model.
         float_was_right: those of them where the float model was right.
         integer_was_right: those of them where the integer model was right.
@@ -75,6 +76,8 @@ class ValidateReport:
 
     def lines(self) -> list[str]:
         """For people."""
+        if self.metric == "bits":
+            return self._bits_lines()
         if self.metric != "accuracy":
             unit = " dB" if self.metric == "sqnr" else ""
             return [
@@ -101,6 +104,16 @@ class ValidateReport:
             lines.append(f"{'passed' if self.passed else 'FAILED'}: at most {self.max_drop:g} points may be lost")
         return lines
 
+    def _bits_lines(self) -> list[str]:
+        lines = [f"{self.samples:,} samples, {self.decisions:,} answers, {self.runtime}"]
+        if self.float_value is not None:
+            lines.append(f"bits an answer  float    {self.float_value:8.4f}")
+        difference = ""
+        if self.float_value is not None and self.integer_value is not None:
+            difference = f"   ({self.integer_value - self.float_value:+.4f})"
+        lines.append(f"bits an answer  integer  {self.integer_value:8.4f}{difference}")
+        return lines
+
 
 def validate(
     files: BundleFiles,
@@ -121,7 +134,8 @@ def validate(
         float_model: a float model to compare with (``.onnx``, checkpoint, module); by default the bundle's baseline, which
             serves the data it was made from, recognised by their hash.
         runtime: the engine's name.
-        metric: ``accuracy``, or the outputs' ``mse``, ``mae`` or ``sqnr`` against the float model.
+        metric: ``accuracy``, ``bits`` (cross-entropy per answer), or the outputs' ``mse``, ``mae`` or ``sqnr`` against the
+            float model.
         max_drop: points (per cent) of accuracy that may be lost.
         limit: at most so many samples.
         progress: called as (stage, done, total).
@@ -131,13 +145,15 @@ def validate(
     """
     if metric not in METRICS:
         raise InvalidInputError(f"metric={metric!r}; expected one of {', '.join(METRICS)}.")
-    samples = load_samples(data, "test", limit)
     manifest = files.manifest
+    samples = load_samples(data, "test", limit, _vocabulary(manifest))
     integer = _run_integer(files, samples, runtime, progress)
     reference, source = _float_outputs(files, samples, float_model, data, limit, progress)
     first = manifest.outputs[0].name
     computed = integer[first]
     expected = None if reference is None else reference[first]
+    if metric == "bits":
+        return _bits(computed, expected, samples, source, runtime, max_drop)
     if metric != "accuracy":
         if expected is None:
             raise InvalidInputError(
@@ -190,6 +206,50 @@ def _accuracy(
         runtime=runtime,
         max_drop=max_drop,
     )
+
+
+def _vocabulary(manifest: Manifest) -> list[str] | None:
+    """The characters of a character model."""
+    from qdeploy.datasets import Vocabulary
+
+    found = manifest.created_from.get("vocabulary")
+    return None if found is None else list(Vocabulary.from_json(found).characters)
+
+
+def _bits(
+    computed: NDArray[Any],
+    expected: NDArray[Any] | None,
+    samples: Samples,
+    source: str | None,
+    runtime: str,
+    max_drop: float | None,
+) -> ValidateReport:
+    """Mean cross-entropy of the softmax of both models' outputs with the labels, in bits."""
+    labels = samples.labels
+    if labels is None or labels.shape != computed.shape[:-1]:
+        found = "no y" if labels is None else f"y of shape {list(labels.shape)}"
+        raise InvalidInputError(
+            f"{samples.source}: holds {found}; bits need labels of shape {list(computed.shape[:-1])}."
+        )
+    if max_drop is not None:
+        raise InvalidInputError("--max-drop is of accuracy; leave it out, or leave --metric bits out.")
+    classes = computed.shape[-1]
+    if labels.min() < 0 or labels.max() >= classes:
+        raise InvalidInputError(
+            f"{samples.source}: y holds classes {labels.min()} to {labels.max()}; the model answers 0 to {classes - 1}."
+        )
+    integer = _cross_entropy(computed, labels)
+    real = None if expected is None else _cross_entropy(expected, labels)
+    return ValidateReport(
+        "bits", len(computed), labels.size, integer, real, None, None, None, source, runtime, max_drop
+    )
+
+
+def _cross_entropy(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(wide, labels[..., np.newaxis].astype(np.int64), axis=-1)[..., 0]
+    return float((np.log(np.exp(wide).sum(axis=-1)) - chosen).mean() / np.log(2))
 
 
 def _run_integer(
@@ -248,7 +308,8 @@ def _float_outputs(
         if baseline.data_sha256 == data_sha256(samples.inputs):
             return dict(baseline.logits), "baseline"
         # A limit takes the first samples of the same data, and the baseline's first rows belong to them.
-        whole = load_samples(data, "test", len(next(iter(baseline.logits.values())))) if limit is not None else None
+        count = len(next(iter(baseline.logits.values())))
+        whole = load_samples(data, "test", count, samples.vocabulary) if limit is not None else None
         if whole is not None and baseline.data_sha256 == data_sha256(whole.inputs):
             count = len(next(iter(samples.inputs.values())))
             return {name: array[:count] for name, array in baseline.logits.items()}, "baseline"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qdeploy.runtime.errors import InvalidFileError, MissingRequirementError
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingRequirementError
 
 if TYPE_CHECKING:
     from qdeploy.models import LoadedCheckpoint
 
-__all__ = ["checkpoint_dataset", "load_named"]
+__all__ = ["checkpoint_dataset", "checkpoint_vocabulary", "load_named"]
 
 _ENDINGS = frozenset({".safetensors", ".json", ".pt", ".pth"})
 
@@ -45,3 +45,18 @@ def checkpoint_dataset(model: str | Path) -> str | None:
     """The name of the data set in the checkpoint's metadata, or None where it has none."""
     dataset = load_named(model).metadata.get("dataset")
     return dataset if isinstance(dataset, str) else None
+
+
+def checkpoint_vocabulary(model: str | Path) -> list[str] | None:
+    """The characters by index that a character model's checkpoint lists, or None where it lists none.
+
+    Raises:
+        InvalidFileError: what it lists is no vocabulary.
+    """
+    from qdeploy.datasets import Vocabulary
+
+    found = load_named(model).metadata.get("vocabulary")
+    try:
+        return None if found is None else list(Vocabulary.from_json(found).characters)
+    except InvalidInputError as error:
+        raise InvalidFileError(f"{model}: {error}") from error

@@ -7,7 +7,7 @@ import click
 from .options import Output, bundle_argument, common_options
 from .progress import progress_bars
 
-METRICS = ("accuracy", "mse", "mae", "sqnr")
+METRICS = ("accuracy", "bits", "mse", "mae", "sqnr")
 
 
 @click.command("validate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .dataset import Dataset
-from .registry import load, names
+from .registry import load, load_characters, names
+from .vocabulary import Vocabulary
 
-__all__ = ["Dataset", "load", "names"]
+__all__ = ["Dataset", "Vocabulary", "load", "load_characters", "names"]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .vocabulary import Vocabulary
+
 __all__ = ["SPLITS", "Dataset"]
 
 SPLITS = ("train", "test")
@@ -22,6 +24,7 @@ class Dataset:
         x: float32 [N, ...], one sample a row, values that eight bits represent exactly.
         y: int64 [N], or [N, T] where every step has a class.
         time_axis: which axis of one sample is time (0 is the first after N), or ``None``.
+        vocabulary: of a text, whose characters are one-hot in ``x`` and indices in ``y``; ``None`` for other sets.
     """
 
     name: str
@@ -29,3 +32,4 @@ class Dataset:
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     time_axis: int | None = None
+    vocabulary: Vocabulary | None = None

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdeploy.runtime.errors import InvalidInputError
 
+from . import characters
+from .characters import CharacterSet
 from .copy_task import make_copy_task
 from .dataset import SPLITS, Dataset
 from .digits import load_digits
 from .mnist import load_mnist, permutation
+from .vocabulary import Vocabulary
 
-__all__ = ["load", "names"]
+__all__ = ["load", "load_characters", "names"]
 
 _Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -43,31 +48,63 @@ _SOURCES: dict[str, tuple[Callable[[str], _Arrays], int | None]] = {
     "copy": (lambda split: make_copy_task(COPY_SAMPLES[split], COPY_LENGTH, COPY_SEEDS[split]), 0),
 }
 
+# Texts, character by character: 97 numbers a step are made for the samples that are asked for only.
+_TEXTS: dict[str, Callable[[Vocabulary | None], CharacterSet]] = {"python-topics": characters.python_topics}
+
 
 def names() -> list[str]:
     """The names that ``load`` takes."""
-    return sorted(_SOURCES)
+    return sorted([*_SOURCES, *_TEXTS])
 
 
-def load(name: str, split: str = "test", limit: int | None = None) -> Dataset:
-    """One split of a named set.
+def load_characters(source: str | Sequence[str | Path], vocabulary: Vocabulary | None = None) -> CharacterSet | None:
+    """A text in its three parts, or ``None`` for a named set that is no text.
 
     Args:
-        name: one of ``names()``.
+        source: a name of ``names()`` or one path, or a list of paths: text files, or one folder of Penn Treebank's files.
+        vocabulary: of a model; by default that of the set, or of the training part.
+
+    Raises:
+        InvalidInputError: neither a name nor a path; too little text.
+        InvalidFileError, MissingDataError: as ``characters.from_files``.
+    """
+    if not isinstance(source, str):
+        return characters.from_files(source, vocabulary)
+    if source in _TEXTS:
+        return _TEXTS[source](vocabulary)
+    if source in _SOURCES:
+        return None
+    # os.path, which takes a name too long for a file for one that is not there.
+    if not os.path.exists(source):  # noqa: PTH110
+        raise InvalidInputError(
+            f"data set {source!r} is not known; known are {', '.join(names())}, and text files by their path"
+        )
+    return characters.from_files([source], vocabulary)
+
+
+def load(name: str, split: str = "test", limit: int | None = None, vocabulary: Vocabulary | None = None) -> Dataset:
+    """One split of a named set, or of a text of the user's.
+
+    Args:
+        name: one of ``names()``, or the path of a text file or of a folder with Penn Treebank's files.
         split: ``train`` or ``test``.
         limit: at most so many samples, the first ones; ``None`` for all.
+        vocabulary: of the model that reads a text; by default the text's own. Sets that are no texts have none.
 
     Raises:
         InvalidInputError: an unknown name or split, or a limit below 1.
         MissingDataError: files of the set are not on this machine.
         InvalidFileError: files of the set are damaged.
     """
-    if name not in _SOURCES:
-        raise InvalidInputError(f"data set {name!r} is not known; known are {', '.join(names())}")
     if split not in SPLITS:
         raise InvalidInputError(f"split {split!r} of data set {name}: expected one of {', '.join(SPLITS)}")
     if limit is not None and limit < 1:
         raise InvalidInputError(f"limit={limit}: expected at least 1, or None for all samples")
+    text = load_characters(name, vocabulary)
+    if text is not None:
+        tokens, following = text.split(split)
+        x = text.vocabulary.one_hot(tokens[:limit])
+        return Dataset(name, split, x, following[:limit].astype(np.int64), 0, text.vocabulary)
     source, time_axis = _SOURCES[name]
     x, y = source(split)
     return Dataset(name, split, x[:limit], y[:limit], time_axis)

@@ -27,7 +27,7 @@ def read_samples(data: Any, manifest: Manifest, limit: int) -> dict[str, Array]:
 
     Raises InvalidInputError for an input without samples, or samples of another rank or other fixed dimensions.
     """
-    arrays = _named(data, manifest.inputs, limit)
+    arrays = _named(data, manifest, limit)
     samples: dict[str, Array] = {}
     for spec in manifest.inputs:
         names = [spec.name, spec.float_name, *(["x", ""] if len(manifest.inputs) == 1 else [])]
@@ -44,7 +44,8 @@ def read_samples(data: Any, manifest: Manifest, limit: int) -> dict[str, Array]:
     return samples
 
 
-def _named(data: Any, specs: tuple[InputSpec, ...], limit: int) -> dict[str, Array]:
+def _named(data: Any, manifest: Manifest, limit: int) -> dict[str, Array]:
+    specs = manifest.inputs
     if isinstance(data, Mapping):
         return {str(name): np.asarray(array) for name, array in data.items()}
     if isinstance(data, (str, Path)):
@@ -52,9 +53,10 @@ def _named(data: Any, specs: tuple[InputSpec, ...], limit: int) -> dict[str, Arr
             from qdeploy.arrays import read_arrays
 
             return read_arrays(data)
-        from qdeploy.datasets import load
+        from qdeploy.datasets import Vocabulary, load
 
-        x = load(str(data), limit=limit).x
+        known = manifest.created_from.get("vocabulary")
+        x = load(str(data), limit=limit, vocabulary=None if known is None else Vocabulary.from_json(known)).x
         # A data set has its samples along the first axis, a model perhaps its steps.
         return {"x": np.moveaxis(x, 0, _axis(specs[0])) if x.ndim == len(specs[0].shape) else x}
     return {"x": np.asarray(data)}
