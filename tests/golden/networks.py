@@ -1,0 +1,173 @@
+"""The small networks of the golden bundles: every operator, arrangement and variant of the format that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.quantize import Recipe
+
+from ..quantize.networks import float_model
+
+INPUTS, HIDDEN, CLASSES, STEPS = 3, 12, 4, 10
+Weights = dict[str, NDArray[Any]]
+
+LAST = """
+g (float[time, batch, 3] x) => (float[batch, 4] y)
+{
+  states, last = qdeploy.float.RNN <activation = "%s"> (x, u, w, b%s)
+  y = qdeploy.float.Linear (last, v, c)
+}"""
+EVERY = LAST.replace("float[batch, 4]", "float[time, batch, 4]").replace("(last, v", "(states, v")
+BETWEEN = LAST.replace("  y = ", "  between = %s (last%s)\n  y = ").replace("(last, v", "(between, v")
+MLP = """
+g (float[batch, 16] x) => (float[batch, 5] y)
+{
+  a = qdeploy.float.Linear (x, w1, b1)
+  h = Relu (a)
+  y = qdeploy.float.Linear (h, w2, b2)
+}"""
+QUATERNION = """
+g (float[batch, 16] x) => (float[batch, 5] y)
+{
+  m = qdeploy.float.HamiltonMatrix <grouping = "%s"> (r, i, j, k)
+  a = qdeploy.float.Linear (x, m, b1)
+  h = Relu (a)
+  y = qdeploy.float.Linear (h, w2, b2)
+}"""
+TABLES = """
+g (float[batch, 16] x) => (float[batch, 5] y)
+{
+  a = qdeploy.float.Linear (x, w1, b1)
+  t = Tanh (a)
+  d = qdeploy.float.Linear (x, w3, b1)
+  s = Sigmoid (d)
+  sum = Add (t, s)
+  rectified = Relu (sum)
+  both = Concat <axis = 1> (rectified, t)
+  y = qdeploy.float.Linear (both, w4, b2)
+}"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A float network and how it is exported."""
+
+    text: str
+    weights: Callable[[], Weights]
+    x: tuple[int, ...]
+    recipe: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def model(self) -> onnx.ModelProto:
+        """In float."""
+        return float_model(self.text, self.weights())
+
+    def samples(self) -> NDArray[np.float32]:
+        """Sixteen samples along the first axis, on a grid of 256 like pixels."""
+        return np.random.default_rng(5).integers(0, 256, (16, *self.x)).astype(np.float32) / 256
+
+    def chosen_recipe(self) -> Recipe:
+        """The default recipe with this network's changes."""
+        return Recipe("golden", "of a golden bundle", **self.recipe)
+
+
+def recurrent_weights(bits: int | None = None) -> Weights:
+    """A recurrence that turns and neither grows nor fades; on a grid of q_k where ``bits`` says so."""
+    generator = np.random.default_rng(0)
+    turned = np.eye(HIDDEN)[np.roll(np.arange(HIDDEN), 1)] * np.where(np.arange(HIDDEN) % 3, 1.0, -1.0)
+    u, v = generator.uniform(-0.5, 0.5, (HIDDEN, INPUTS)), generator.standard_normal((CLASSES, HIDDEN))
+    if bits is None:
+        # Orthogonal by construction, whatever the machine's linear algebra: a Householder reflection of a permutation.
+        axis = generator.standard_normal(HIDDEN)
+        turned = turned @ (np.eye(HIDDEN) - 2 * np.outer(axis, axis) / (axis**2).sum())
+    else:
+        step = 2.0 ** (1 - bits)
+        u, v = (np.clip(np.rint(array / step), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * step for array in (u, v))
+        # The grid of q_k reaches from -1 to 1 - step.
+        turned = np.where(turned > 0, 1 - step, turned)
+    return {
+        "u": u,
+        "w": turned,
+        "b": generator.uniform(0, 0.5, HIDDEN),
+        "v": v,
+        "c": generator.standard_normal(CLASSES),
+        "r": generator.uniform(-0.05, 0.05, HIDDEN),
+    }
+
+
+def feedforward_weights() -> Weights:
+    """Of the networks without a loop."""
+    generator = np.random.default_rng(1)
+    shapes = {"w1": (12, 16), "b1": (12,), "w2": (5, 12), "b2": (5,), "w3": (12, 16), "w4": (5, 24)}
+    parts = {name: generator.standard_normal((3, 4)) / 2 for name in "rijk"}
+    return parts | {name: generator.standard_normal(shape) / 3 for name, shape in shapes.items()}
+
+
+def _used(text: str, weights: Callable[[], Weights]) -> Callable[[], Weights]:
+    words = set(text.replace("(", " ").replace(")", " ").replace(",", " ").split())
+    return lambda: {name: array for name, array in weights().items() if name in words}
+
+
+def _loop(text: str, *, bits: int | None = None, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
+    weights = _used(text, lambda: recurrent_weights(bits))
+    return Network(text, weights, (STEPS, INPUTS), recipe, {"time_axis": 0, **(options or {})})
+
+
+def _feedforward(text: str, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
+    return Network(text, _used(text, feedforward_weights), (16,), recipe, options or {})
+
+
+def _rnn(activation: str, text: str = LAST) -> str:
+    return text % (activation, ", r" if activation == "modrelu" else "")
+
+
+NETWORKS: dict[str, Network] = {
+    **{
+        f"rnn-{activation}-state{state}": _loop(_rnn(activation), state_bits=state)
+        for activation in ("relu", "modrelu", "tanh", "linear")
+        for state in (8, 12)
+    },
+    "rnn-relu-state5": _loop(_rnn("relu"), state_bits=5),
+    "rnn-relu-state15": _loop(_rnn("relu"), state_bits=15),
+    "rnn-linear-state16": _loop(_rnn("linear"), state_bits=16),
+    "rnn-tanh-state16": _loop(_rnn("tanh"), state_bits=16),
+    **{
+        f"rnn-{activation}-per-channel-state{state}": _loop(
+            _rnn(activation), state_bits=state, recurrent_granularity="per_channel"
+        )
+        for activation in ("relu", "modrelu", "tanh")
+        for state in (8, 12)
+    },
+    **{f"rnn-relu-weights{bits}": _loop(_rnn("relu"), weight_bits=bits) for bits in (1, 2, 3, 4, 6)},
+    "rnn-relu-per-channel-weights4": _loop(_rnn("relu"), weight_bits=4, recurrent_granularity="per_channel"),
+    **{f"rnn-relu-grid{bits}": _loop(_rnn("relu"), bits=bits) for bits in (2, 4, 6, 8)},
+    "rnn-modrelu-grid6-every": _loop(_rnn("modrelu", EVERY), bits=6),
+    "rnn-relu-every": _loop(_rnn("relu", EVERY)),
+    "rnn-tanh-every-state8": _loop(_rnn("tanh", EVERY), state_bits=8),
+    "rnn-relu-multiplier1": _loop(_rnn("relu"), multiplier_bits=1),
+    "rnn-relu-multiplier1-state8": _loop(_rnn("relu"), multiplier_bits=1, state_bits=8),
+    "rnn-relu-multiplier31": _loop(_rnn("relu"), multiplier_bits=31),
+    "rnn-linear-relu": _loop(BETWEEN % ("linear", "", "Relu", "")),
+    "rnn-linear-modrelu": _loop(BETWEEN % ("linear", "", "qdeploy.float.ModRelu", ", r")),
+    "rnn-linear-tanh": _loop(BETWEEN % ("linear", "", "Tanh", ""), state_bits=16),
+    "rnn-relu-float-io": _loop(_rnn("relu"), options={"float_io": True}),
+    "rnn-relu-inline": _loop(_rnn("relu"), bits=4, options={"inline": True}),
+    "mlp": _feedforward(MLP),
+    "mlp-float-io": _feedforward(MLP, options={"float_io": True}),
+    "mlp-activations4": _feedforward(MLP, activation_bits=4),
+    **{f"mlp-weights{bits}": _feedforward(MLP, weight_bits=bits) for bits in (1, 4, 6)},
+    **{f"mlp-multiplier{bits}": _feedforward(MLP, multiplier_bits=bits) for bits in (1, 31)},
+    "mlp-per-tensor": _feedforward(MLP, weight_granularity="per_tensor"),
+    **{f"quaternion-{grouping}": _feedforward(QUATERNION % grouping) for grouping in ("blocked", "adjacent")},
+    "quaternion-expanded": _feedforward(QUATERNION % "blocked", options={"storage": "expanded"}),
+    "quaternion-weights4": _feedforward(QUATERNION % "blocked", weight_bits=4),
+    "quaternion-inline": _feedforward(QUATERNION % "adjacent", options={"inline": True}),
+    "tables-sums": _feedforward(TABLES),
+    "tables-sums-multiplier1": _feedforward(TABLES, multiplier_bits=1),
+}
