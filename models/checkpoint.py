@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +22,12 @@ from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, QdeployE
 from qdeploy.runtime.staging import errors_told, write_whole
 
 from .registry import build
+from .torch_file import MAX_FILE_BYTES, read_torch_file
 
 __all__ = ["MAX_FILE_BYTES", "SCHEMA_VERSION", "LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 1 << 20
-# Far above the networks of this project, and below what a small machine's memory holds.
-MAX_FILE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -155,7 +152,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     content = _read_bytes(path, MAX_JSON_BYTES)
     try:
         metadata = json.loads(content.decode())
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidFileError(f"{path}: not a JSON file: {error}") from error
     if not isinstance(metadata, dict):
         raise InvalidFileError(f"{path}: found {type(metadata).__name__}, expected a JSON object")
@@ -166,23 +163,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _load_pickled(path: Path) -> LoadedCheckpoint:
-    if not path.is_file():
-        raise InvalidFileError(f"{path}: no such file")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise InvalidFileError(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
-    try:
-        with warnings.catch_warnings():
-            # Of a pickle that torch did not write it warns before it refuses; the refusal says enough.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InvalidFileError(
-            f"{path}: this pickle asks for more than tensors and plain values, so that reading it could run code of "
-            "whoever made it; nothing was run. Save architecture, hyperparameters and state_dict in a plain dict, or "
-            f"use safetensors ({_first_line(error)})"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise InvalidFileError(f"{path}: truncated, corrupted or not a torch file ({_first_line(error)})") from error
+    expected = "a dict of architecture, hyperparameters and state_dict, written by torch.save"
+    content = read_torch_file(path, expected)
     if not isinstance(content, dict) or not {"architecture", "hyperparameters", "state_dict"} <= set(content):
         raise InvalidFileError(f"{path}: expected a dict of architecture, hyperparameters and state_dict")
     tensors = content["state_dict"]
@@ -190,11 +172,6 @@ def _load_pickled(path: Path) -> LoadedCheckpoint:
         raise InvalidFileError(f"{path}: state_dict is not a dict of tensors")
     metadata = {key: value for key, value in content.items() if key != "state_dict"}
     return LoadedCheckpoint(_restore(metadata, tensors, str(path)), metadata)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _restore(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> nn.Module:

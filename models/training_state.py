@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import torch
 
 from qdeploy.runtime.errors import InvalidFileError
 from qdeploy.runtime.staging import write_whole
+
+from .torch_file import read_torch_file
 
 __all__ = ["STATE_KEYS", "read_state", "write_state"]
 
@@ -36,12 +37,17 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         InvalidFileError: truncated, corrupted, of another kind, or with more in it than tensors and plain values.
     """
-    try:
-        state = torch.load(path, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
-        raise InvalidFileError(
-            f"{path}: not a readable training state ({type(error).__name__}); remove it to begin anew, or do not resume"
-        ) from error
-    if not isinstance(state, dict) or set(state) != set(STATE_KEYS):
+    state = read_torch_file(path, "a training state; remove it to begin anew, or do not resume")
+    if not isinstance(state, dict) or set(state) != set(STATE_KEYS) or not _is_plain(state["config"]):
         raise InvalidFileError(f"{path}: not a training state; remove it to begin anew, or do not resume")
-    return state
+    content: dict[str, Any] = state
+    return content
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether ``value`` is of JSON's kinds: comparing tensors would give tensors."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, str | int | float)

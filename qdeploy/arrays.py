@@ -32,6 +32,9 @@ def read_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, ND
             f"{path}: expected a file that ends in .npy or .npz, as numpy.save and numpy.savez write"
         )
     try:
+        # Not a device or a pipe, which have no end; one that is missing says so below.
+        if path.exists() and not path.is_file():
+            raise InvalidInputError(f"{path}: is no plain file; expected an .npy or .npz file")
         size = path.stat().st_size
         if size > max_bytes:
             raise InvalidFileError(f"{path}: {size:,} bytes, expected at most {max_bytes:,}; give fewer samples")

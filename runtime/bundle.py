@@ -106,7 +106,8 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE) ->
     if not where.exists():
         msg = f"{where}: does not exist; expected a bundle, a folder or a .zip made by qdeploy export"
         raise InvalidFileError(msg)
-    if not zipfile.is_zipfile(where):
+    # A pipe or a device has no end, and is no archive.
+    if not where.is_file() or not zipfile.is_zipfile(where):
         msg = f"{where}: is neither a folder nor a whole .zip; expected a bundle made by qdeploy export"
         raise InvalidFileError(msg)
     try:
@@ -116,7 +117,7 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE) ->
     except InvalidFileError:
         raise
     except ARCHIVE_ERRORS as error:
-        msg = f"{where}: the archive cannot be read ({error}); {_ADVICE}"
+        msg = f"{where}: the archive cannot be read ({str(error)[:200]}); {_ADVICE}"
         raise InvalidFileError(msg) from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
@@ -31,6 +32,7 @@ SCHEMA = 1
 LARGEST_MANIFEST = 16 << 20
 _LARGEST_DIMENSION = 1 << 24
 _LARGEST_FILE = 4 << 30
+_MOST_ELEMENTS = 1 << 26
 _MOST_ENTRIES = 100_000
 _DTYPES = ("uint8", "int8", "int16", "int32", "int64", "float32")
 
@@ -176,7 +178,7 @@ def parse_manifest(text: str | bytes, *, name: str = "manifest.json") -> Manifes
     manifest = Manifest(
         schema=schema,
         qdeploy=reader.string("qdeploy"),
-        created_from=reader.mapping("created_from"),
+        created_from=_origin(reader),
         recipe=reader.mapping("recipe"),
         rounding=reader.string("rounding"),
         inputs=tuple(_input(item) for item in reader.items("inputs")),
@@ -189,10 +191,22 @@ def parse_manifest(text: str | bytes, *, name: str = "manifest.json") -> Manifes
     )
     if not manifest.inputs or not manifest.outputs:
         reader.fail("inputs" if not manifest.inputs else "outputs", "none", "at least one")
-    graph_names = [i.name for i in manifest.inputs] + [s.input for s in manifest.states]
-    for repeated in {n for n in graph_names if graph_names.count(n) > 1}:
-        reader.fail("inputs", f"the name {repeated!r} twice", "one input or state of a name")
+    inputs = [i.name for i in manifest.inputs] + [s.input for s in manifest.states]
+    outputs = [o.name for o in manifest.outputs] + [s.output for s in manifest.states]
+    for key, names in (("inputs", inputs), ("outputs", outputs)):
+        repeated, count = Counter(names).most_common(1)[0]
+        if count > 1:
+            reader.fail(key, f"the name {repeated!r} twice", "one input, output or state of a name")
     return manifest
+
+
+def _origin(reader: _Reader) -> dict[str, Any]:
+    """What the bundle was made from: free, but for the sizes that are shown as numbers."""
+    origin = reader.mapping("created_from")
+    sizes = _Reader(origin, reader.file, "created_from")
+    for key in origin.keys() & {"float_parameters", "float_bytes_expanded"}:
+        sizes.optional_integer(key, 0, 1 << 62)
+    return origin
 
 
 def _input(reader: _Reader) -> InputSpec:
@@ -244,8 +258,57 @@ def _tensor(reader: _Reader) -> TensorSpec:
     )
 
 
+#: What layers report besides, where they do: the kinds that ``inspect`` shows as numbers, and what comes together.
+_LAYER_INTEGERS = (
+    "weight_bits",
+    "activation_bits",
+    "state_bits",
+    "parameters",
+    "macs",
+    "accumulator_bits",
+    "calibrated_steps",
+    "multiplier_bits",
+)
+_LAYER_NUMBERS = (
+    "gain_error",
+    "orthogonality_float",
+    "orthogonality_integer",
+    "orthogonality_frobenius_float",
+    "orthogonality_frobenius_integer",
+    "state_percentile",
+    "state_largest_integer_means",
+    "state_largest_float",
+    "state_saturated_share",
+)
+_LAYER_RANGES = ("singular_values_float", "singular_values_integer")
+_LAYER_GROUPS = (
+    (*_LAYER_RANGES, "orthogonality_frobenius_float", "orthogonality_frobenius_integer"),
+    ("state_range", "state_largest_integer_means", "state_largest_float", "state_saturated_share"),
+)
+
+
 def _layer(reader: _Reader) -> LayerSpec:
-    return LayerSpec(name=reader.string("name"), operator=reader.string("operator"), extra=reader.rest())
+    name, operator = reader.string("name"), reader.string("operator")
+    extra = reader.rest()
+    for key in extra.keys() & set(_LAYER_INTEGERS):
+        reader.optional_integer(key, 0, 1 << 62)
+    for key in extra.keys() & set(_LAYER_NUMBERS):
+        reader.optional_number(key)
+    for key in extra.keys() & set(_LAYER_RANGES):
+        reader.interval(key)
+    for key in extra.keys() & {"exact_grid"}:
+        reader.get(key, (bool,), "true, false or null", optional=True)
+    for key in extra.keys() & {"state_range"}:
+        reader.string(key)
+    for group in _LAYER_GROUPS:
+        missing = sorted(set(group) - extra.keys())
+        # One that is null is no better than one that is missing.
+        unknown = [key for key in group if extra.get(key) is None]
+        if len(missing) < len(group) and unknown:
+            reader.fail(unknown[0], "nothing", f"a value beside those of {', '.join(group)}")
+    if "gain_error" in extra and extra["gain_error"] is None:
+        reader.fail("gain_error", "null", "a number")
+    return LayerSpec(name=name, operator=operator, extra=extra)
 
 
 def _file(key: str, reader: _Reader) -> FileSpec:
@@ -274,7 +337,7 @@ class _Reader:
     """One JSON object with its place in the file; remembers which keys were asked for."""
 
     def __init__(self, value: Any, file: str, place: str) -> None:
-        self._file, self._place = file, place
+        self.file, self._place = file, place
         if not isinstance(value, dict):
             self.fail("", type(value).__name__, "an object")
         self._value: dict[str, Any] = value
@@ -283,7 +346,7 @@ class _Reader:
     def fail(self, key: str, found: str, expected: str) -> None:
         """Raises; the return type stays None so that callers read as checks."""
         place = ".".join(part for part in (self._place, key) if part) or "the top level"
-        msg = f"{self._file}: {place}: found {found}, expected {expected}; export again"
+        msg = f"{self.file}: {place}: found {found}, expected {expected}; export again"
         raise InvalidFileError(msg)
 
     def get(self, key: str, kinds: tuple[type, ...], expected: str, *, optional: bool = False) -> Any:
@@ -321,6 +384,21 @@ class _Reader:
             self.fail(key, str(value)[:60], f"an integer in {low} … {high}")
         return value
 
+    def optional_integer(self, key: str, low: int, high: int) -> None:
+        if self.get(key, (int,), "an integer or null", optional=True) is not None:
+            self.integer(key, low, high)
+
+    def optional_number(self, key: str) -> None:
+        value = self.get(key, (int, float), "a number or null", optional=True)
+        if value is not None and not abs(value) < 1e300:
+            self.fail(key, str(value)[:60], "a finite number or null")
+
+    def interval(self, key: str) -> None:
+        """A list of two numbers."""
+        value = self.get(key, (list,), "two numbers")
+        if len(value) != 2 or not all(type(item) in {int, float} and abs(item) < 1e300 for item in value):
+            self.fail(key, str(value)[:60], "two finite numbers")
+
     def axis(self, key: str, shape: Shape) -> int | None:
         value: int | None = self.get(key, (int,), "an axis or null", optional=True)
         if value is not None and not 0 <= value < len(shape):
@@ -354,6 +432,8 @@ class _Reader:
                 self.fail(key, repr(dimension)[:60], f"names and integers in 1 … {_LARGEST_DIMENSION}")
         if len(value) > 16:
             self.fail(key, f"{len(value)} dimensions", "at most 16")
+        if math.prod(dimension for dimension in value if isinstance(dimension, int)) > _MOST_ELEMENTS:
+            self.fail(key, str(value)[:60], f"at most {_MOST_ELEMENTS} elements")
         return tuple(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
@@ -364,10 +444,10 @@ class _Reader:
         value: list[Any] = self.get(key, (list,), "a list")
         if len(value) > _MOST_ENTRIES:
             self.fail(key, f"{len(value)} entries", f"at most {_MOST_ENTRIES}")
-        return [_Reader(item, self._file, f"{self._place}{key}[{i}]") for i, item in enumerate(value)]
+        return [_Reader(item, self.file, f"{self._place}{key}[{i}]") for i, item in enumerate(value)]
 
     def entries(self, key: str) -> list[tuple[str, _Reader]]:
         value = self.mapping(key)
         if len(value) > _MOST_ENTRIES:
             self.fail(key, f"{len(value)} entries", f"at most {_MOST_ENTRIES}")
-        return [(name, _Reader(item, self._file, f"{self._place}{key}[{name!r}]")) for name, item in value.items()]
+        return [(name, _Reader(item, self.file, f"{self._place}{key}[{name!r}]")) for name, item in value.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,15 @@ ARCHIVE_ERRORS = (
     RuntimeError,
     ValueError,
 )
+#: What NumPy's reading of an .npy header, a Python literal, raises.
+_HEADER_ERRORS = (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError)
 #: Bound on the uncompressed bytes of one archive.
 LARGEST_ARCHIVE = 512 << 20
 _MOST_ARRAYS = 10_000
 _LARGEST_HEADER = 10_000
+# NumPy before version 2 has no more.
+_MOST_AXES = 32
+_LARGEST_LENGTH = 1 << 40
 _ADVICE = "export again"
 
 
@@ -60,11 +66,15 @@ def read_npz(
     except InvalidFileError:
         raise
     except ARCHIVE_ERRORS as error:
-        msg = f"{name}: is not a whole .npz archive ({error}); {advice}"
+        msg = f"{name}: is not a whole .npz archive ({str(error)[:200]}); {advice}"
         raise InvalidFileError(msg) from error
 
 
 def _check_size(members: list[zipfile.ZipInfo], name: str, limit: int, advice: str) -> None:
+    names = {member.filename for member in members}
+    if len(names) != len(members):
+        msg = f"{name}: found two arrays of one name; {advice}"
+        raise InvalidFileError(msg)
     total = sum(member.file_size for member in members)
     if len(members) > _MOST_ARRAYS or total > limit:
         expected = f"at most {_MOST_ARRAYS} of {limit}"
@@ -82,19 +92,28 @@ def read_npy(data: bytes, name: str, *, advice: str = _ADVICE) -> npt.NDArray[An
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran, dtype = read_header(content, max_header_size=_LARGEST_HEADER)
-    except (ValueError, KeyError, TypeError, SyntaxError) as error:
-        msg = f"{name}: has no readable header ({error}); {advice}"
+    except _HEADER_ERRORS as error:
+        msg = f"{name}: has no readable header ({str(error)[:200]}); {advice}"
         raise InvalidFileError(msg) from error
     if dtype.hasobject or dtype.kind not in "iufbU":
         msg = f"{name}: found elements of type {dtype}, expected numbers; pickled objects are never read; {advice}"
         raise InvalidFileError(msg)
+    if not _is_shape(shape):
+        msg = f"{name}: its header has {len(shape)} axes or one that no array has; {advice}"
+        raise InvalidFileError(msg)
+    # Python's integers: a header cannot overflow the product.
     promised = math.prod(shape) * dtype.itemsize
     held = len(data) - content.tell()
-    if min(shape, default=0) < 0 or promised != held:
+    if promised != held:
         msg = f"{name}: its header promises {promised} bytes for shape {shape}, the file holds {held}; {advice}"
         raise InvalidFileError(msg)
     flat = np.frombuffer(data, dtype, offset=content.tell())
     return flat.reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _is_shape(shape: tuple[int, ...]) -> bool:
+    """Whether NumPy can have an array of this shape; one length of 0 would let the others be anything."""
+    return len(shape) <= _MOST_AXES and all(0 <= length < _LARGEST_LENGTH for length in shape)
 
 
 def _key(member: zipfile.ZipInfo, name: str, advice: str) -> str:

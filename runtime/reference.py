@@ -91,8 +91,11 @@ class ReferenceModel:
         )
 
     def _compile(self, index: int, proto: onnx.NodeProto) -> Step:
-        attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in proto.attribute}
         label = proto.name or f"{proto.op_type}_{index}"
+        try:
+            attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in proto.attribute}
+        except (ValueError, TypeError) as error:
+            raise InvalidFileError(f"node {label} ({proto.op_type}): an attribute cannot be read: {error}.") from error
         if proto.domain == DOMAIN:
             return self._compile_layer(label, proto, attributes)
         if proto.domain in ("", "ai.onnx") and proto.op_type in STANDARD:
@@ -145,7 +148,10 @@ class ReferenceModel:
             present=tuple(bool(name) for name in names),
             outputs=len(outputs),
         )
-        kernel = STANDARD[proto.op_type](description)
+        try:
+            kernel = STANDARD[proto.op_type](description)
+        except (ValueError, IndexError, TypeError, KeyError) as error:
+            raise InvalidFileError(f"node {label} ({proto.op_type}): {error}.") from error
 
         def step(values: dict[str, IntArray]) -> None:
             arguments = [_value(values, name, label) if name else None for name in names]

@@ -142,6 +142,10 @@ class Session:
     def load_state(self, path: str | os.PathLike[str]) -> None:
         """Goes on from a saved state. Raises InvalidFileError where it is no state file or another model's."""
         source = Path(path)
+        # A pipe would wait for ever for whoever writes it.
+        if source.exists() and not source.is_file():
+            msg = f"{source}: is no plain file; expected a file that save_state wrote"
+            raise InvalidFileError(msg)
         try:
             with source.open("rb") as stream:
                 data = stream.read(_LARGEST_STATE + 1)

@@ -39,6 +39,8 @@ __all__ = ["capture"]
 # Numbers of samples of the two runs that check a captured model. They grow where the numbers of steps fall, so that an
 # output's axis cannot be taken for the other one.
 _CHECKED_SAMPLES = (2, 5)
+# Numbers of one input in such a run.
+_LARGEST_CHECK = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,15 @@ def _fixed_sizes(
                     f"{path}: sample input {value.name} has {found} values along axis {axis} of the model's layout, "
                     f"expected {size}"
                 )
+    for name, array in samples.items():
+        # Two runs are compared, the larger one of _CHECKED_SAMPLES[1] batches.
+        length = array.shape[1] if array.ndim == 3 and time_axis is not None else 1
+        size = array[0].size // length * (steps or length) * (batch or 1) * _CHECKED_SAMPLES[1]
+        if size > _LARGEST_CHECK:
+            raise UnsupportedModelError(
+                f"{path}: input {name} fixes {batch or 1} samples and {steps or length} steps, {size} numbers to check it with, "
+                f"expected at most {_LARGEST_CHECK}; export the model with free dimensions"
+            )
     return batch, steps
 
 

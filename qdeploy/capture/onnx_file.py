@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import external_data_helper, inliner
+from onnx import inliner
 
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
+from qdeploy.runtime.model_file import check_with_onnx
+from qdeploy.runtime.model_structure import check_structure, check_tensors, tensors_of
 
 from .functions import OPSET
 
@@ -19,6 +22,8 @@ __all__ = ["MAX_FILE_BYTES", "read_onnx"]
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 MAX_NAME = 1024
+# What onnx's compiled code raises: its own failures, and those of the containers that it reads with.
+_LIBRARY_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, OverflowError)
 _QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "ConvInteger", "QLinearConv"}
 )
@@ -34,9 +39,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """
     if not path.is_file():
         raise InvalidFileError(f"{path}: no such file, expected a float ONNX model")
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise InvalidFileError(f"{path}: found {size} bytes, expected at most {MAX_FILE_BYTES}")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InvalidFileError(f"{path}: found {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -44,12 +48,10 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise InvalidFileError(f"{path}: not an ONNX model, or a truncated one ({error}); export it again") from error
     if not model.HasField("graph") or not model.opset_import:
         raise InvalidFileError(f"{path}: found no graph or no opset, expected an ONNX model; export it again")
+    check_structure(model, str(path))
     _load_external_data(model, path)
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidFileError(f"{path}: not a valid ONNX model: {first}; export it again") from error
+    check_tensors(model, str(path))
+    check_with_onnx(model, str(path))
     if model.graph.sparse_initializer:
         name = model.graph.sparse_initializer[0].values.name
         raise UnsupportedModelError(f"{path}: tensor {name} is a sparse initializer, expected dense ones")
@@ -57,7 +59,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     _check_tensors(model, path)
     _refuse_integer_models(model, path)
     if model.functions:
-        model = inliner.inline_local_functions(model)
+        model = _inlined(model, path)
     return _of_opset(model, path)
 
 
@@ -65,29 +67,52 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
     """Reads external tensors, from plain files within the folder of the model alone."""
     folder = path.resolve().parent
     total = 0
-    for tensor in external_data_helper._get_all_tensors(model):  # noqa: SLF001  # onnx has no public way to list them
-        if not external_data_helper.uses_external_data(tensor):
+    for tensor in tensors_of(model, str(path)):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        inside = not Path(location).is_absolute() and (folder / location).resolve().is_relative_to(folder)
-        if not location or not inside:
-            raise InvalidFileError(
-                f"{path}: tensor {tensor.name} has its data in {location!r}, expected a file in the model's own "
-                "folder; "
-                "save the model in one file"
-            )
-        data = folder / location
-        if not data.is_file():
-            raise InvalidFileError(f"{path}: tensor {tensor.name} has its data in {location!r}, which is not there")
-        total = max(total, data.stat().st_size)
+        content = _external_bytes(tensor, folder, path)
+        total += len(content)
         if total > MAX_FILE_BYTES:
-            raise InvalidFileError(f"{data}: found {total} bytes, expected at most {MAX_FILE_BYTES}")
-    if not total:
-        return
+            raise InvalidFileError(f"{path}: its tensors lie in more than {MAX_FILE_BYTES} bytes of other files")
+        tensor.raw_data = content
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _external_bytes(tensor: onnx.TensorProto, folder: Path, path: Path) -> bytes:
+    """The part of a file that holds the tensor's numbers, no more than its shape asks for."""
+    where = f"{path}: tensor {tensor.name}"
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
     try:
-        external_data_helper.load_external_data_for_model(model, str(folder))
-    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
-        raise InvalidFileError(f"{path}: external data cannot be read: {error}; save the model in one file") from error
+        # Links are followed here, so that one that leads out of the folder is seen.
+        data = (folder / location).resolve()
+        found = bool(location) and data.is_file()
+    except (OSError, ValueError, RuntimeError):
+        data, found = folder, False
+    if not location or Path(location).is_absolute() or not data.is_relative_to(folder):
+        raise InvalidFileError(
+            f"{where} has its data in {location!r}, expected a file in the model's own folder; save the model in one file"
+        )
+    if not found:
+        raise InvalidFileError(f"{where} has its data in {location!r}, which is not there; copy both files")
+    places = {key: entries.get(key, "0") for key in ("offset", "length")}
+    for key, text in places.items():
+        if not re.fullmatch(r"[0-9]{1,18}", text):
+            raise InvalidFileError(f"{where} has the {key} {text[:30]!r}, expected bytes; save the model in one file")
+    offset, length = int(places["offset"]), int(places["length"])
+    if offset + max(length, 1) > data.stat().st_size or length > MAX_FILE_BYTES:
+        raise InvalidFileError(
+            f"{where} has its data at bytes {offset} to {offset + length} of {location!r}, which holds "
+            f"{data.stat().st_size}; copy both files, or save the model in one"
+        )
+    try:
+        with data.open("rb") as stream:
+            stream.seek(offset)
+            content = stream.read(length or MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise InvalidFileError(f"{where}: {location!r} cannot be read: {error.strerror or error}") from error
+    return content
 
 
 def _check_names(model: onnx.ModelProto, path: Path) -> None:
@@ -135,6 +160,15 @@ def _refuse_integer_models(model: onnx.ModelProto, path: Path) -> None:
             )
 
 
+def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    try:
+        return inliner.inline_local_functions(model)
+    except _LIBRARY_ERRORS as error:
+        raise InvalidFileError(
+            f"{path}: its functions do not fit their calls ({str(error)[:200]}); export it again"
+        ) from error
+
+
 def _of_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     versions = {entry.domain: entry.version for entry in model.opset_import}
     version = versions.get("", versions.get("ai.onnx", 0))
@@ -145,12 +179,7 @@ def _of_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return model
     try:
         return onnx.version_converter.convert_version(model, OPSET)
-    except (
-        RuntimeError,
-        ValueError,
-        onnx.shape_inference.InferenceError,
-        onnx.version_converter.ConvertError,
-    ) as error:
+    except (*_LIBRARY_ERRORS, onnx.shape_inference.InferenceError, onnx.version_converter.ConvertError) as error:
         raise UnsupportedModelError(
-            f"{path}: opset {version} cannot be converted to {OPSET} ({error}); export the model with opset {OPSET}"
+            f"{path}: opset {version} cannot be converted to {OPSET} ({str(error)[:200]}); export the model with opset {OPSET}"
         ) from error

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +79,11 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     state = _read_state(file)
     if set(state) == {"state_dict"} or ("state_dict" in state and not isinstance(state["state_dict"], _tensor_type())):
         state = state["state_dict"]  # type: ignore[assignment]  # a checkpoint with an optimizer beside it
+    if not isinstance(state, Mapping):
+        raise InvalidFileError(f"{file}: state_dict is {type(state).__name__}, expected tensors by name")
     for name, tensor in state.items():
+        if not isinstance(name, str):
+            raise InvalidFileError(f"{file}: found the key {str(name)[:60]!r}, expected the names of parameters")
         if not isinstance(tensor, _tensor_type()):
             raise InvalidFileError(
                 f"{file}: entry {name} is {type(tensor).__name__}, expected tensors only; save model.state_dict()"
@@ -115,27 +117,13 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
         return _read_safetensors(file)
     if file.suffix not in {".pt", ".pth", ".bin"}:
         raise InvalidFileError(f"{file}: found the ending {file.suffix!r}, expected .safetensors, .pt, .pth or .bin")
-    import torch
+    from qdeploy.models.torch_file import read_torch_file
 
-    try:
-        with warnings.catch_warnings():
-            # A remark on protocols that torch does not write itself; such a file is read or refused all the same.
-            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InvalidFileError(
-            f"{file}: holds Python objects that would run code when read, expected tensors only; save "
-            "model.state_dict() "
-            "with torch.save, or as .safetensors"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, UnicodeDecodeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InvalidFileError(
-            f"{file}: not a file of torch.save, or a truncated one ({first}); save it again"
-        ) from error
+    state = read_torch_file(file, "a state_dict; save model.state_dict()")
     if not isinstance(state, Mapping):
         raise InvalidFileError(f"{file}: found {type(state).__name__}, expected a state_dict; save model.state_dict()")
-    return state
+    found: Mapping[str, Tensor] = state
+    return found
 
 
 def _read_safetensors(file: Path) -> Mapping[str, Tensor]:

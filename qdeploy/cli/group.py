@@ -11,6 +11,8 @@ import click
 from qdeploy import __version__
 from qdeploy.runtime.errors import MissingRequirementError, QdeployError
 
+from .printable import LONGEST_MESSAGE, printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -89,7 +91,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("qdeploy: interrupted", err=True)
         return 130
     except QdeployError as error:
-        click.echo(f"qdeploy: {error}", err=True)
+        click.echo(f"qdeploy: {printable(str(error), longest=LONGEST_MESSAGE)}", err=True)
         return error.exit_code
     except BrokenPipeError:
         return 1
@@ -110,7 +112,7 @@ def _tell_unexpected(error: Exception) -> int:
         click.echo(f"qdeploy: {text}", err=True)
         return MissingRequirementError.exit_code
     click.echo(
-        f"qdeploy: unexpected {type(error).__name__}: {error}\n"
+        f"qdeploy: unexpected {type(error).__name__}: {printable(str(error), longest=LONGEST_MESSAGE)}\n"
         "This is a defect of qdeploy: please report it with the output of the same command and -v.",
         err=True,
     )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from .printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -36,7 +38,7 @@ class Output:
         if self.json:
             self.dump({**report.to_dict(), **extra})
         elif not self.quiet:
-            click.echo("\n".join(report.lines()))
+            click.echo(printable("\n".join(report.lines())))
 
     def dump(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
         """Print plain values as JSON."""
@@ -45,7 +47,7 @@ class Output:
     def say(self, message: str) -> None:
         """Tell people something that is not the result."""
         if not self.quiet:
-            click.echo(message, err=True)
+            click.echo(printable(message), err=True)
 
 
 def _plain(value: Any) -> Any:

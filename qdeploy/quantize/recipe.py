@@ -16,6 +16,7 @@ from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 _LARGEST_RECIPE = 1 << 16
+_LONGEST_TEXT = 1000
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "weight_granularity": ("per_tensor", "per_channel"),
@@ -109,6 +110,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         raise InvalidInputError(
             f"no recipe is named {name_or_path!r}; there are {', '.join(recipe_names())}, or a .json file."
         )
+    if not path.is_file():
+        raise InvalidFileError(f"recipe {path}: no such file; there are {', '.join(recipe_names())}, or a .json file.")
     try:
         if path.stat().st_size > _LARGEST_RECIPE:
             raise InvalidFileError(f"{path} has more than {_LARGEST_RECIPE} bytes; a recipe has a few hundred.")
@@ -129,5 +132,9 @@ def _parse(content: Any, path: Path) -> Recipe:
     for key, value in content.items():
         if not isinstance(value, kinds[fields[key]]) or (isinstance(value, bool) and fields[key] != "bool"):
             raise InvalidFileError(f"recipe {path}: {key} is {value!r}; expected {fields[key]}.")
+        if isinstance(value, str) and (len(value) > _LONGEST_TEXT or not value.isprintable()):
+            raise InvalidFileError(
+                f"recipe {path}: {key} is {value[:60]!r}; expected at most {_LONGEST_TEXT} printable characters."
+            )
     defaults = {"name": path.stem, "description": ""}
     return Recipe(**{**defaults, **content})

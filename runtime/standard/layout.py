@@ -13,7 +13,7 @@ __all__ = ["LAYOUT", "constant_value"]
 
 #: Bound on what ConstantOfShape, Expand, Tile and Range may make (elements): larger is a corrupted model, not a
 #: network.
-_LARGEST = 1 << 28
+_LARGEST = 1 << 25
 
 
 def constant_value(attributes: dict[str, Any]) -> Array:

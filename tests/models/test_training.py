@@ -206,7 +206,7 @@ def test_state_of_another_configuration(tmp_path, config, data):
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04"])
 def test_damaged_state(tmp_path, config, data, content):
     (tmp_path / "training-state.pt").write_bytes(content)
-    with pytest.raises(InvalidFileError, match="not a readable training state"):
+    with pytest.raises(InvalidFileError, match="expected a training state|would run code"):
         train(config, data, tmp_path)
 
 

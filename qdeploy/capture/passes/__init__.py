@@ -35,6 +35,9 @@ __all__ = ["Canonical", "canonicalize"]
 # (a ConstantOfShape, an outer product); such nodes stay as they are, and are refused or dropped as unused later.
 _LARGEST_FOLDED_ELEMENTS = 1 << 26
 
+# onnx's evaluator makes a Range number by number, in Python.
+_LARGEST_WALKED_RANGE = 1 << 16
+
 # Their results are no larger than their inputs, also where shapes are not known.
 _NOT_GROWING = frozenset(
     {"Cast", "Concat", "Identity", "Neg", "Reshape", "Shape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
@@ -114,10 +117,11 @@ def _fold(model: ir.Model) -> None:
 
 def _may_fold(node: ir.Node) -> bool | None:
     """False for a result that is or may be too large; ``None`` leaves the decision to the library."""
+    largest = _LARGEST_WALKED_RANGE if node.op_type == "Range" else _LARGEST_FOLDED_ELEMENTS
     for value in node.outputs:
         sizes = [] if value.shape is None else [size for size in value.shape if isinstance(size, int)]
         if value.shape is not None and len(sizes) == len(value.shape):
-            if math.prod(sizes) > _LARGEST_FOLDED_ELEMENTS:
+            if math.prod(sizes) > largest:
                 return False
         elif node.op_type not in _NOT_GROWING:
             return False

@@ -1,0 +1,260 @@
+"""Small valid inputs of every kind, made by qdeploy itself where it writes the format."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import struct
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+FEATURES, CLASSES, HIDDEN, STEPS, SAMPLES = 4, 3, 5, 6, 3
+
+_DENSE = f"""<ir_version: 8, opset_import: ["": 17]>
+    dense (float[batch, {FEATURES}] x) => (float[batch, {CLASSES}] y) {{
+        product = MatMul (x, w1)
+        sum = Add (b1, product)
+        hidden = Relu (sum)
+        dropped = Dropout (hidden)
+        logits = Gemm <transB = 1, alpha = 0.5, beta = 2.0> (dropped, w2, b2)
+        y = Softmax <axis = -1> (logits)
+    }}"""
+_RNN = f"""<ir_version: 10, opset_import: ["": 18]>
+    recurrent (float[time, batch, {FEATURES}] x) => (float[time, batch, {CLASSES}] y) {{
+        states, last = RNN <hidden_size = {HIDDEN}, activations = ["Relu"]> (x, w, r)
+        axis = Constant <value_ints = [1]> ()
+        flat = Squeeze (states, axis)
+        y = MatMul (flat, w2)
+    }}"""
+_SCAN = f"""<ir_version: 8, opset_import: ["": 18]>
+    scan (float[time, batch, {FEATURES}] x, float[batch, {HIDDEN}] h0) => (float[batch, {CLASSES}] y) {{
+        last, states = Scan <num_scan_inputs = 1, body = step (float[batch, {HIDDEN}] h, float[batch, {FEATURES}] v)
+            => (float[batch, {HIDDEN}] n, float[batch, {HIDDEN}] o) {{
+                a = MatMul (h, w)
+                b = MatMul (v, u)
+                c = Add (a, b)
+                d = Add (c, bias)
+                n = Tanh (d)
+                o = Identity (n)
+            }}> (h0, x)
+        y = MatMul (last, w2)
+    }}"""
+_QUATERNION = f"""<ir_version: 8, opset_import: ["": 18]>
+    quaternion (float[batch, {FEATURES}] x) => (float[batch, {CLASSES}] y) {{
+        ni = Neg (i)
+        nj = Neg (j)
+        nk = Neg (k)
+        row0 = Concat <axis = 1> (r, ni, nj, nk)
+        row1 = Concat <axis = 1> (i, r, nk, j)
+        row2 = Concat <axis = 1> (j, k, r, ni)
+        row3 = Concat <axis = 1> (k, nj, i, r)
+        matrix = Concat <axis = 0> (row0, row1, row2, row3)
+        turned = Transpose <perm = [1, 0]> (matrix)
+        hidden = MatMul (x, turned)
+        active = Relu (hidden)
+        y = MatMul (active, w2)
+    }}"""
+_FUNCTIONS = f"""<ir_version: 8, opset_import: ["": 18, "own": 1]>
+    functions (float[batch, {FEATURES}] x) => (float[batch, {CLASSES}] y) {{
+        hidden = own.Layer <slope = 1.0> (x, w1)
+        shape = Constant <value = int64[2] {{-1, {HIDDEN}}}> ()
+        flat = Reshape (hidden, shape)
+        y = own.Layer <slope = 0.5> (flat, w2)
+    }}
+    <domain: "own", opset_import: ["": 18]>
+    Layer <slope> (a, b) => (c) {{
+        m = Gemm <alpha: float = @slope> (a, b)
+        c = Relu (m)
+    }}"""
+
+_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    _DENSE: {"w1": (FEATURES, HIDDEN), "b1": (HIDDEN,), "w2": (CLASSES, HIDDEN), "b2": (CLASSES,)},
+    _RNN: {"w": (1, HIDDEN, FEATURES), "r": (1, HIDDEN, HIDDEN), "w2": (HIDDEN, CLASSES)},
+    _SCAN: {"w": (HIDDEN, HIDDEN), "u": (FEATURES, HIDDEN), "bias": (HIDDEN,), "w2": (HIDDEN, CLASSES)},
+    _QUATERNION: {"r": (1, 1), "i": (1, 1), "j": (1, 1), "k": (1, 1), "w2": (4, CLASSES)},
+    _FUNCTIONS: {"w1": (FEATURES, HIDDEN), "w2": (HIDDEN, CLASSES)},
+}
+
+
+def _model(text: str) -> onnx.ModelProto:
+    rng = np.random.default_rng(0)
+    model = onnx.parser.parse_model(text)
+    for name, shape in _SHAPES[text].items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(_weights(rng, shape), name))
+    onnx.checker.check_model(model)
+    return model
+
+
+def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return (rng.normal(size=shape) / 3).astype(np.float32)
+
+
+def npz(arrays: Mapping[str, Any]) -> bytes:
+    """The bytes of an .npz file."""
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def _samples(text: str) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    recurrent = text in (_RNN, _SCAN)
+    arrays = {"x": rng.random((SAMPLES, STEPS, FEATURES) if recurrent else (SAMPLES, FEATURES)).astype(np.float32)}
+    if text == _SCAN:
+        arrays["h0"] = np.zeros((SAMPLES, HIDDEN), np.float32)
+    return arrays
+
+
+@cache
+def float_models() -> tuple[dict[str, bytes], ...]:
+    """Folders of model.onnx and x.npz, its samples; the last one's weights lie in data.bin."""
+    folders = [{"model.onnx": _model(text).SerializeToString(), "x.npz": npz(_samples(text))} for text in _SHAPES]
+    outside, data = _model(_DENSE), b""
+    for tensor in outside.graph.initializer:
+        onnx.external_data_helper.set_external_data(tensor, "data.bin", len(data), len(tensor.raw_data))
+        data += tensor.raw_data
+        tensor.ClearField("raw_data")
+    return (*folders, {"model.onnx": outside.SerializeToString(), "x.npz": npz(_samples(_DENSE)), "data.bin": data})
+
+
+@cache
+def bundles() -> tuple[dict[str, bytes], ...]:
+    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders."""
+    import qdeploy
+
+    made = []
+    kinds: tuple[tuple[str, dict[str, Any]], ...] = (
+        (_DENSE, {}),
+        (_RNN, {"time_axis": 0, "weight_bits": 4}),
+        (_QUATERNION, {}),
+        (_RNN, {"time_axis": 0, "inline": True, "storage": "expanded"}),
+        (_DENSE, {"float_io": True}),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for index, (text, options) in enumerate(kinds):
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(_model(text).SerializeToString())
+            target = Path(folder) / str(index)
+            qdeploy.export_model(path, target, calibration=_samples(text), **options)
+            made.append({file.name: file.read_bytes() for file in sorted(target.iterdir())})
+    return tuple(made)
+
+
+def bundle_samples(index: int) -> dict[str, np.ndarray]:
+    """Samples with labels for the bundle of this index."""
+    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE)[index]
+    samples = _samples(text)
+    shape = (SAMPLES, STEPS) if text == _RNN else (SAMPLES,)
+    return {**samples, "y": np.zeros(shape, np.int64)}
+
+
+def bundle_input(index: int) -> np.ndarray:
+    """An input of the bundle of this index in its own layout."""
+    x = bundle_samples(index)["x"]
+    return np.ascontiguousarray(np.moveaxis(x, 0, 1)) if x.ndim == 3 else x
+
+
+HYPERPARAMETERS = {
+    "input_size": FEATURES,
+    "hidden_size": HIDDEN,
+    "num_classes": CLASSES,
+    "activation": "modrelu",
+    "weight_bits": 4,
+    "steps": "last",
+    "output_activation": None,
+    "orthogonal": "bjorck",
+}
+CONFIG: dict[str, Any] = {
+    "schema_version": 1,
+    "name": "small",
+    "description": "a small network",
+    "dataset": "digits",
+    "architecture": "orthogonal-classifier",
+    "hyperparameters": HYPERPARAMETERS,
+    "epochs": 1,
+    "batch_size": 2,
+    "learning_rate": 0.001,
+    "recurrent_learning_rate": 0.0001,
+    "input_learning_rate": None,
+    "schedule": "cosine",
+    "clip_norm": 1.0,
+    "weight_decay": 0.0,
+    "input_noise": 0.0,
+    "validation": 1,
+    "quantization_ramp": [0, 1],
+    "initial_cycles": [2, 3],
+    "initial_resting_state": 0.5,
+    "initial_input_range": 0.1,
+    "seed": 0,
+}
+
+
+@cache
+def checkpoint() -> dict[str, bytes]:
+    """A checkpoint as a pair of files, as .pt, and its state dict as .safetensors and as .pt."""
+    import torch
+    from safetensors.torch import save
+
+    from qdeploy.models import build, save_checkpoint
+
+    torch.manual_seed(0)
+    module = build("orthogonal-classifier", HYPERPARAMETERS)
+    metadata = {"architecture": "orthogonal-classifier", "hyperparameters": HYPERPARAMETERS, "dataset": "digits"}
+    whole, state = io.BytesIO(), io.BytesIO()
+    torch.save({**metadata, "state_dict": module.state_dict()}, whole)
+    torch.save(module.state_dict(), state)
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Path(folder) / "small", module, metadata)
+        files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+    plain = save({name: value.contiguous() for name, value in module.state_dict().items()})
+    return {**files, "small.pt": whole.getvalue(), "state.pt": state.getvalue(), "state.safetensors": plain}
+
+
+def training_data() -> Any:
+    """A handful of sequences."""
+    from qdeploy.models.training import TrainingData
+
+    rng = np.random.default_rng(2)
+    x = rng.random((5, STEPS, FEATURES)).astype(np.float32)
+    y = np.arange(5, dtype=np.int64) % CLASSES
+    return TrainingData(x, y, x, y, 0)
+
+
+@cache
+def training_state() -> bytes:
+    """The state file of a finished training of one epoch."""
+    from qdeploy.models.config import parse_config
+    from qdeploy.models.training import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(parse_config(CONFIG), training_data(), folder)
+        return (Path(folder) / "training-state.pt").read_bytes()
+
+
+def config() -> bytes:
+    """A training configuration with every key."""
+    return json.dumps(CONFIG).encode()
+
+
+def recipe() -> bytes:
+    """A recipe with every key."""
+    from qdeploy.quantize import load_recipe
+
+    return json.dumps(load_recipe("default").to_dict()).encode()
+
+
+def mnist() -> dict[str, bytes]:
+    """Two images with their labels, as the test set's files."""
+    images = struct.pack(">4I", 0x803, 2, 28, 28) + bytes(range(256)) * 6 + bytes(2 * 784 - 6 * 256)
+    labels = struct.pack(">2I", 0x801, 2) + b"\x03\x09"
+    return {
+        "mnist/t10k-images-idx3-ubyte.gz": gzip.compress(images, mtime=0),
+        "mnist/t10k-labels-idx1-ubyte.gz": gzip.compress(labels, mtime=0),
+    }
