@@ -84,6 +84,8 @@ def _model_line(values: dict[str, Any]) -> str:
     if "test_accuracy" not in metrics:
         return str(values.get("description", ""))
     data = f"{metrics.get('test_samples', 0):,} test samples of {values.get('dataset')}"
+    if "test_bits_per_character" in metrics:
+        return f"{values.get('description')}: {metrics['test_bits_per_character']:.3f} bits per character in float on {data}"
     return f"{values.get('description')}: float accuracy {metrics['test_accuracy']:.2%} on {data}"
 
 
