@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,9 @@ __all__ = ["SCHEDULES", "TrainingConfig", "config_names", "load_config", "parse_
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 SCHEDULES = ("constant", "cosine")
 MAX_FILE_BYTES = 1 << 20
+_LARGEST_EPOCH = 100_000
+# File systems take 255 bytes; the names of a training's files are longer than the configuration's.
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def load_config(name_or_path: str | Path) -> TrainingConfig:
         raise InvalidFileError(f"{path}: {path.stat().st_size} bytes, expected a configuration of at most 1 MiB")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    # A ValueError is no JSON, no UTF-8, or an integer of more digits than Python reads.
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidFileError(f"{path}: not a JSON file: {error}") from error
     if isinstance(values, dict):
         values.setdefault("name", path.stem)
@@ -145,7 +148,7 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         dataset=checked.text("dataset"),
         architecture=checked.text("architecture"),
         hyperparameters=checked.mapping("hyperparameters"),
-        epochs=checked.integer("epochs", 1, 100_000),
+        epochs=checked.integer("epochs", 1, _LARGEST_EPOCH),
         batch_size=checked.integer("batch_size", 1, 1_000_000),
         learning_rate=checked.real("learning_rate", 0.0, 10.0),
         recurrent_learning_rate=checked.optional_real("recurrent_learning_rate", 0.0, 10.0),
@@ -167,8 +170,11 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
     )
     if config.schedule not in SCHEDULES:
         raise InvalidFileError(f"{source}: schedule={config.schedule!r}, expected one of {', '.join(SCHEDULES)}")
-    if not config.name or Path(config.name).name != config.name or config.name.startswith("."):
-        raise InvalidFileError(f"{source}: name={config.name!r}, expected a plain file name")
+    plain = config.name.isprintable() and Path(config.name).name == config.name and not config.name.startswith(".")
+    if not config.name or not plain or len(config.name.encode()) > _LONGEST_NAME:
+        raise InvalidFileError(
+            f"{source}: name={config.name[:_LONGEST_NAME]!r}, expected a plain file name of at most {_LONGEST_NAME} bytes"
+        )
     return config
 
 
@@ -180,7 +186,7 @@ class _Reader:
         self._source = source
 
     def _fail(self, key: str, expected: str) -> InvalidFileError:
-        return InvalidFileError(f"{self._source}: {key}={self._values.get(key)!r}, expected {expected}")
+        return InvalidFileError(f"{self._source}: {key}={repr(self._values.get(key))[:200]}, expected {expected}")
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._values.get(key, default)
@@ -208,7 +214,7 @@ class _Reader:
 
     def real(self, key: str, low: float, high: float, default: float | None = None) -> float:
         value = self._values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._fail(key, f"a number in [{low}, {high}]")
         if not low <= value <= high:
             raise self._fail(key, f"a number in [{low}, {high}]")
@@ -234,7 +240,7 @@ class _Reader:
             raise self._fail(key, expected)
         if any(isinstance(item, bool) or not isinstance(item, int | float) for item in value):
             raise self._fail(key, expected)
-        start, end = float(value[0]), float(value[1])
-        if not (math.isfinite(start) and math.isfinite(end) and 0.0 <= start <= end):
+        # Compared before the conversion: an integer may be too large for a float. NaN compares false.
+        if not 0 <= value[0] <= value[1] <= _LARGEST_EPOCH:
             raise self._fail(key, expected)
-        return start, end
+        return float(value[0]), float(value[1])
