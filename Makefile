@@ -28,7 +28,7 @@ test: lint pytest ## Lint, then all tests
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)
 
-fuzz: $(STAMP) ## Give mutated files to everything that reads files (ARGS="--inputs 20000 --seed 0")
+fuzz: $(STAMP) ## Give mutated files to everything that reads files (ARGS="--inputs 40000 --seed 0")
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(STAMP) ## Measure ratios to other implementations in one run

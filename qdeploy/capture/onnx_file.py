@@ -109,7 +109,7 @@ def _external_bytes(tensor: onnx.TensorProto, folder: Path, path: Path) -> bytes
     try:
         with data.open("rb") as stream:
             stream.seek(offset)
-            content = stream.read(length or MAX_FILE_BYTES + 1)
+            content: bytes = stream.read(length or MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InvalidFileError(f"{where}: {location!r} cannot be read: {error.strerror or error}") from error
     return content

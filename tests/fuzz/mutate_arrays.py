@@ -92,9 +92,7 @@ def _array(random: Random, array: np.ndarray) -> np.ndarray:
         )
     elif kind == 4 and changed.dtype.kind in "fiu":
         with np.errstate(all="ignore"):
-            changed = (changed * random.choice((0, -1, 1000, 1e30 if changed.dtype.kind == "f" else 255))).astype(
-                changed.dtype
-            )
+            changed = (changed.astype(np.float64) * random.choice((0, -1, 255, 1000, 1e30))).astype(changed.dtype)
     else:
         changed = np.asfortranarray(changed)
     return changed

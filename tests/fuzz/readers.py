@@ -425,6 +425,27 @@ def _load_mnist(folder: Path) -> None:
             os.environ["QDEPLOY_DATA"] = before
 
 
+def _texts(random: Random) -> Files:
+    files: Files = dict(random.choice(seeds.texts()))
+    if random.random() < 0.1:
+        return mutate_files(random, files)
+    name = random.choice(sorted(files))
+    changed = _bytes(files[name])
+    for _ in range(random.choice((1, 1, 5))):
+        changed = mutate_bytes(random, changed)
+    return {**files, name: changed}
+
+
+@_reader("text data set", 25, _texts)
+def _load_texts(folder: Path) -> None:
+    from qdeploy.datasets.characters import from_files
+
+    plain = sorted(folder.glob("*.txt"))
+    read = from_files(plain or [folder / "ptb"])
+    for split in ("train", "valid", "test"):
+        read.split(split)
+
+
 def outcome(reader: Reader, folder: Path) -> tuple[str, str]:
     """``accepted`` or ``refused`` with the message; every other exception comes through."""
     from qdeploy.runtime.errors import QdeployError

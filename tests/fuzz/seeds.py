@@ -250,6 +250,18 @@ def recipe() -> bytes:
     return json.dumps(load_recipe("default").to_dict()).encode()
 
 
+def texts() -> tuple[dict[str, bytes], ...]:
+    """Folders: two plain texts, and Penn Treebank's files in their two forms."""
+    line = "the quick brown fox jumps over the lazy dog née 100 % "
+    plain = {"a.txt": (line * 30).encode(), "b.txt": ("\ufeff" + line.replace(" ", "\r\n") * 20).encode()}
+    splits = ("train", "valid", "test")
+    words = {f"ptb/ptb.{split}.txt": (" " + line + "\n").encode() * 10 for split in splits}
+    spelled = {
+        f"ptb/ptb.char.{split}.txt": (" ".join(line.replace(" ", "_")) + " \n").encode() * 10 for split in splits
+    }
+    return plain, words, spelled
+
+
 def mnist() -> dict[str, bytes]:
     """Two images with their labels, as the test set's files."""
     images = struct.pack(">4I", 0x803, 2, 28, 28) + bytes(range(256)) * 6 + bytes(2 * 784 - 6 * 256)
