@@ -18,7 +18,7 @@ from .recurrence import activate
 __all__ = ["OUTPUT_ACTIVATIONS", "STEPS", "OrthogonalClassifier"]
 
 STEPS = ("last", "every")
-OUTPUT_ACTIVATIONS = ("relu", "modrelu")
+OUTPUT_ACTIVATIONS = ("relu", "modrelu", "tanh")
 
 
 class OrthogonalClassifier(nn.Module):
@@ -48,7 +48,7 @@ class OrthogonalClassifier(nn.Module):
             activation: ``relu``, ``modrelu``, ``tanh`` or ``linear``, in the loop.
             weight_bits: k of the q_k grid for W, U and V, or ``None`` for float weights.
             steps: ``last`` gives logits [B, C], ``every`` gives [B, T, C].
-            output_activation: ``None``, or ``relu`` or ``modrelu`` between the states and V.
+            output_activation: ``None``, or ``relu``, ``modrelu`` or ``tanh`` between the states and V.
             orthogonal: ``bjorck``, ``projunn-d``, ``projunn-t`` or ``none``.
 
         Raises:

@@ -88,6 +88,8 @@ class _ClassifierTwin(OrthogonalClassifier):
         prefix = f"{self.capture_path}." if self.capture_path else ""
         if self.output_activation == "relu":
             states = torch.relu(states)
+        elif self.output_activation == "tanh":
+            states = torch.tanh(states)
         elif self.output_modrelu_bias is not None:
             states = torch_ops.modrelu(states, self.output_modrelu_bias, layer=f"{prefix}output_modrelu")
         return torch_ops.linear(states, self.output_weight, self.output_bias, layer=f"{prefix}output")

@@ -69,8 +69,9 @@ def _power_of_two(ratios: NDArray[np.float64], where: str, max_shift: int) -> Mu
     shifts = -np.log2(ratios)
     if (shifts != np.rint(shifts)).any():
         raise UnsupportedModelError(
-            f"node {where}: the ratio {float(ratios[0]):g} is no power of two, and the weights lie on a trained grid that "
-            "fixes it; use multipliers of 15 or 31 bits, or a recipe with recognise_grid off."
+            f"node {where}: the ratio of its scales, {float(ratios[0]):g}, is no power of two, as multipliers of 1 bit need it; "
+            "a trained grid or an operand of another scale fixes it. Use multipliers of 15 or 31 bits, or, for a grid, a "
+            "recipe with recognise_grid off."
         )
     shift = max(0, int(shifts.max()))
     if shift > max_shift or shift - shifts.min() > 30:

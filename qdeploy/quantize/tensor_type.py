@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import onnx
@@ -64,6 +65,13 @@ def logits_type(low: float, high: float) -> TensorType:
     """16 bits for what leaves the network, one scale for all classes, one bit of room beyond what calibration saw."""
     largest = max(abs(low), abs(high)) or 1.0
     return TensorType("int16", max(2 * largest / (2**15 - 1), SMALLEST_SCALE), 0, 16, -(2**15), 2**15 - 1)
+
+
+def with_power_of_two_scale(wanted: TensorType, unit: float) -> TensorType:
+    """``wanted`` with the next larger scale that is a power of two times ``unit``."""
+    scale = unit * 2.0 ** math.ceil(math.log2(wanted.scale / unit))
+    zero_point = round(wanted.zero_point * wanted.scale / scale)
+    return TensorType(wanted.dtype, scale, zero_point, wanted.bits, wanted.low, wanted.high)
 
 
 def state_type(largest: float, bits: int, *, signed: bool) -> TensorType:

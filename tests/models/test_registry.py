@@ -36,7 +36,7 @@ def test_unknown_architecture_lists_those_that_exist():
         ("orthogonal-classifier", {**RNN, "activation": "elu"}, "activation='elu', expected one of relu, modrelu"),
         ("orthogonal-classifier", {**RNN, "activation": ["relu"]}, "activation"),
         ("orthogonal-classifier", {**RNN, "steps": None}, "steps=None"),
-        ("orthogonal-classifier", {**RNN, "output_activation": "tanh"}, "expected one of null, relu, modrelu"),
+        ("orthogonal-classifier", {**RNN, "output_activation": "elu"}, "expected one of null, relu, modrelu, tanh"),
         ("quaternion-lenet-300-100", {"in_features": 63}, "a multiple of 4"),
         ("lenet-300-100", {"num_classes": "10"}, "num_classes='10'"),
     ],

@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qdeploy.runtime.errors import ContractError
+from qdeploy.runtime.reference import ReferenceModel
+
 from .agreement import agreed, one_node
 
 ALL_BYTES = np.arange(256, dtype=np.uint8).reshape(2, 128)
@@ -37,6 +40,33 @@ def test_table(kind: str) -> None:
     entries = np.random.default_rng(0).permutation(256).astype(kind)
     model = one_node("Table", {"x": ALL_BYTES}, {"t": entries}, ["x", "t"], {"y": kind})
     assert (agreed(model, {"x": ALL_BYTES}, onnx_reference=True)["y"].ravel() == entries).all()
+
+
+@pytest.mark.parametrize("bits", [1, 9, 12])
+@pytest.mark.parametrize("kind", ["uint8", "int16"])
+def test_table_of_a_signed_index(kind: str, bits: int) -> None:
+    half = 2 ** (bits - 1)
+    x = np.arange(-half, half).astype(np.int16).reshape(2, -1)
+    bounds = np.iinfo(kind)
+    entries = np.random.default_rng(0).integers(bounds.min, bounds.max, 2 * half, endpoint=True).astype(kind)
+    model = one_node("Table", {"x": x}, {"t": entries}, ["x", "t"], {"y": kind})
+    assert (agreed(model, {"x": x}, onnx_reference=True)["y"].ravel() == entries).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "size", "message"),
+    [
+        (np.array([[4]], np.int16), 8, "x: values reach from 4 to 4; the contract allows -4 to 3"),
+        (np.array([[-5]], np.int16), 8, "allows -4 to 3"),
+        (np.array([[0]], np.int16), 6, "expected a power of two up to 4096"),
+        (np.array([[0]], np.int16), 8192, "expected a power of two up to 4096"),
+    ],
+)
+def test_an_index_outside_its_table_is_refused(x: np.ndarray, size: int, message: str) -> None:
+    entries = np.zeros(size, np.uint8)
+    model = one_node("Table", {"x": x}, {"t": entries}, ["x", "t"], {"y": "uint8"})
+    with pytest.raises(ContractError, match=message):
+        ReferenceModel(model).run({"x": x})
 
 
 @settings(max_examples=25, deadline=None)

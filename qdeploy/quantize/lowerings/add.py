@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.multiplier import choose_multiplier
+from qdeploy.quantize.tensor_type import with_power_of_two_scale
+from qdeploy.runtime.errors import UnsupportedModelError
 
 
 @lowers("Add")
@@ -17,9 +20,20 @@ def add(context: Context, node: onnx.NodeProto) -> None:
     if reader is not None:
         context.done.add(output)
     y = context.output_type(output)
-    larger = max(a.scale, b.scale)
-    multiplier = choose_multiplier(larger / y.scale, 15, node.name)
-    unit = multiplier.values[0] / larger
+    if context.recipe.multiplier_bits == 1:
+        y = with_power_of_two_scale(y, min(a.scale, b.scale))
+        multipliers = choose_multiplier(np.array([a.scale, b.scale]) / y.scale, 1, node.name)
+        factors, shift = np.broadcast_to(multipliers.values, 2), multipliers.shift
+        if factors.max() >= 2**15:
+            raise UnsupportedModelError(
+                f"node {node.name}: its operands' scales differ by {factors.max() / factors.min():g}, more than powers of two "
+                "of 15 bits hold; use multipliers of 15 bits."
+            )
+    else:
+        larger = max(a.scale, b.scale)
+        multiplier = choose_multiplier(larger / y.scale, 15, node.name)
+        factors = np.array([round(scale * (multiplier.values[0] / larger)) for scale in (a.scale, b.scale)])
+        shift = multiplier.shift
     context.integers.node(
         "Add",
         list(node.input),
@@ -27,9 +41,9 @@ def add(context: Context, node: onnx.NodeProto) -> None:
         node.name,
         a_zero_point=a.zero_point,
         b_zero_point=b.zero_point,
-        a_multiplier=round(a.scale * unit),
-        b_multiplier=round(b.scale * unit),
-        shift=multiplier.shift,
+        a_multiplier=int(factors[0]),
+        b_multiplier=int(factors[1]),
+        shift=shift,
         y_zero_point=y.zero_point,
         low=y.zero_point if reader is not None else y.low,
         high=y.high,

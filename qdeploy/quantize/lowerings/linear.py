@@ -14,7 +14,7 @@ from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.integer_graph import accumulator_bits
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.multiplier import choose_multiplier
-from qdeploy.quantize.tensor_type import TensorType
+from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.quantize.weights import (
     QuantizedWeight,
     check_finite,
@@ -63,7 +63,7 @@ def linear(context: Context, node: onnx.NodeProto) -> None:
 
     if recipe.multiplier_bits == 1:
         # A power-of-two ratio needs an output scale that is one times the accumulator's.
-        y = _power_of_two_output(y, x, weight)
+        y = with_power_of_two_scale(y, x.scale * float(weight.scale.min()))
     scale = x.scale * np.broadcast_to(weight.scale, matrix.shape[:1])
     bias = np.zeros(matrix.shape[0]) if float_bias is None else float_bias.astype(np.float64)
     integer_bias = np.rint(bias / scale)
@@ -168,11 +168,3 @@ def _multiplier(context: Context, name: str, values: NDArray[np.int32], layer: d
     repeated = f"{name}.multiplier"
     graph.nodes.append(onnx.helper.make_node("Concat", [once] * 4, [repeated], name=repeated, axis=0))
     return repeated
-
-
-def _power_of_two_output(y: TensorType, x: TensorType, weight: QuantizedWeight) -> TensorType:
-    """The next larger output scale that is a power of two times the accumulator's finest."""
-    unit = x.scale * float(weight.scale.min())
-    scale = unit * 2.0 ** np.ceil(np.log2(y.scale / unit))
-    zero_point = round(y.zero_point * y.scale / scale)
-    return TensorType(y.dtype, float(scale), zero_point, y.bits, y.low, y.high)

@@ -24,7 +24,11 @@ def modrelu(context: Context, node: onnx.NodeProto) -> None:
     found = context.type_of(node.input[0])
     wide = TensorType("int16", found.scale, 0, 16, -(2**15), 2**15 - 1) if found.dtype == "uint8" else found
     operand = rescale(context, node.input[0], wide, node.name)
-    bias = np.rint(context.floats.constant(node, 1, "bias") / found.scale)
-    steps = context.integers.constant(f"{node.name}.bias", np.clip(bias, -(2**24), 2**24).astype(np.int32), bits=32)
+    bias = np.clip(np.rint(context.floats.constant(node, 1, "bias") / found.scale), -(2**24), 2**24)
+    steps = context.integers.constant(f"{node.name}.bias", bias.astype(np.int32), bits=32)
     context.integers.node("ModRelu", [operand, steps], [node.output[0]], node.name)
-    context.integers.types[node.output[0]] = wide
+    # A positive bias lifts magnitudes beyond the operand's.
+    top = found.reach + max(0, int(bias.max()))
+    context.integers.types[node.output[0]] = TensorType(
+        "int16", found.scale, 0, min(16, top.bit_length() + 1), max(-(2**15), -top), min(2**15 - 1, top)
+    )

@@ -7,12 +7,18 @@ from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.tensor_type import TensorType
 
 
+def _within(found: TensorType, wanted: TensorType) -> bool:
+    """Whether the integers mean the same and fit."""
+    same = found.scale == wanted.scale and found.zero_point == wanted.zero_point
+    return same and wanted.low <= found.low and found.high <= wanted.high
+
+
 def rescale(context: Context, name: str, wanted: TensorType, where: str) -> str:
     """Adds a Requantize of tensor ``name`` to type ``wanted`` where it is needed, and returns the tensor to read."""
     found = context.type_of(name)
-    if found == wanted:
+    if found == wanted or (found.dtype == wanted.dtype == "int16" and _within(found, wanted)):
         return name
-    multiplier = choose_multiplier(found.scale / wanted.scale, max(15, context.recipe.multiplier_bits), where)
+    multiplier = choose_multiplier(found.scale / wanted.scale, context.recipe.multiplier_bits, where)
     graph = context.integers
     result = graph.fresh(f"{where}.rescaled")
     factors = graph.constant(f"{where}.multiplier", multiplier.values, bits=32)

@@ -24,20 +24,19 @@ from numpy.typing import NDArray
 from qdeploy.quantize.float_graph import attribute
 from qdeploy.quantize.integer_graph import State, accumulator_bits
 from qdeploy.quantize.lowerings.registry import Context, lowers
-from qdeploy.quantize.lowerings.table import round_half_away
+from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.orthogonality import Orthogonality
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.state_range import StateRange
-from qdeploy.quantize.tensor_type import TensorType
+from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
 from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 
-INDEX_BITS = 12
-"""Bits of the table's index: the most that the contract allows, since the table costs memory only."""
-
 MAX_RECURRENT_SHIFT = 8
+
+MAX_INPUT_SHIFT = 24
 
 DRIVE_BITS = 28
 """Of an accumulator's 31, when the recurrent weight is so small that they would be more."""
@@ -197,12 +196,11 @@ def _homogeneous(
         unit = given.scale[0] * x.scale / recurrent.scale[0]
         exponent = ranges.octave(unit)
         if -16 <= exponent <= MAX_RECURRENT_SHIFT:
-            state = _with_scale(tight, unit * 2.0**exponent)
-            # s_W s_h = 2^exponent s_U s_x
-            finest = given.scale * x.scale * 2.0 ** min(exponent, 0)
-            return _Loop(recurrent, given, state, finest, max(0, -exponent), max(0, exponent), None)
+            return _shifted_input(recurrent, given, _with_scale(tight, unit * 2.0**exponent), x, exponent)
+        if recipe.multiplier_bits == 1:
+            tight = _with_scale(tight, unit * 2.0**exponent)
     if given.exact_grid:
-        return _requantized_input(recurrent, given, tight, x, node)
+        return _requantized_input(recurrent, given, tight, x, recipe, node)
     return _free_input(recurrent, weights[0], tight, x, recipe)
 
 
@@ -218,8 +216,13 @@ def _fixed_state(
     state = ranges.free()
     recurrent = _recurrent(weights[1], recipe, node, _least_scale(weights[0], bias, x, state))
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
+    if given.exact_grid and recipe.multiplier_bits == 1 and recurrent.scale.size == 1:
+        # No multiplier before the loop either: the state's scale becomes a power of two times s_U s_x / s_W.
+        unit = given.scale[0] * x.scale / recurrent.scale[0]
+        state = with_power_of_two_scale(state, unit)
+        return _shifted_input(recurrent, given, state, x, round(math.log2(state.scale / unit)))
     if given.exact_grid:
-        return _requantized_input(recurrent, given, state, x, node)
+        return _requantized_input(recurrent, given, state, x, recipe, node)
     return _free_input(recurrent, weights[0], state, x, recipe)
 
 
@@ -246,7 +249,12 @@ def _least_scale(weight: NDArray[np.float32], bias: NDArray[np.float64], x: Tens
 def _free_input(
     recurrent: QuantizedWeight, weight: NDArray[np.float32], state: TensorType, x: TensorType, recipe: Recipe
 ) -> _Loop:
-    """U at 2^a s_W s_h / s_x, with the smallest a that covers it."""
+    """U at 2^a s_W s_h / s_x, with the smallest a that covers it.
+
+    A negative a would make the accumulator's unit finer than s_W s_h. As far as the lifted W stays in bytes that costs
+    nothing; beyond, where U x is finer than the accumulator (few bits in the state, many in the input), it is shifted right
+    with one rounding before the loop, so that U keeps its bits.
+    """
     check_finite(weight, "input weight")
     top = max(1, 2 ** (recipe.weight_bits - 1) - 1)
     unit = recurrent.scale * state.scale / x.scale
@@ -256,24 +264,49 @@ def _free_input(
         if unit.size > 1
         else np.array([max(largest.max(), 1e-30) / top / unit[0]])
     )
-    exponent = max(-MAX_RECURRENT_SHIFT, math.ceil(math.log2(needed.max()) - 1e-9))
-    # A finer U lifts W h in the accumulator: only as far as the lifted weights stay bytes, which costs nothing.
-    lift = max(0, 7 - int(np.abs(recurrent.integers.astype(np.int64)).max(initial=1)).bit_length())
-    exponent = max(exponent, -lift)
+    exponent = math.ceil(math.log2(needed.max()) - 1e-9)
+    lift = _free_lift(recurrent)
+    if exponent + lift < -MAX_INPUT_SHIFT:
+        # Such a U x is nothing beside a unit of the accumulator.
+        exponent = -lift
     quantized = on_scale(weight, np.broadcast_to(unit * 2.0**exponent, weight.shape[:1]), recipe.weight_bits)
     scale = quantized.scale if unit.size > 1 else quantized.scale[:1]
     quantized = QuantizedWeight(quantized.integers, scale, quantized.bits, False, quantized.error)
-    finest = recurrent.scale * state.scale * 2.0 ** min(exponent, 0)
-    return _Loop(recurrent, quantized, state, finest, max(0, exponent), max(0, -exponent), None)
+    lift = min(lift, max(0, -exponent))
+    finest = recurrent.scale * state.scale / 2.0**lift
+    right = -exponent - lift
+    shifted_right = Multiplier(np.array([1], np.int32), right, 0.0) if right > 0 else None
+    return _Loop(recurrent, quantized, state, finest, max(0, exponent), lift, shifted_right)
+
+
+def _shifted_input(
+    recurrent: QuantizedWeight, given: QuantizedWeight, state: TensorType, x: TensorType, exponent: int
+) -> _Loop:
+    """U keeps its grid, and s_W s_h = 2^exponent s_U s_x: shifts bring both products to the finer scale."""
+    finest = given.scale * x.scale * 2.0 ** min(exponent, 0)
+    return _Loop(recurrent, given, state, finest, max(0, -exponent), max(0, exponent), None)
 
 
 def _requantized_input(
-    recurrent: QuantizedWeight, given: QuantizedWeight, state: TensorType, x: TensorType, node: onnx.NodeProto
+    recurrent: QuantizedWeight,
+    given: QuantizedWeight,
+    state: TensorType,
+    x: TensorType,
+    recipe: Recipe,
+    node: onnx.NodeProto,
 ) -> _Loop:
     """U keeps its grid; U x is brought to the accumulator's scale by a multiplier, before the loop."""
-    accumulator = recurrent.scale * state.scale
-    multiplier = choose_multiplier(given.scale * x.scale / accumulator, 31, node.name, max_shift=30)
-    return _Loop(recurrent, given, state, accumulator, 0, 0, multiplier)
+    bits = 1 if recipe.multiplier_bits == 1 else 31
+    lift = _free_lift(recurrent)
+    accumulator = recurrent.scale * state.scale / 2.0**lift
+    multiplier = choose_multiplier(given.scale * x.scale / accumulator, bits, node.name, max_shift=30)
+    return _Loop(recurrent, given, state, accumulator, 0, lift, multiplier)
+
+
+def _free_lift(recurrent: QuantizedWeight) -> int:
+    """By how many bits W may be lifted, for a finer accumulator, and still stay in bytes, which costs the loop nothing."""
+    largest = int(np.abs(recurrent.integers.astype(np.int64)).max(initial=1))
+    return min(MAX_RECURRENT_SHIFT, max(0, 7 - largest.bit_length()))
 
 
 def _with_scale(tight: TensorType, scale: float) -> TensorType:
