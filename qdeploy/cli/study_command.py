@@ -42,6 +42,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--trained", metavar="MODEL", multiple=True, help="ptq: a network trained on the grid; several times.")
 @click.option("--data", metavar="DATA", help="A data set's name, or an .npz with x and y; else the checkpoint's own.")
 @click.option("--recipe", default="default", show_default=True, help="For all that is not studied.")
+@click.option("--time-axis", type=int, help="Axis of time in the input.")
 @click.option("--limit", type=click.IntRange(1), help="Use at most this many test samples.")
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="Folder for the table and the picture.")
 @common_options
@@ -53,6 +54,7 @@ def command(
     trained: tuple[str, ...],
     data: str | None,
     recipe: str,
+    time_axis: int | None,
     limit: int | None,
     folder: Path | None,
     output: Output,
@@ -83,6 +85,7 @@ def command(
                 bits=bits or ptq.BITS,
                 recipe=recipe,
                 limit=limit,
+                time_axis=time_axis,
                 progress=progress,
             )
             report, written = weights, ptq.write(weights, folder) if folder else written
@@ -94,6 +97,7 @@ def command(
                 rules=rules or state_bits.RULES,
                 recipe=recipe,
                 limit=limit,
+                time_axis=time_axis,
                 progress=progress,
             )
             report, written = states, state_bits.write(states, folder) if folder else written

@@ -117,6 +117,7 @@ def run(
     bits: Sequence[int] = BITS,
     recipe: str | Path | Recipe = "default",
     limit: int | None = None,
+    time_axis: int | None = None,
     progress: Progress | None = None,
 ) -> PtqReport:
     """Quantizes ``model`` after training to each number of bits, and judges it beside networks trained on the grid.
@@ -128,6 +129,7 @@ def run(
         bits: k, each 2 to 8.
         recipe: gives states, activations and multipliers; its ``weight_bits`` are replaced.
         limit: at most so many test samples.
+        time_axis: of the input, as ``qdeploy export`` takes it.
         progress: called as (stage, done, total).
 
     Raises:
@@ -136,7 +138,7 @@ def run(
     if not bits or not all(2 <= k <= 8 for k in bits):
         raise InvalidInputError(f"weight bits {list(bits)}; expected numbers of 2 to 8.")
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    subject = Subject.load(model, data, limit)
+    subject = Subject.load(model, data, limit, time_axis=time_axis)
     weight = _recurrent_weight(subject.captured.model)
     if recognise_grid(weight) is not None:
         raise InvalidInputError(
@@ -157,7 +159,7 @@ def run(
         rows.append(_judged("recipe", subject, base.changed(weight_bits=k), k))
     for name in trained:
         said(len(rows))
-        peer = Subject.load(name, data or subject.test.source, limit)
+        peer = Subject.load(name, data or subject.test.source, limit, time_axis=time_axis)
         rows.append(_judged("trained", peer, base, None, float_loss=peer.float_loss()))
     order = {"q_k": 0, "recipe": 1, "trained": 2}
     return PtqReport(

@@ -136,6 +136,7 @@ def run(
     rules: Sequence[str] = RULES,
     recipe: str | Path | Recipe = "default",
     limit: int | None = None,
+    time_axis: int | None = None,
     progress: Progress | None = None,
 ) -> StateBitsReport:
     """Exports ``model`` with every number of bits and every rule, and judges each on labelled data.
@@ -147,6 +148,7 @@ def run(
         rules: of ``RULES``.
         recipe: for all that is not studied.
         limit: at most so many test sequences.
+        time_axis: of the input, as ``qdeploy export`` takes it.
         progress: called as (stage, done, total).
 
     Raises:
@@ -158,7 +160,7 @@ def run(
             f"state ranges {unknown or list(rules)}, bits {list(bits)}; expected some of {', '.join(RULES)}."
         )
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    subject = Subject.load(model, data, limit)
+    subject = Subject.load(model, data, limit, time_axis=time_axis)
     reference = subject.float_loss()
     states = _float_states(subject)
     rows = []

@@ -70,13 +70,14 @@ class Subject:
     test: Samples
 
     @classmethod
-    def load(cls, model: str | Path, data: str | None, limit: int | None) -> Subject:
+    def load(cls, model: str | Path, data: str | None, limit: int | None, *, time_axis: int | None = None) -> Subject:
         """Captures ``model`` and calibrates it on the training part of ``data``.
 
         Args:
             model: whatever ``qdeploy export`` takes: a shipped name, a checkpoint, an ``.onnx`` file.
             data: a data set's name or an ``.npz`` with ``x`` and ``y``; by default the set a checkpoint was trained on.
             limit: at most so many test samples.
+            time_axis: of the input, as ``qdeploy export`` takes it.
 
         Raises:
             InvalidInputError: no data, or data without labels.
@@ -87,7 +88,7 @@ class Subject:
         calibration, test = load_samples(source, "train", CALIBRATION_SAMPLES), load_samples(source, "test", limit)
         if test.labels is None:
             raise InvalidInputError(f"{source} holds no labels (y), by which a study judges answers.")
-        captured = capture(model, calibration.inputs)
+        captured = capture(model, calibration.inputs, time_axis=time_axis)
         return cls(str(model), captured, _calibrated(captured, captured.model, calibration), test)
 
     def with_weights(self, changed: onnx.ModelProto, data: str | None) -> Subject:

@@ -1,0 +1,87 @@
+"""``qdeploy study``, and the state's range from ``export`` to ``inspect``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def labelled(recurrent, tmp_path_factory):
+    """The samples of ``recurrent`` with a label for every step."""
+    x = np.load(recurrent.data)["x"]
+    path = tmp_path_factory.mktemp("study") / "data.npz"
+    np.savez(path, x=x, y=np.random.default_rng(0).integers(0, 3, x.shape[:2]))
+    return path
+
+
+def test_state_bits(qdeploy_command, recurrent, labelled, tmp_path):
+    given = ("study", "state-bits", recurrent.model, "--data", labelled, "--time-axis", 0, "--bits", "6, 12")
+    done = qdeploy_command(*given, "--state-range", "minmax,mse", "-o", tmp_path / "out")
+    assert done.code == 0
+    assert [line.split()[:2] for line in done.out.splitlines()[5:9]] == [
+        ["6", "minmax"],
+        ["6", "mse"],
+        ["12", "minmax"],
+        ["12", "mse"],
+    ]
+    assert "\n0 of " in done.out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"state_bits.json", "state_bits.png"}
+    machine = json.loads(qdeploy_command(*given, "--state-range", "minmax", "--json").out)
+    assert [row["bits"] for row in machine["rows"]] == [6, 12]
+
+
+def test_ptq(qdeploy_command, recurrent, labelled):
+    done = qdeploy_command(
+        "study", "ptq", recurrent.model, "--data", labelled, "--time-axis", 0, "--bits", "4", "--limit", 8
+    )
+    assert done.code == 0
+    assert "8 test samples" in done.out
+    assert "4  after training, q_k" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ptq", "m", "--state-range", "mse"), "--state-range belongs to state-bits"),
+        (("state-bits", "m", "--trained", "n"), "--trained belongs to ptq"),
+        (("state-bits", "m", "--bits", "a,b"), "expected numbers with commas between"),
+        (("colours", "m"), "'colours' is not one of 'state-bits', 'ptq'"),
+    ],
+)
+def test_usage(qdeploy_command, arguments, message):
+    done = qdeploy_command("study", *arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_a_missing_rule_is_named(qdeploy_command, recurrent, labelled):
+    done = qdeploy_command("study", "state-bits", recurrent.model, "--data", labelled, "--state-range", "median")
+    assert done.code == 2
+    assert "expected some of minmax, percentile, mse, power-of-two" in done.err
+
+
+@pytest.mark.parametrize(
+    ("rule", "shown"),
+    [("minmax", "minmax"), ("percentile", "percentile 99.99"), ("mse", "mse"), ("power-of-two", "power-of-two")],
+)
+def test_export_and_inspect_tell_the_rule(qdeploy_command, recurrent, tmp_path, rule, shown):
+    done = qdeploy_command(
+        *("export", recurrent.model, "--calibration", recurrent.data, "--time-axis", 0, "-o", tmp_path / "out"),
+        *("--state-range", rule, "--state-bits", 6),
+    )
+    assert done.code == 0
+    told = qdeploy_command("inspect", tmp_path / "out").out
+    (line,) = [line for line in told.splitlines() if "state range" in line]
+    assert f"({shown})" in line
+    assert line.endswith("% of calibration's states saturate")
+    assert (" 0 % of" in line) == (rule != "mse")
+    (line,) = [line for line in told.splitlines() if "singular values of W" in line]
+    assert "float 0.9 to 0.9, integer 0.8" in line
+    machine = json.loads(qdeploy_command("inspect", tmp_path / "out", "--json").out)
+    extra = machine["layers"][0]["extra"]
+    assert extra["state_range"] == rule
+    assert extra["state_saturated_share"] >= 0
+    assert extra["orthogonality_frobenius_integer"] > 0
