@@ -7,13 +7,16 @@ import math
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import qdeploy
 import qdeploy.training
 from qdeploy import datasets
+from qdeploy.character_stream import CharacterStream, main
+from qdeploy.datasets.vocabulary import UNKNOWN
 from qdeploy.models.checkpoint import load_checkpoint
 from qdeploy.models.training_report import EpochReport
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, UnsupportedModelError
 
 LINES = ["the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs", "é è ü ö"]
 
@@ -126,6 +129,55 @@ def test_streams_one_character_at_a_time(bundle, text):
     for index, row in enumerate(rows):
         output = session.step(row[np.newaxis])["output"]
         assert np.array_equal(output, whole[:, index])
+
+
+def test_stream_of_characters(bundle, text):
+    words = text.read_text(encoding="utf-8")[:200]
+    stream = CharacterStream(bundle)
+    first = stream.feed(words[:70])
+    assert np.allclose(first.sum(axis=1), 1.0)
+    # It goes on where it stopped.
+    second = stream.feed(words[70:])
+    whole = CharacterStream(bundle).feed(words)
+    assert np.array_equal(np.concatenate([first, second]), whole)
+    following = stream.vocabulary.encode(words)[1:]
+    expected = -np.log2(whole[:-1][np.arange(199), following]).mean()
+    assert CharacterStream(bundle).bits(words) == pytest.approx(expected)
+
+
+def test_completes_a_text(bundle, text):
+    words = text.read_text(encoding="utf-8")[:60]
+    same = [CharacterStream(bundle).complete(words, 30, seed=4) for _ in range(2)]
+    assert same[0] == same[1]
+    assert len(same[0]) == 30
+    assert UNKNOWN not in same[0]
+    likely = CharacterStream(bundle).complete(words, 30, temperature=0.0)
+    assert likely == CharacterStream(bundle).complete(words, 30, temperature=1e-300, seed=7)
+    # The first character is the most probable one after the text.
+    probabilities = CharacterStream(bundle).feed(words)[-1]
+    assert CharacterStream(bundle).vocabulary.characters[1 + int(probabilities[1:].argmax())] == likely[0]
+
+
+def test_stream_refusals(bundle, tmp_path):
+    stream = CharacterStream(bundle)
+    with pytest.raises(InvalidInputError, match="no text"):
+        stream.feed("")
+    with pytest.raises(InvalidInputError, match="expected at least 2"):
+        stream.bits("a")
+    for count, temperature in ((0, 1.0), (1, -1.0), (1, float("nan"))):
+        with pytest.raises(InvalidInputError, match="expected at least 1, and at least 0"):
+            stream.complete("a", count, temperature)
+    other = qdeploy.export_model("qornn-digits", tmp_path / "digits")
+    with pytest.raises(UnsupportedModelError, match="has no vocabulary"):
+        CharacterStream(other)
+
+
+def test_completion_from_the_shell(bundle):
+    runner = CliRunner()
+    done = runner.invoke(main, [str(bundle.path), "the quick", "--count", "5"])
+    assert done.exit_code == 0
+    assert done.output == "the quick" + CharacterStream(bundle).complete("the quick", 5) + "\n"
+    assert runner.invoke(main, [str(bundle.path / "none"), "a"]).exit_code == 2
 
 
 def test_a_text_of_unknown_characters_is_read_by_the_models_vocabulary(bundle, tmp_path):
