@@ -64,7 +64,7 @@ def rnn(
         recurrent_weight: int8 ``[H, H]``.
         bias: int32 ``[H]``, at the accumulator's scale.
         multiplier: int32 ``[1]`` or ``[H]``; with ``shift`` it stands for the accumulator's scale over the state's (or
-            over the index's).
+            over the index's). Not negative with relu, which bodies then take as the lower bound.
         modrelu_bias: int32 ``[H]`` at the accumulator's scale.
         table: of the state's type, ``[2^n]``, n <= 12.
         input_multiplier: int32 ``[1]`` or ``[H]``.
@@ -203,6 +203,9 @@ class _Constants:
             if value is not None:
                 node.require_dtype(name, value, np.int32)
                 node.require(value.shape in ((1,), (hidden,)), f"{name} has shape {list(value.shape)}.")
+        node.require(
+            activation != "relu" or int(multiplier.min()) >= 0, "relu needs multipliers that are not negative."
+        )
         node.require(0 <= input_shift <= 30 and 0 <= recurrent_shift <= 24, "a shift is outside its range.")
         node.require(
             (modrelu_bias is not None) == (activation == "modrelu"), "modrelu_bias comes with modrelu, and only then."

@@ -281,6 +281,13 @@ def test_an_accumulator_that_leaves_int32_is_an_error_not_a_wrap() -> None:
         ReferenceModel(model).run(random_feeds(about) | {"x": np.full((9, 3, 1), 255, np.uint8)})
 
 
+def test_a_rectifier_with_a_negative_multiplier_is_refused() -> None:
+    """The rectified accumulator times it would be at most 0; a lower bound, which bodies have instead, would not say so."""
+    model, about = network(multiplier=-3)
+    with pytest.raises(ContractError, match="node node: relu needs multipliers that are not negative"):
+        ReferenceModel(model).run(random_feeds(about))
+
+
 def test_saturated_states_are_counted() -> None:
     model, about = network(multiplier=2**15 - 1, shift=10)
     result = ReferenceModel(model).run(random_feeds(about))

@@ -1,0 +1,91 @@
+"""The contract once more, in Python's own integers: nothing of the runtime is used, nothing can overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[Any]
+"""Arrays of Python integers (``dtype=object``) or of NumPy's."""
+
+
+def requantized(
+    accumulator: Integers, multiplier: Integers, shift: int, zero_point: int, low: int, high: int
+) -> Integers:
+    """clip(floor((acc M + 2^(s-1)) / 2^s) + z, low, high): Python's // is the floor."""
+    wide = accumulator.astype(object) * multiplier.astype(object)
+    rounded = (wide + ((1 << shift) >> 1)) // (1 << shift) + zero_point
+    clipped: Integers = np.minimum(np.maximum(rounded, low), high)
+    return clipped
+
+
+def linear(x: Integers, w: Integers, b: Integers, x_zero_point: int) -> Integers:
+    """W (x - z) + b."""
+    product: Integers = (x.astype(object) - x_zero_point).dot(w.T.astype(object)) + b.astype(object)
+    return product
+
+
+def modrelu(value: int, bias: int) -> int:
+    """sgn(a) max(|a| + b, 0)."""
+    return (value > 0) * max(value + bias, 0) - (value < 0) * max(-value + bias, 0)
+
+
+def hamilton_product(w: Sequence[int], x: Sequence[int]) -> list[int]:
+    """The product of two quaternions, from i^2 = j^2 = k^2 = ijk = -1."""
+    # Index of the unit and sign of the product of unit a with unit b, units 1, i, j, k.
+    units = [
+        [(0, 1), (1, 1), (2, 1), (3, 1)],
+        [(1, 1), (0, -1), (3, 1), (2, -1)],
+        [(2, 1), (3, -1), (0, -1), (1, 1)],
+        [(3, 1), (2, 1), (1, -1), (0, -1)],
+    ]
+    result = [0, 0, 0, 0]
+    for a in range(4):
+        for b in range(4):
+            unit, sign = units[a][b]
+            result[unit] += sign * int(w[a]) * int(x[b])
+    return result
+
+
+def recurrence(
+    x: Integers,
+    h0: Integers,
+    constants: dict[str, Integers],
+    attributes: dict[str, Any],
+) -> Integers:
+    """Every state of the recurrent layer, unit by unit: ``[T, B, H]``."""
+    u, w, bias = (constants[name].astype(object) for name in ("u", "w", "b"))
+    x_zero_point, zero_point = attributes["x_zero_point"], attributes["h_zero_point"]
+    multiplier = np.broadcast_to(constants["m"].astype(object), bias.shape)
+    input_multiplier = constants.get("input_multiplier")
+    held, states = h0.astype(object), []
+    for given in x.astype(object):
+        driven = (given - x_zero_point).dot(u.T)
+        if input_multiplier is None:
+            driven = driven * 2 ** attributes["input_shift"]
+        else:
+            driven = requantized(driven, input_multiplier, attributes["input_shift"], 0, -(2**31), 2**31 - 1)
+        accumulator = (held - zero_point).dot(w.T) * 2 ** attributes["recurrent_shift"] + driven + bias
+        if attributes["activation"] == "relu":
+            accumulator = np.maximum(accumulator, 0)
+        elif attributes["activation"] == "modrelu":
+            accumulator = np.array(
+                [
+                    [modrelu(a, b) for a, b in zip(row, constants["rectifier"].tolist(), strict=True)]
+                    for row in accumulator
+                ],
+                object,
+            )
+        if attributes["activation"] == "table":
+            table = constants["table"]
+            index = requantized(accumulator, multiplier, attributes["shift"], table.size // 2, 0, table.size - 1)
+            held = table[index.astype(int)].astype(object)
+        else:
+            held = requantized(
+                accumulator, multiplier, attributes["shift"], zero_point, attributes["low"], attributes["high"]
+            )
+        states.append(held)
+    return np.array(states, object)
