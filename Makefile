@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest fuzz bench lint types format wheel-check python-check docs-output clean
+.PHONY: help setup demo test pytest fuzz interrupt verify-cpus bench lint types format wheel-check python-check docs-output clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -28,8 +28,14 @@ test: lint pytest ## Lint, then all tests
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)
 
-fuzz: $(STAMP) ## Give mutated files to everything that reads files (ARGS="--inputs 40000 --seed 0")
+fuzz: $(STAMP) ## Give mutated files to everything that reads files (ARGS="--inputs 30000 --seed 0")
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)
+
+interrupt: $(STAMP) ## kill -9 exports at random moments, and say what is left (ARGS="--kills 200 --seed 0")
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.interruption $(ARGS)
+
+verify-cpus: $(STAMP) ## Verify the shipped networks on other processors, emulated by qemu (ARGS="NAME ...")
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.verify.processors --output build/processors $(ARGS)
 
 bench: $(STAMP) ## Measure ratios to other implementations in one run
 	@mkdir -p build/bench

@@ -8,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from qdeploy.runtime.errors import InvalidFileError
+from qdeploy.runtime.model_sizes import check_sizes
 from qdeploy.runtime.model_structure import check_structure, check_tensors
 
 MAX_MODEL_BYTES = 1 << 30
@@ -31,6 +32,7 @@ def parse_model(content: bytes, where: str) -> onnx.ModelProto:
         raise InvalidFileError(f"{where} holds no ONNX graph; it is empty, truncated or another kind of file.")
     check_structure(model, where)
     check_tensors(model, where)
+    check_sizes(model, where)
     check_with_onnx(model, where)
     return model
 

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from qdeploy.runtime.errors import InvalidFileError
 
-__all__ = ["check_structure", "check_tensors", "tensors_of"]
+__all__ = ["check_structure", "check_tensors", "graphs_in", "tensors_of"]
 
 #: Graphs within graphs; a loop in a branch of a function has three.
 DEEPEST_GRAPH = 16
@@ -131,7 +131,7 @@ def tensors_of(model: onnx.ModelProto, where: str) -> Iterator[onnx.TensorProto]
 def _graphs(model: onnx.ModelProto, where: str) -> Iterator[onnx.GraphProto]:
     yield model.graph
     for attribute in _attributes(model, where):
-        yield from _graphs_of(attribute)
+        yield from graphs_in(attribute)
 
 
 def _attributes(model: onnx.ModelProto, where: str) -> Iterator[onnx.AttributeProto]:
@@ -144,13 +144,14 @@ def _attributes(model: onnx.ModelProto, where: str) -> Iterator[onnx.AttributePr
     while pending:
         depth, attribute = pending.pop()
         yield attribute
-        for graph in _graphs_of(attribute):
+        for graph in graphs_in(attribute):
             if depth + 1 > DEEPEST_GRAPH:
                 raise InvalidFileError(f"{where}: graphs are nested more than {DEEPEST_GRAPH} deep; export it again")
             pending += [(depth + 1, inner) for node in graph.node for inner in node.attribute]
 
 
-def _graphs_of(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+def graphs_in(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    """The graphs that an attribute holds itself."""
     return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
@@ -165,7 +166,7 @@ def _check_size(model: onnx.ModelProto, functions: dict[_FunctionKey, onnx.Funct
             key = (_domain(node.domain), node.op_type, node.overload)
             total += 1 + (of_function(key, depth) if key in functions else 0)
             for attribute in node.attribute:
-                for graph in _graphs_of(attribute):
+                for graph in graphs_in(attribute):
                     total += size(graph.node, depth + 1)
             if total > MOST_NODES or depth > _DEEPEST_COUNT:
                 raise InvalidFileError(

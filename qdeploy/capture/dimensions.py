@@ -57,7 +57,7 @@ def match_inputs(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], so
         tensor = value.type.tensor_type
         if tensor.elem_type != onnx.TensorProto.FLOAT:
             raise InvalidInputError(
-                f"{source}: input {name} is {onnx.TensorProto.DataType.Name(tensor.elem_type).lower()}, expected float32; "
+                f"{source}: input {name} is {onnx.TensorProto.DataType.Name(tensor.elem_type)}, expected float32; "
                 "export a model whose inputs are float32"
             )
         if tensor.HasField("shape") and len(tensor.shape.dim) != samples[name].ndim:

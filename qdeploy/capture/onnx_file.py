@@ -12,6 +12,7 @@ from onnx import inliner
 
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 from qdeploy.runtime.model_file import check_with_onnx
+from qdeploy.runtime.model_sizes import check_sizes
 from qdeploy.runtime.model_structure import check_structure, check_tensors, tensors_of
 
 from .functions import OPSET
@@ -51,6 +52,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     check_structure(model, str(path))
     _load_external_data(model, path)
     check_tensors(model, str(path))
+    check_sizes(model, str(path))
     check_with_onnx(model, str(path))
     if model.graph.sparse_initializer:
         name = model.graph.sparse_initializer[0].values.name

@@ -1,6 +1,6 @@
 """``python -m tests.fuzz``: mutated inputs for every reader, and a table of what became of them.
 
-    python -m tests.fuzz [READER ...] [--inputs 40000] [--seed 0] [--input N]
+    python -m tests.fuzz [READER ...] [--inputs 30000] [--seed 0] [--input N]
 
 ``--inputs`` are shared among the readers; ``--input N`` repeats one. What failed lies in build/fuzz. Exit code 1 where
 anything failed.
@@ -22,7 +22,7 @@ _ROUNDS = 10
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.partition("\n")[0])
     parser.add_argument("readers", nargs="*", metavar="READER", help=", ".join(READERS))
-    parser.add_argument("--inputs", type=int, default=40_000)
+    parser.add_argument("--inputs", type=int, default=30_000)
     parser.add_argument("--seed", default="0")
     parser.add_argument("--input", type=int, help="only this one")
     given = parser.parse_args()
