@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,8 @@ CONFIGS = {
     "resumed": recipe(hyperparameters={"weight_bits": 4, "orthogonal": "projunn-t"}),
 }
 
+MOVED = recipe(hyperparameters={"weight_bits": 4, "orthogonal": "projunn-d"})
+
 
 def pulses():
     generator = np.random.default_rng(0)
@@ -60,11 +63,6 @@ def pulses():
 
 class Interruption(Exception):  # noqa: N818 - no error
     pass
-
-
-def interrupt(words, done):
-    if done > 0.5:
-        raise Interruption
 
 
 # One start of torchrun for all configurations: starting it takes most of the time.
@@ -83,8 +81,8 @@ keep = training._Run.report
 seen = []
 training._Run.report = lambda run: (seen.append(run), keep(run))[1]
 calls = []
-for name, config in cases.CONFIGS.items():
-    if name == "resumed":
+for name, config in [*cases.CONFIGS.items(), ("moved", cases.MOVED)]:
+    if name in ("resumed", "moved"):
         # All processes stop at the same batch, as all of them do when one is killed.
         count = training._Run.train_batch
         def stop(run, x, y):
@@ -97,6 +95,8 @@ for name, config in cases.CONFIGS.items():
         except cases.Interruption:
             pass
         training._Run.train_batch = count
+    if name == "moved":
+        continue
     report = training.train(config, cases.pulses(), folder / name, progress=lambda words, done: calls.append(done))
     run = seen[-1]
     rank = run.place.rank
@@ -171,6 +171,18 @@ def test_the_first_process_writes_the_files(folder, name):
 def test_interrupted_processes_went_on(folder):
     lines = [json.loads(line) for line in (folder / "resumed" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_one_process_goes_on_with_what_two_began(folder, tmp_path):
+    moved, whole = tmp_path / "moved", tmp_path / "whole"
+    shutil.copytree(folder / "moved", moved)
+    assert len((moved / "metrics.jsonl").read_text().splitlines()) == 1
+    epochs = []
+    train(MOVED, pulses(), moved, progress=lambda words, done: epochs.append(words.split(",")[0]))
+    assert epochs[0] == "epoch 2/3"
+    train(MOVED, pulses(), whole)
+    found, expected = (load_checkpoint(place / "tiny.json").module.state_dict() for place in (moved, whole))
+    assert all(torch.allclose(value, found[key], rtol=0, atol=1e-5) for key, value in expected.items())
 
 
 def test_a_batch_for_each_process():
