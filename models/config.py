@@ -10,10 +10,11 @@ from typing import Any
 
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
 
-__all__ = ["SCHEDULES", "TrainingConfig", "config_names", "load_config", "parse_config"]
+__all__ = ["ROUNDINGS", "SCHEDULES", "TrainingConfig", "config_names", "load_config", "parse_config"]
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 SCHEDULES = ("constant", "cosine")
+ROUNDINGS = ("nearest", "shaped")
 MAX_FILE_BYTES = 1 << 20
 _LARGEST_EPOCH = 100_000
 # File systems take 255 bytes; the names of a training's files are longer than the configuration's.
@@ -51,6 +52,9 @@ class TrainingConfig:
             what these four leave out stays at that function's default.
         initial_resting_state: the state about which a ReLU recurrence starts linear.
         initial_input_range: the initial input weights are uniform in +- this.
+        initial_phases: eigenvalues of the initial recurrent weight, an object with the fields of ``phases.Phases``.
+        recurrent_rounding: how the recurrent weight of a float ``initial_checkpoint`` comes to the q_k grid, ``shaped``
+            or ``nearest`` (see ``shaped_rounding``); the other weights start at the float ones.
         initial_random: the initial recurrent weight is a random orthogonal matrix in place of cycles.
         seed: of the initial weights and of the order of samples.
     """
@@ -78,6 +82,8 @@ class TrainingConfig:
     initial_resting_state: float | None = None
     initial_input_range: float | None = None
     initial_random: bool = False
+    initial_phases: dict[str, Any] | None = None
+    recurrent_rounding: str | None = None
     seed: int = 0
     schema_version: int = field(default=1)
 
@@ -166,10 +172,16 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         initial_resting_state=checked.optional_real("initial_resting_state", 0.0, 1e3),
         initial_input_range=checked.optional_real("initial_input_range", 0.0, 1e3),
         initial_random=checked.boolean("initial_random", default=False),
+        initial_phases=None if values.get("initial_phases") is None else checked.mapping("initial_phases"),
+        recurrent_rounding=None if values.get("recurrent_rounding") is None else checked.text("recurrent_rounding"),
         seed=checked.integer("seed", 0, 2**31 - 1, default=0),
     )
     if config.schedule not in SCHEDULES:
         raise InvalidFileError(f"{source}: schedule={config.schedule!r}, expected one of {', '.join(SCHEDULES)}")
+    if config.recurrent_rounding not in (None, *ROUNDINGS):
+        raise InvalidFileError(
+            f"{source}: recurrent_rounding={config.recurrent_rounding[:40]!r}, expected one of {', '.join(ROUNDINGS)}"
+        )
     plain = config.name.isprintable() and Path(config.name).name == config.name and not config.name.startswith(".")
     if not config.name or not plain or len(config.name.encode()) > _LONGEST_NAME:
         raise InvalidFileError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from qdeploy.runtime.errors import InvalidInputError
@@ -11,7 +12,9 @@ from qdeploy.runtime.errors import InvalidInputError
 from .checkpoint import load_checkpoint
 from .config import TrainingConfig
 from .orthogonal_classifier import OrthogonalClassifier
+from .phases import Phases
 from .registry import build
+from .shaped_rounding import nearest_rounding, shaped_rounding
 from .shipped import resolve
 
 __all__ = ["initial_module"]
@@ -30,21 +33,15 @@ def initial_module(config: TrainingConfig) -> nn.Module:
         "resting_state": config.initial_resting_state,
         "input_range": config.initial_input_range,
         "random": config.initial_random or None,
+        "phases": None if config.initial_phases is None else Phases.read(config.initial_phases),
     }
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if config.initial_checkpoint is not None:
-        given = load_checkpoint(resolve(config.initial_checkpoint))
-        if (given.metadata["architecture"], given.metadata["hyperparameters"]) != (
-            config.architecture,
-            config.hyperparameters,
-        ):
-            raise InvalidInputError(
-                f"{config.name}: initial checkpoint {config.initial_checkpoint} is of another architecture or of other "
-                "hyper-parameters"
-            )
         if chosen:
             raise InvalidInputError(f"{config.name}: initial_checkpoint already says {', '.join(chosen)}")
-        return given.module
+        return _from_checkpoint(module, config, config.initial_checkpoint)
+    if config.recurrent_rounding is not None:
+        raise InvalidInputError(f"{config.name}: recurrent_rounding needs an initial_checkpoint to round")
     if isinstance(module, OrthogonalClassifier):
         module.recurrent.reset_parameters(**chosen)
     elif chosen:
@@ -52,4 +49,34 @@ def initial_module(config: TrainingConfig) -> nn.Module:
             f"{config.name}: {', '.join('initial_' + name for name in chosen)} are of recurrent networks, "
             f"{config.architecture} is none"
         )
+    return module
+
+
+def _from_checkpoint(module: nn.Module, config: TrainingConfig, name: str) -> nn.Module:
+    """The checkpoint's weights in ``module``; where the configuration says so, the recurrent one rounded."""
+    given = load_checkpoint(resolve(name))
+    found, wanted = given.metadata["hyperparameters"], config.hyperparameters
+    # A rounded weight is on the grid, and not orthogonal any more: these two differ from the float network's.
+    free = ("weight_bits", "output_weight_bits", "orthogonal") if config.recurrent_rounding is not None else ()
+    if given.metadata["architecture"] != config.architecture or any(
+        found.get(key) != wanted.get(key) for key in (set(found) | set(wanted)) - set(free)
+    ):
+        raise InvalidInputError(
+            f"{config.name}: initial checkpoint {name} is of another architecture or of other hyper-parameters"
+        )
+    if config.recurrent_rounding is None:
+        return given.module
+    source = given.module
+    if not isinstance(source, OrthogonalClassifier) or not isinstance(module, OrthogonalClassifier):
+        raise InvalidInputError(f"{config.name}: recurrent_rounding is of recurrent networks, {name} is none")
+    bits = module.weight_bits
+    if bits is None or module.recurrent.orthogonal != "none" or source.weight_bits is not None:
+        raise InvalidInputError(
+            f"{config.name}: recurrent_rounding takes a float network to weight_bits and orthogonal='none'; found "
+            f"weight_bits={source.weight_bits} in {name}, here weight_bits={bits} and "
+            f"orthogonal={module.recurrent.orthogonal!r}"
+        )
+    rounding = shaped_rounding if config.recurrent_rounding == "shaped" else nearest_rounding
+    latent, _ = rounding(source.recurrent.materialize()[0].numpy(), bits)
+    module.load_state_dict({**source.state_dict(), "recurrent.recurrent_weight": torch.from_numpy(latent)})
     return module

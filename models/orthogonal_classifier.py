@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from qdeploy.runtime.errors import InvalidInputError
 
 from .orthogonal_rnn import OrthogonalRNN
-from .quantizer import quantize_weight
+from .quantizer import MAX_WEIGHT_BITS, quantize_weight
 from .recurrence import activate
 
 __all__ = ["OUTPUT_ACTIVATIONS", "STEPS", "OrthogonalClassifier"]
@@ -38,6 +38,7 @@ class OrthogonalClassifier(nn.Module):
         steps: str = "last",
         output_activation: str | None = None,
         orthogonal: str = "bjorck",
+        output_weight_bits: int | None = None,
     ) -> None:
         """Builds the classifier with weights drawn from torch's global generator.
 
@@ -47,6 +48,8 @@ class OrthogonalClassifier(nn.Module):
             num_classes: C, at least 1.
             activation: ``relu``, ``modrelu``, ``tanh`` or ``linear``, in the loop.
             weight_bits: k of the q_k grid for W, U and V, or ``None`` for float weights.
+            output_weight_bits: k for V alone, 1 to 8; ``None``: ``weight_bits``. V is not in the loop: a few hundred
+                bytes more at 8 bits are a point of accuracy where W and U have 4.
             steps: ``last`` gives logits [B, C], ``every`` gives [B, T, C].
             output_activation: ``None``, or ``relu``, ``modrelu`` or ``tanh`` between the states and V.
             orthogonal: ``bjorck``, ``projunn-d``, ``projunn-t`` or ``none``.
@@ -63,7 +66,13 @@ class OrthogonalClassifier(nn.Module):
             raise InvalidInputError(
                 f"output_activation={output_activation!r}: expected None or one of {', '.join(OUTPUT_ACTIVATIONS)}"
             )
+        if output_weight_bits is not None and (weight_bits is None or not 1 <= output_weight_bits <= MAX_WEIGHT_BITS):
+            raise InvalidInputError(
+                f"output_weight_bits={output_weight_bits} with weight_bits={weight_bits}: expected 1 to "
+                f"{MAX_WEIGHT_BITS}, and weight_bits too, or None"
+            )
         self.num_classes = num_classes
+        self.output_weight_bits = weight_bits if output_weight_bits is None else output_weight_bits
         self.steps = steps
         self.output_activation = output_activation
         self.recurrent = OrthogonalRNN(input_size, hidden_size, activation, weight_bits, orthogonal)
@@ -74,20 +83,20 @@ class OrthogonalClassifier(nn.Module):
 
     @property
     def weight_bits(self) -> int | None:
-        """k of the grid of W, U and V; ``None`` for float weights."""
+        """k of the grid of W and U; ``None`` for float weights."""
         return self.recurrent.weight_bits
 
     def output_layer(self, states: Tensor) -> Tensor:
         """``q_k(V) act_o(h) + b_o`` of ``states`` [..., H]."""
         if self.output_activation is not None:
             states = activate(states, self.output_activation, self.output_modrelu_bias)
-        weight = quantize_weight(self.output_weight, self.weight_bits, self.recurrent.quantization_strength)
+        weight = quantize_weight(self.output_weight, self.output_weight_bits, self.recurrent.quantization_strength)
         return nn.functional.linear(states, weight, self.output_bias)
 
     def materialize_output(self) -> tuple[Tensor, Tensor]:
         """Detached copies of the effective ``V`` [C, H], on the q_k grid, and of ``b_o`` [C]."""
         with torch.no_grad():
-            weight = quantize_weight(self.output_weight, self.weight_bits, self.recurrent.quantization_strength)
+            weight = quantize_weight(self.output_weight, self.output_weight_bits, self.recurrent.quantization_strength)
         return weight.detach().clone(), self.output_bias.detach().clone()
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from qdeploy.runtime.errors import InvalidInputError
 
 from .bjorck import bjorck_orthogonalize
+from .krylov import doubling_pays, linear_last_state
+from .phases import Phases, orthogonal_with_phases
 from .quantizer import MAX_WEIGHT_BITS, quantize_weight
 from .recurrence import ACTIVATIONS, recurrence
 
@@ -82,6 +84,7 @@ class OrthogonalRNN(nn.Module):
         input_range: float = 0.6,
         *,
         random: bool = False,
+        phases: Phases | None = None,
     ) -> None:
         """A linear orthogonal start, that lies on the q_k grid exactly.
 
@@ -100,19 +103,26 @@ class OrthogonalRNN(nn.Module):
             cycles: the lengths, H together; one of H by default.
             resting_state: ``c``, for ReLU alone.
             input_range: ``U`` is uniform in +- this.
+            phases: ``W`` has these eigenvalues instead, in a random basis; H is even.
             random: ``W`` is uniform on the orthogonal matrices instead, which mixes all units at every step: what
                 language wants, where a delay line only remembers.
 
         Raises:
-            InvalidInputError: lengths that do not sum to H, or lengths of a random matrix.
+            InvalidInputError: lengths that do not sum to H, more than one of cycles, phases and random, or phases of an
+                odd H.
         """
-        if random and cycles is not None:
-            raise InvalidInputError("a random initial recurrent weight has no cycles: leave out one of the two")
+        if random + (cycles is not None) + (phases is not None) > 1:
+            raise InvalidInputError("an initial recurrent weight has cycles, or phases, or is random: choose one")
+        if phases is not None and self.hidden_size % 2:
+            raise InvalidInputError(f"phases come in pairs: found hidden_size={self.hidden_size}, expected an even one")
         lengths = [self.hidden_size] if cycles is None else list(cycles)
         if sum(lengths) != self.hidden_size or min(lengths) < 1:
             raise InvalidInputError(f"cycles={lengths}: expected positive lengths that sum to {self.hidden_size}")
         with torch.no_grad():
-            if random:
+            if phases is not None:
+                angles = phases.angles(self.hidden_size // 2)
+                self.recurrent_weight.copy_(orthogonal_with_phases(angles))
+            elif random:
                 nn.init.orthogonal_(self.recurrent_weight)
             else:
                 self.recurrent_weight.copy_(_negative_cycles(lengths))
@@ -157,6 +167,8 @@ class OrthogonalRNN(nn.Module):
     def last_state(self, inputs: Tensor) -> Tensor:
         """``h_T`` [B, H] over ``inputs`` [T, B, I] from zero, without putting together the states before it."""
         self._check(inputs)
+        if self.activation == "linear" and doubling_pays(inputs.shape, self.hidden_size):
+            return linear_last_state(inputs, *self.effective_weights(), self.bias)
         return self._segments_from_zero(inputs)[1]
 
     def _check(self, inputs: Tensor) -> None:

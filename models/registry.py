@@ -73,6 +73,7 @@ _RULES: dict[str, dict[str, _Rule]] = {
         "steps": _Choice(STEPS),
         "output_activation": _Choice((None, *OUTPUT_ACTIVATIONS)),
         "orthogonal": _Choice(ORTHOGONAL),
+        "output_weight_bits": _Size(high=MAX_WEIGHT_BITS, optional=True, required=False),
     },
 }
 
