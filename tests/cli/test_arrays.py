@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -83,3 +84,11 @@ def test_empty_archive(tmp_path):
         pass
     with pytest.raises(InvalidFileError, match="no array"):
         read_arrays(tmp_path / "x.npz")
+
+
+def test_a_pipe_and_a_device_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "device.npy").symlink_to("/dev/zero")
+    for name in ("pipe.npy", "device.npy"):
+        with pytest.raises(InvalidInputError, match="is no plain file"):
+            read_arrays(tmp_path / name)

@@ -35,6 +35,10 @@ def test_a_file_and_changes(tmp_path: Path) -> None:
         ('{"weight_bits": true}', "expected int"),
         ('{"weight_bits": 9}', "expected 1 to 8"),
         ('{"rounding": "down"}', "rounding"),
+        ('{"name": "\\u001b[2J"}', "printable characters"),
+        ('{"name": "\\ud800"}', "printable characters"),
+        ('{"percentile": NaN}', "expected 50.0 to 100.0"),
+        ('{"weight_bits": ' + "9" * 5000 + "}", "cannot be read"),
         ('{"multiplier_bits": 16}', "multiplier_bits"),
     ],
 )
@@ -43,6 +47,12 @@ def test_wrong_files(tmp_path: Path, content: str, message: str) -> None:
     path.write_text(content)
     with pytest.raises((InvalidFileError, InvalidInputError), match=message):
         load_recipe(path)
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(InvalidFileError, match="no such file"):
+        load_recipe(tmp_path / "folder.json")
 
 
 def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:

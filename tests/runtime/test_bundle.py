@@ -237,6 +237,19 @@ class TestNpz:
         with pytest.raises(InvalidFileError, match="pickled objects are never read"):
             read_npz(self.archive({"a.npy": self.array(np.array([{}], object))}), "a.npz")
 
+    def test_lengths_that_no_array_has(self):
+        data = self.array(np.zeros((0, 4), np.int8))
+        data = data.replace(b"(0, 4), }" + b" " * 20, b"(0, 999999999999999999), }   ")
+        assert b"999999999999999999" in data
+        with pytest.raises(InvalidFileError, match="has 2 axes or one that no array has"):
+            read_npz(self.archive({"a.npy": data}), "a.npz")
+
+    def test_two_arrays_of_a_name(self):
+        # zipfile warns of a name that is written twice.
+        archive = self.archive({"a.npy": self.array(np.array(1)), "b.npy": self.array(np.array(2))})
+        with pytest.raises(InvalidFileError, match="two arrays of one name"):
+            read_npz(archive.replace(b"b.npy", b"a.npy"), "a.npz")
+
     def test_a_header_that_promises_more_than_there_is(self):
         data = self.array(np.zeros(4, np.int64)).replace(b"(4,)", b"(9999999999,)")
         with pytest.raises(InvalidFileError, match=r"a\.npy"):
@@ -253,6 +266,8 @@ class TestNpz:
             ({"a.npy": b"\x93NUMPY\x01\x00"}, "no readable header"),
             ({"a.npy": b"\x93NUMPY\x09\x00" + bytes(100)}, "no readable header"),
             ({"a.npy": b"no array at all"}, "no readable header"),
+            ({"a.npy": b"\x93NUMPY\x01\x00\x02\x00{("}, "no readable header"),
+            ({"a.npy": b"\x93NUMPY\x01\x00\x28\x23" + b"(" * 9000}, "no readable header"),
         ],
     )
     def test_what_is_no_array(self, members, found):
