@@ -70,6 +70,11 @@ class TensorStatistics:
             padded = [np.pad(part, (0, length - len(part))) for part in (largest, self.step_largest)]
             self.step_largest = np.maximum(*padded)
 
+    def update_initial(self, state: NDArray[np.float32]) -> None:
+        """Takes in the state before the first step ``[B, H]``: the integers that hold the states must hold it too."""
+        self.low, self.high = min(self.low, float(state.min())), max(self.high, float(state.max()))
+        self.magnitudes.update(state)
+
     def bounds(self, method: str, percentile: float) -> tuple[float, float]:
         """The range to represent: (low, high) by ``minmax`` or by ``percentile`` of the values."""
         if method == "minmax":
@@ -141,6 +146,9 @@ def calibrate(
             statistics[name].update_grid(batch[name])
         for name, node in recurrent.items():
             statistics[name].update_steps(results[name])
+            initial = results.get(initial_state(node))
+            if initial is not None:
+                statistics[name].update_initial(initial)
             steps = max(steps, results[name].shape[0])
             if _attribute(node, "activation") not in ("relu", "linear"):
                 before = _pre_activation(node, results, weights)
@@ -188,11 +196,19 @@ def _pre_activation(
     """W h_{t-1} + U x_t + b of all steps, from the recorded states."""
     states = results[node.output[0]]
     x = results[node.input[0]]
-    before = np.concatenate([np.zeros_like(states[:1]), states[:-1]])
+    initial = results.get(initial_state(node))
+    first = np.zeros_like(states[:1]) if initial is None else initial[None]
+    before = np.concatenate([first, states[:-1]])
     sums: NDArray[np.float32] = (
         before @ weights[node.input[2]].T + x @ weights[node.input[1]].T + weights[node.input[3]]
     )
     return sums
+
+
+def initial_state(node: onnx.NodeProto) -> str:
+    """The name of a recurrent node's initial state, empty where it is zero."""
+    place = 5 if _attribute(node, "activation") == "modrelu" else 4
+    return str(node.input[place]) if len(node.input) > place else ""
 
 
 def _attribute(node: onnx.NodeProto, name: str) -> str:

@@ -78,8 +78,11 @@ class MagnitudeHistogram:
         if limit >= self.largest:
             return 0.0
         low, high, counts = self._filled()
-        width = np.maximum(high - low, np.finfo(np.float64).tiny)
-        return float((counts * np.clip((high - limit) / width, 0.0, 1.0)).sum() / self.count)
+        width = high - low
+        beyond = np.clip(high - limit, 0.0, width)
+        # A bin that holds one value only, the largest, has no width; that value lies beyond the limit.
+        part = np.divide(beyond, width, out=np.ones_like(width), where=width > 0)
+        return float((counts * part).sum() / self.count)
 
     def squared_error(self, step: float, levels: int) -> float:
         """The mean squared error of rounding to multiples of ``step`` up to ``levels`` of them, saturation included.

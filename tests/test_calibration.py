@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from qdeploy.calibration import TensorStatistics, calibrate
+from qdeploy.export.onnx import attach_bodies
+from qdeploy.quantize import load_recipe, quantize
 from qdeploy.quantize.tensor_type import activation_type, grid_type, logits_type, state_type
-from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.runtime.engines import open_engine
+from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
+from qdeploy.runtime.numeric import dequantize, quantize_input
+from qdeploy.runtime.reference import ReferenceModel
 
 from .quantize.networks import float_model
 from .quantize.test_networks import MLP, RNN, mlp_weights, pixels, rnn_weights
@@ -35,6 +40,59 @@ def test_states_are_seen_at_every_step_and_before_tanh() -> None:
     before = found["states/pre_activation"]
     assert np.tanh(before.high) == pytest.approx(found["states"].high, rel=1e-5)
     assert np.tanh(before.low) == pytest.approx(found["states"].low, rel=1e-5)
+
+
+WITH_INITIAL_STATE = """
+g (float[time, batch, 1] x, float[batch, 24] h0) => (float[batch, 5] y)
+{
+  states, last = qdeploy.float.RNN <activation = "%s"> (x, u, w, b%s, h0)
+  y = qdeploy.float.Linear (last, v, c)
+}"""
+
+
+@pytest.mark.parametrize("activation", ["relu", "modrelu", "tanh", "linear"])
+def test_an_initial_state_of_the_users_belongs_to_the_states(activation: str) -> None:
+    modrelu = activation == "modrelu"
+    model = float_model(
+        WITH_INITIAL_STATE % (activation, ", r" if modrelu else ""), rnn_weights(bits=None, modrelu=modrelu)
+    )
+    x, h0 = pixels((3, 50, 1)), np.zeros((50, 24), np.float32)
+    h0[7, 3], h0[9, 4] = 20.0, 0.5
+    feeds, axes = {"x": x, "h0": h0}, {"x": 1, "h0": 0}
+    found = calibrate(model, feeds, axes)
+    assert found["states"].high == found["states"].magnitudes.largest == 20
+    assert found["states"].magnitudes.count == (3 + 1) * 50 * 24
+    if activation == "tanh":
+        weights = rnn_weights(bits=None)
+        first = h0 @ weights["w"].T + x[0] @ weights["u"].T + weights["b"]
+        assert found["states/pre_activation"].high >= first.max() * 0.9999
+        assert found["states/pre_activation"].low <= first.min() * 0.9999
+    for rule in ("minmax", "percentile", "mse", "power-of-two"):
+        integers = quantize(model, found, load_recipe("default").changed(state_range=rule))
+        (state,) = integers.graph.states
+        assert (state.input, integers.inputs) == ("h0", ("x",))
+        reach = state.type.scale * (state.type.high - state.type.zero_point)
+        assert reach >= {"minmax": 19.99, "power-of-two": 15.9}.get(rule, 0.1)
+        given = {
+            "x": quantize_input(x, integers.graph.types["x"].scale, 0, np.uint8),
+            "h0": quantize_input(np.clip(h0, 0, reach), state.type.scale, state.type.zero_point, np.int16),
+        }
+        complete = attach_bodies(integers.model)
+        expected = ReferenceModel(complete).run(given).outputs
+        for engine in ("bodies", "onnxruntime"):
+            computed = open_engine(engine, complete).run(given)
+            assert all((computed[name] == array).all() for name, array in expected.items())
+        if rule == "minmax":
+            real = open_engine("onnxruntime", model).run(feeds)["y"]
+            output = integers.graph.types["y"]
+            assert np.abs(dequantize(expected["y"], output.scale, 0) - real).max() <= 0.06 * np.abs(real).max()
+
+
+def test_an_initial_state_below_zero_is_refused_where_states_have_no_sign() -> None:
+    model = float_model(WITH_INITIAL_STATE % ("relu", ""), rnn_weights(bits=None))
+    feeds = {"x": pixels((3, 2, 1)), "h0": np.full((2, 24), -0.5, np.float32)}
+    with pytest.raises(UnsupportedModelError, match=r"rnn_0: its initial state \(h0\) reaches -0.5"):
+        quantize(model, calibrate(model, feeds, {"x": 1, "h0": 0}), load_recipe("default"))
 
 
 @pytest.mark.parametrize(("divisor", "bits"), [(1, 0), (2, 1), (16, 4), (256, 8)])

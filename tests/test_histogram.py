@@ -95,4 +95,5 @@ def test_values_that_are_all_alike() -> None:
     alike = histogram(np.full(10, 0.5))
     assert alike.largest == alike.percentile(100.0) == 0.5
     assert alike.squared_error(0.5, 1) == 0
+    assert (alike.share_beyond(0.5), alike.share_beyond(0.4)) == (0, 1)
     assert alike.squared_error(0.4, 1) == pytest.approx(0.01)

@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qdeploy.calibration import initial_state
 from qdeploy.quantize.float_graph import attribute
 from qdeploy.quantize.integer_graph import State, accumulator_bits
 from qdeploy.quantize.lowerings.registry import Context, lowers
@@ -66,8 +67,15 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     check_finite(bias.astype(np.float32), f"{node.name}.bias")
     states = node.output[0] or f"{node.output[1]}/states"
     homogeneous = activation != "tanh"
+    seen = context.calibration[states]
+    if activation == "relu" and seen.low < 0:
+        raise UnsupportedModelError(
+            f"node {node.name}: its initial state ({initial_state(node)}) reaches {seen.low:.4g}, and states after ReLU have no "
+            "sign; give calibration samples whose initial states are not negative, as those that the network itself makes."
+        )
+    # tanh stays within 1; an initial state of the user's may lie beyond it.
     ranges = StateRange(
-        context.calibration[states], recipe, activation != "relu", bound=math.inf if homogeneous else 1.0
+        seen, recipe, activation != "relu", bound=math.inf if homogeneous else max(1.0, -seen.low, seen.high)
     )
     loop = (_homogeneous if homogeneous else _fixed_state)(weights, bias, recipe, x, ranges, node)
     steps = max(1, context.calibration.steps)
@@ -167,8 +175,7 @@ def _state_tensors(context: Context, node: onnx.NodeProto) -> tuple[str, str]:
     A zero state becomes an input of its own; an initial state that the float model takes as an input stays that input.
     """
     graph = context.integers
-    has_modrelu = attribute(node, "activation") == "modrelu"
-    h0 = node.input[4 + has_modrelu] if len(node.input) > 4 + has_modrelu else ""
+    h0 = initial_state(node)
     graph_inputs = {value.name for value in context.floats.inputs}
     if h0 and h0 not in graph_inputs:
         raise UnsupportedModelError(
