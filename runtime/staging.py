@@ -18,12 +18,14 @@ from pathlib import Path
 
 from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 
-__all__ = ["NEW", "errors_told", "put", "recover", "staging", "write_bytes", "write_whole"]
+__all__ = ["NEW", "NO_ROOM", "errors_told", "put", "recover", "staging", "write_bytes", "write_whole"]
 
 NEW, _PREVIOUS = "new", "previous"
 """What stands in a staging folder: what is being written, and the target's previous content while it is replaced."""
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a full disk, a used-up quota and a file that grew too large."""
+
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 """Of Linux' fcntl.h and fs.h, for renameat2(2)."""
@@ -57,7 +59,7 @@ def errors_told(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise MissingRequirementError(
                 f"no room for {target} ({reason}); what was there is unharmed. Free some space on its disk and repeat."
             ) from error

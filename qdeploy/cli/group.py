@@ -106,6 +106,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell_unexpected(error: Exception) -> int:
+    from qdeploy.runtime.staging import NO_ROOM
+
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        where = f" for {error.filename}" if error.filename else ", perhaps where the output goes"
+        click.echo(f"qdeploy: no room on the disk{where} ({error.strerror}); free some space and repeat", err=True)
+        return MissingRequirementError.exit_code
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package not in {"", "qdeploy"}:
         text = f"the package {package} is not installed; `qdeploy doctor` says how to get it"

@@ -15,6 +15,7 @@ import onnx
 import pytest
 
 from qdeploy.runtime import staging
+from qdeploy.runtime.bundle import read_bundle
 from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 
 from ..export.test_bundle_writer import everything
@@ -205,3 +206,16 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     assert (tmp_path / "code.txt").read_text().strip() == "4"
     assert "no room for" in (tmp_path / "error.txt").read_text()
     assert (tmp_path / "left.txt").read_text().split() == ["out.zip"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_output_that_takes_nothing(tmp_path: Path) -> None:
+    """The report finds no room; the bundle, which was written before, is whole."""
+    exported(tmp_path, "--dry-run")
+    command = [sys.executable, "-m", "qdeploy", "export", "mlp.onnx", "--calibration", "mlp.npz", "-o", "out"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 4
+    assert "no room on the disk" in done.stderr
+    assert "defect" not in done.stderr
+    assert read_bundle(tmp_path / "out").vectors()

@@ -122,6 +122,8 @@ def test_a_bundle_of_each_family_verifies_there(tmp_path: Path, processor: str) 
         assert any(voice["name"].startswith("onnxruntime, optimized") for voice in report["voices"])
 
 
+@pytest.mark.needs("torch")
+@pytest.mark.needs("sklearn")
 def test_the_table_of_make_verify_cpus(tmp_path: Path) -> None:
     """One shipped network as the command does it, on one processor."""
     present, _ = processors.shipped()
