@@ -23,9 +23,9 @@ def left_over(target: Path, *content: str) -> Path:
 
 def test_a_left_over_is_taken_away_and_is_no_bundle(tmp_path: Path) -> None:
     place = left_over(tmp_path / "out", NEW)
-    with pytest.raises(InvalidFileError, match="manifest.json"):
+    with pytest.raises(InvalidFileError, match=r"manifest\.json"):
         read_bundle(place)
-    with pytest.raises(InvalidFileError, match="manifest.json"):
+    with pytest.raises(InvalidFileError, match=r"manifest\.json"):
         read_bundle(place / NEW)
     write_whole(tmp_path / "out", b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
