@@ -188,6 +188,17 @@ def test_a_text_of_unknown_characters_is_read_by_the_models_vocabulary(bundle, t
     assert report.integer_value is not None
 
 
+def test_the_shipped_network_keeps_its_grid(tmp_path):
+    # 97 inputs of which any could be 255: the accumulator is nearly full, and W stays as it was trained all the same.
+    bundle = qdeploy.export_model("qornn-characters", tmp_path / "out")
+    assert [layer.extra["exact_grid"] for layer in bundle.manifest.layers] == [True, True]
+    assert [layer.extra["weight_bits"] for layer in bundle.manifest.layers] == [5, 5]
+    report = bundle.validate("python-topics", metric="bits")
+    assert report.float_value == pytest.approx(1.946, abs=0.05)
+    assert report.integer_value == pytest.approx(report.float_value, abs=0.002)
+    assert bundle.verify(data="python-topics").passed
+
+
 def test_text_is_of_character_models(text, tmp_path):
     with pytest.raises(InvalidInputError, match=r"trains on digits, which is no text"):
         qdeploy.training.train("lenet300-digits", tmp_path, data=[text])

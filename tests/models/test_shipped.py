@@ -37,6 +37,10 @@ def test_measured_accuracy_is_the_recorded_one(name):
     loaded = load_checkpoint(resolve(name))
     data = datasets.load(loaded.metadata["dataset"], "test", limit=360)
     found = evaluate(loaded.module, torch.from_numpy(data.x), torch.from_numpy(data.y))
+    if data.vocabulary is not None:
+        # Other releases of Python have other paragraphs in the same part.
+        assert abs(found - loaded.metadata["metrics"]["test_accuracy"]) <= 0.01
+        return
     # Two samples of 360: float sums differ between processors. (And the copy task's first 360 of 1,000 are alike.)
     assert abs(found - loaded.metadata["metrics"]["test_accuracy"]) <= 2 / 360
 
@@ -59,9 +63,13 @@ def test_measured_accuracy_on_images(name):
 def test_states_stay_moderate(name):
     module = load_checkpoint(resolve(name)).module
     assert isinstance(module, OrthogonalClassifier)
-    shape = load_checkpoint(resolve(name)).metadata["input"]["shape"]
+    metadata = load_checkpoint(resolve(name)).metadata
+    shape = metadata["input"]["shape"]
+    inputs = torch.rand(shape[0], 4, shape[1], generator=torch.Generator().manual_seed(0))
+    if "vocabulary" in metadata:
+        inputs = torch.nn.functional.one_hot(inputs.argmax(dim=2), shape[1]).float()
     with torch.no_grad():
-        states, _ = module.recurrent(torch.rand(shape[0], 4, shape[1], generator=torch.Generator().manual_seed(0)))
+        states, _ = module.recurrent(inputs)
     # Twelve bits of state: below 50, a step of it is about 0.01.
     assert states.abs().max() < 50
 

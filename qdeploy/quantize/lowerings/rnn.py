@@ -42,6 +42,9 @@ MAX_INPUT_SHIFT = 24
 DRIVE_BITS = 28
 """Of an accumulator's 31, when the recurrent weight is so small that they would be more."""
 
+GRID_DRIVE_BITS = 30.5
+"""The same beside a weight that lies on a grid, which is not coarsened before it must be; the products keep 30 %."""
+
 
 @dataclass(frozen=True)
 class _Loop:
@@ -197,7 +200,8 @@ def _homogeneous(
 ) -> _Loop:
     """Scales of a loop whose activation is positively homogeneous: the state's scale is free."""
     tight = ranges.free()
-    recurrent = _recurrent(weights[1], recipe, node, _least_scale(weights[0], bias, x, tight))
+    least = _least_scale(weights[0], bias, x, tight)
+    recurrent = _recurrent(weights[1], recipe, node, least)
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid and recurrent.scale.size == 1:
         unit = given.scale[0] * x.scale / recurrent.scale[0]
@@ -207,7 +211,7 @@ def _homogeneous(
         if recipe.multiplier_bits == 1:
             tight = _with_scale(tight, unit * 2.0**exponent)
     if given.exact_grid:
-        return _requantized_input(recurrent, given, tight, x, recipe, node)
+        return _requantized_input(recurrent, given, tight, x, recipe, node, least)
     return _free_input(recurrent, weights[0], tight, x, recipe)
 
 
@@ -221,7 +225,8 @@ def _fixed_state(
 ) -> _Loop:
     """Scales of a tanh loop: the state's range is -1 to 1, or less by the rules that look at samples."""
     state = ranges.free()
-    recurrent = _recurrent(weights[1], recipe, node, _least_scale(weights[0], bias, x, state))
+    least = _least_scale(weights[0], bias, x, state)
+    recurrent = _recurrent(weights[1], recipe, node, least)
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid and recipe.multiplier_bits == 1 and recurrent.scale.size == 1:
         # No multiplier before the loop either: the state's scale becomes a power of two times s_U s_x / s_W.
@@ -229,7 +234,7 @@ def _fixed_state(
         state = with_power_of_two_scale(state, unit)
         return _shifted_input(recurrent, given, state, x, round(math.log2(state.scale / unit)))
     if given.exact_grid:
-        return _requantized_input(recurrent, given, state, x, recipe, node)
+        return _requantized_input(recurrent, given, state, x, recipe, node, least)
     return _free_input(recurrent, weights[0], state, x, recipe)
 
 
@@ -237,7 +242,8 @@ def _recurrent(weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto
     power_of_two = recipe.multiplier_bits == 1
     granularity = recipe.recurrent_granularity
     found = quantize_weight(weight, recipe, node.input[2], granularity=granularity, power_of_two=power_of_two)
-    if found.scale.min() >= least:
+    kept = least / 2.0 ** (GRID_DRIVE_BITS - DRIVE_BITS) if found.exact_grid else least
+    if found.scale.min() >= kept:
         return found
     scale = np.maximum(found.scale, least)
     return on_scale(weight, powers_of_two(scale) if power_of_two else scale, recipe.weight_bits)
@@ -301,10 +307,15 @@ def _requantized_input(
     x: TensorType,
     recipe: Recipe,
     node: onnx.NodeProto,
+    least: float,
 ) -> _Loop:
     """U keeps its grid; U x is brought to the accumulator's scale by a multiplier, before the loop."""
     bits = 1 if recipe.multiplier_bits == 1 else 31
+    # No further than the drive, of DRIVE_BITS at a scale of ``least``, has GRID_DRIVE_BITS.
+    room = float(recurrent.scale.min()) / least * 2.0 ** (GRID_DRIVE_BITS - DRIVE_BITS) if least > 0 else math.inf
     lift = _free_lift(recurrent)
+    while lift > 0 and 2.0**lift > room:
+        lift -= 1
     accumulator = recurrent.scale * state.scale / 2.0**lift
     multiplier = choose_multiplier(given.scale * x.scale / accumulator, bits, node.name, max_shift=30)
     return _Loop(recurrent, given, state, accumulator, 0, lift, multiplier)
