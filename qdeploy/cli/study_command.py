@@ -74,6 +74,8 @@ def command(
         raise click.UsageError("--trained belongs to ptq")
     from qdeploy.studies import ptq, state_bits
 
+    if folder is not None and study == "state-bits":
+        state_bits.check_can_draw()
     written: list[Path] = []
     report: PtqReport | StateBitsReport
     with progress_bars(output) as progress:

@@ -13,18 +13,20 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from qdeploy.datasets.copy_task import SYMBOLS
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
-from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 from qdeploy.studies.subject import Loss, Subject, first_recurrent
 
-__all__ = ["RULES", "StateBitsReport", "run"]
+__all__ = ["BITS", "RULES", "StateBitsReport", "check_can_draw", "draw", "run", "write"]
 
 BITS = (6, 8, 10, 12, 16)
 RULES = ("minmax", "percentile", "mse", "power-of-two")
@@ -209,6 +211,18 @@ def write(report: StateBitsReport, folder: Path) -> list[Path]:
     return [table, picture]
 
 
+def check_can_draw() -> None:
+    """Says before a study begins that its picture could not be drawn.
+
+    Raises:
+        MissingRequirementError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingRequirementError(
+            "the study's picture needs matplotlib, which is not installed: pip install 'qdeploy[torch]', or leave out -o"
+        )
+
+
 def draw(report: StateBitsReport, path: Path) -> None:
     """A PNG at ``path``: the state's error over time, a panel for each rule and a line for each number of bits."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -248,15 +262,14 @@ def _float_states(subject: Subject) -> NDArray[np.float32]:
     return states
 
 
-def _with_states(subject: Subject) -> tuple[Any, str]:
+def _with_states(subject: Subject) -> tuple[onnx.ModelProto, str]:
     from qdeploy.capture.exposure import expose
 
-    node = next((node for node in subject.captured.model.graph.node if node.op_type == "RNN"), None)
+    model = onnx.ModelProto()
+    model.CopyFrom(subject.captured.model)
+    node = next((node for node in model.graph.node if node.op_type == "RNN"), None)
     if node is None:
         raise InvalidInputError(f"{subject.name} has no recurrent layer, which this study is about.")
-    model = type(subject.captured.model)()
-    model.CopyFrom(subject.captured.model)
-    node = next(node for node in model.graph.node if node.op_type == "RNN")
     if not node.output[0]:
         node.output[0] = f"{node.output[1]}/states"
     return expose(model, [node.output[0]]), node.output[0]

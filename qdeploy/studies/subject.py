@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +93,6 @@ class Subject:
 
     def with_weights(self, changed: onnx.ModelProto, data: str | None) -> Subject:
         """The same network with the weights of ``changed``, a copy of its float model; calibrated anew."""
-        from dataclasses import replace
-
         calibration = load_samples(data or _trained_on(self.name), "train", CALIBRATION_SAMPLES)
         captured = replace(self.captured, model=changed)
         return Subject(self.name, captured, _calibrated(captured, changed, calibration), self.test)

@@ -17,6 +17,7 @@ def labelled(recurrent, tmp_path_factory):
     return path
 
 
+@pytest.mark.needs("matplotlib")
 def test_state_bits(qdeploy_command, recurrent, labelled, tmp_path):
     given = ("study", "state-bits", recurrent.model, "--data", labelled, "--time-axis", 0, "--bits", "6, 12")
     done = qdeploy_command(*given, "--state-range", "minmax,mse", "-o", tmp_path / "out")
@@ -31,6 +32,14 @@ def test_state_bits(qdeploy_command, recurrent, labelled, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"state_bits.json", "state_bits.png"}
     machine = json.loads(qdeploy_command(*given, "--state-range", "minmax", "--json").out)
     assert [row["bits"] for row in machine["rows"]] == [6, 12]
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_before_the_work(qdeploy_command, monkeypatch, tmp_path):
+    monkeypatch.setattr("qdeploy.studies.state_bits.find_spec", lambda name: None)
+    done = qdeploy_command("study", "state-bits", "no such network", "-o", tmp_path / "out")
+    assert done.code == 4
+    assert "matplotlib" in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_ptq(qdeploy_command, recurrent, labelled):

@@ -66,6 +66,7 @@ def test_cross_entropy_and_accuracy() -> None:
         loss_of(logits, np.array([0]))
 
 
+@pytest.mark.needs("matplotlib")
 def test_state_bits(network: tuple[Path, Path], tmp_path: Path) -> None:
     report = state_bits.run(network[0], data=str(network[1]), bits=(6, 12), rules=("minmax", "mse"))
     assert (report.samples, report.steps, report.state_samples) == (SAMPLES, STEPS, SAMPLES)
