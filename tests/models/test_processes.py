@@ -13,11 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+import qdeploy.training
+from qdeploy.cli.group import cli
 from qdeploy.models.checkpoint import load_checkpoint
 from qdeploy.models.config import TrainingConfig
 from qdeploy.models.processes import Processes, choose_device, processes
 from qdeploy.models.training import TrainingData, train
+from qdeploy.models.training_report import EpochReport, TrainReport
 from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 
 # Seven rows a batch: the shares are of four and three.
@@ -192,6 +196,24 @@ def test_a_batch_for_each_process():
 
     with pytest.raises(InvalidInputError, match="batch_size=7 is that of all 9 processes"):
         _Run(CONFIGS["float"], data, None, None, None, place)
+
+
+def test_the_first_process_prints(monkeypatch):
+    line = EpochReport(1, 1.0, 0.5, None, 0.25, 1.0, 0.01, 1.0, None, 2.5)
+    references = {"unigram_bits_per_character": 4.0, "bigram_bits_per_character": 3.0}
+    given = {}
+
+    def trained(config, folder, **options):
+        given.update(options)
+        return TrainReport(Path("net.safetensors"), 1, line, line, references)
+
+    monkeypatch.setattr(qdeploy.training, "train", trained)
+    words = ["train", "qornn-characters", "-o", "net", "--data", "a.txt", "--data", "b.txt", "--device", "cuda:1"]
+    done = CliRunner().invoke(cli, words)
+    assert "test accuracy   0.2500\ntest bits       2.500 per character; counting gives 4.000" in done.output
+    assert (given["data"], given["device"]) == (("a.txt", "b.txt"), "cuda:1")
+    monkeypatch.setenv("RANK", "1")
+    assert CliRunner().invoke(cli, words).output == ""
 
 
 def test_shares_are_the_batch():
