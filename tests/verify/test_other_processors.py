@@ -96,7 +96,7 @@ def test_the_trap_is_real_and_our_bodies_avoid_it(tmp_path: Path, processor: str
     onnx.save(attach_bodies(ours), tmp_path / "ours.onnx")
     expected = [[64 * 255 * 127] * 2]
     naively, right = output_of(processor, TRAP, tmp_path / "naive.onnx", tmp_path / "ours.onnx")
-    # onnxruntime's kernel for SSE widens to 16 bits before it multiplies.
+    # The kernel that onnxruntime takes for SSE does not saturate.
     assert (naively == expected) == (processor == "Nehalem")
     assert right == expected
 
