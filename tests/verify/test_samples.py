@@ -16,9 +16,10 @@ def manifest(*shapes):
     """All that is read of a manifest: its inputs."""
     names = ["x", "second"]
     return SimpleNamespace(
+        created_from={},
         inputs=tuple(
             InputSpec(name, f"float_{name}", "uint8", shape, 0.5, 3) for name, shape in zip(names, shapes, strict=False)
-        )
+        ),
     )
 
 
