@@ -86,6 +86,10 @@ def load_samples(data: Any, split: str, limit: int | None, vocabulary: Sequence[
     else:
         arrays, source = {"x": np.asarray(data)}, "arrays"
     labels = arrays.pop("y", None) if len(arrays) > 1 else None
+    if labels is not None and (labels.ndim == 0 or labels.dtype.kind not in "fiub"):
+        raise InvalidInputError(
+            f"{source}: y is {labels.dtype} of shape {list(labels.shape)}; expected numbers, one or more a sample."
+        )
     if "" in arrays:
         arrays["x"] = arrays.pop("")
     inputs = {name: _checked(name, array, source)[:limit] for name, array in arrays.items()}

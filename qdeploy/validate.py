@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +151,7 @@ def validate(
     reference, source = _float_outputs(files, samples, float_model, data, limit, progress)
     first = manifest.outputs[0].name
     computed = integer[first]
-    expected = None if reference is None else reference[first]
+    expected = None if reference is None else _expected(reference, first, computed)
     if metric == "bits":
         return _bits(computed, expected, samples, source, runtime, max_drop)
     if metric != "accuracy":
@@ -164,6 +164,18 @@ def validate(
             metric, len(computed), computed.size, value, None, None, None, None, source, runtime, max_drop
         )
     return _accuracy(computed, expected, samples.labels, source, runtime, max_drop, samples.source)
+
+
+def _expected(reference: Mapping[str, NDArray[Any]], name: str, computed: NDArray[Any]) -> NDArray[Any]:
+    """The float model's output of this name, which has the integer model's shape."""
+    if name not in reference:
+        raise InvalidInputError(f"the float model has no output {name!r}; it has {', '.join(reference)}.")
+    if reference[name].shape != computed.shape:
+        raise InvalidInputError(
+            f"the float model's output {name} has shape {list(reference[name].shape)}, "
+            f"the integer model's {list(computed.shape)}."
+        )
+    return reference[name]
 
 
 def _accuracy(
@@ -233,6 +245,8 @@ def _bits(
         )
     if max_drop is not None:
         raise InvalidInputError("--max-drop is of accuracy; leave it out, or leave --metric bits out.")
+    if labels.dtype.kind not in "iu":
+        raise InvalidInputError(f"{samples.source}: y is {labels.dtype}; bits need classes, integers.")
     classes = computed.shape[-1]
     if labels.min() < 0 or labels.max() >= classes:
         raise InvalidInputError(

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 
 from qdeploy.runtime.errors import InvalidFileError
 from qdeploy.runtime.manifest import LARGEST_MANIFEST, FileSpec, Manifest, parse_manifest
 from qdeploy.runtime.model_file import parse_model
-from qdeploy.runtime.npz import ARCHIVE_ERRORS, read_npz
+from qdeploy.runtime.npz import ARCHIVE_ERRORS, METHODS, read_npz
 
 if TYPE_CHECKING:
     import os
@@ -88,10 +89,26 @@ class BundleFiles:
         arrays = read_npz(self.contents[_BASELINE], f"{self.path}: {_BASELINE}")
         digest = arrays.pop("data_sha256", None)
         logits = {key.removeprefix("logits/"): array for key, array in arrays.items() if key.startswith("logits/")}
-        if digest is None or digest.ndim != 0 or digest.dtype.kind != "U" or len(logits) != len(arrays) or not logits:
-            msg = f"{self.path}: {_BASELINE}: found {sorted(arrays)}, expected data_sha256 and logits/NAME; {_ADVICE}"
-            raise InvalidFileError(msg)
+        if (
+            digest is None
+            or digest.ndim != 0
+            or digest.dtype.kind != "U"
+            or len(logits) != len(arrays)
+            or not logits
+            or not _are_outputs(logits)
+        ):
+            found = ", ".join(f"{key} {array.dtype}{list(array.shape)}" for key, array in sorted(arrays.items()))
+            msg = f"{self.path}: {_BASELINE}: found {found}, expected data_sha256 and logits/NAME, floats of as many samples"
+            raise InvalidFileError(f"{msg}; {_ADVICE}")
         return Baseline(str(digest), logits)
+
+
+def _are_outputs(logits: Mapping[str, Array]) -> bool:
+    """Whether all are finite floats [samples, ...] of one number of samples."""
+    for array in logits.values():
+        if array.dtype.kind != "f" or array.ndim < 2 or array.size == 0 or not np.isfinite(array).all():
+            return False
+    return len({len(array) for array in logits.values()}) == 1
 
 
 def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE) -> BundleFiles:
@@ -197,6 +214,9 @@ def _members(archive: zipfile.ZipFile, where: Path, limit: int) -> dict[str, zip
             raise InvalidFileError(msg)
         if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or entry.flag_bits & 1:
             msg = f"{where}: member {name!r} is a link, a device or encrypted; expected plain files; {_ADVICE}"
+            raise InvalidFileError(msg)
+        if entry.compress_type not in METHODS:
+            msg = f"{where}: member {name!r} is compressed in an unusual way, expected stored or deflated; {_ADVICE}"
             raise InvalidFileError(msg)
         if entry.is_dir():
             continue

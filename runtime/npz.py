@@ -17,7 +17,7 @@ from qdeploy.runtime.errors import InvalidFileError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["ARCHIVE_ERRORS", "LARGEST_ARCHIVE", "read_npy", "read_npz"]
+__all__ = ["ARCHIVE_ERRORS", "LARGEST_ARCHIVE", "METHODS", "read_npy", "read_npz"]
 
 #: What zipfile raises for archives that are damaged, encrypted or compressed in ways it does not know.
 ARCHIVE_ERRORS = (
@@ -32,6 +32,8 @@ ARCHIVE_ERRORS = (
     RuntimeError,
     ValueError,
 )
+#: How numpy and qdeploy compress; the other ways of zipfile bring errors of their own, and not every Python has them.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: What NumPy's reading of an .npy header, a Python literal, raises.
 _HEADER_ERRORS = (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError)
 #: Bound on the uncompressed bytes of one archive.
@@ -71,6 +73,10 @@ def read_npz(
 
 
 def _check_size(members: list[zipfile.ZipInfo], name: str, limit: int, advice: str) -> None:
+    for member in members:
+        if member.compress_type not in METHODS:
+            msg = f"{name}: {member.filename!r} is compressed in another way than numpy's, stored or deflated; {advice}"
+            raise InvalidFileError(msg)
     names = {member.filename for member in members}
     if len(names) != len(members):
         msg = f"{name}: found two arrays of one name; {advice}"
@@ -108,12 +114,23 @@ def read_npy(data: bytes, name: str, *, advice: str = _ADVICE) -> npt.NDArray[An
         msg = f"{name}: its header promises {promised} bytes for shape {shape}, the file holds {held}; {advice}"
         raise InvalidFileError(msg)
     flat = np.frombuffer(data, dtype, offset=content.tell())
+    if dtype.kind == "U" and not _are_texts(flat):
+        msg = f"{name}: holds a text with code points that no character has; {advice}"
+        raise InvalidFileError(msg)
     return flat.reshape(shape, order="F" if fortran else "C").copy()
 
 
 def _is_shape(shape: tuple[int, ...]) -> bool:
     """Whether NumPy can have an array of this shape; one length of 0 would let the others be anything."""
-    return len(shape) <= _MOST_AXES and all(0 <= length < _LARGEST_LENGTH for length in shape)
+    return len(shape) <= _MOST_AXES and all(type(length) is int and 0 <= length < _LARGEST_LENGTH for length in shape)
+
+
+def _are_texts(texts: npt.NDArray[Any]) -> bool:
+    """Whether Python can make texts of these code points; surrogates could not be written anywhere."""
+    if texts.itemsize == 0 or texts.size == 0:
+        return True
+    points = texts.view(np.dtype(np.uint32).newbyteorder(texts.dtype.byteorder))
+    return not bool(((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any())
 
 
 def _key(member: zipfile.ZipInfo, name: str, advice: str) -> str:

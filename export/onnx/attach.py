@@ -10,7 +10,8 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.export.onnx.functions import BODIES, IR_VERSION, OPSET, Site
-from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.runtime.errors import ContractError, UnsupportedModelError
+from qdeploy.runtime.graph_contract import check_operators
 from qdeploy.runtime.ops import DOMAIN, OPERATORS, VERSION, Node, operator_name
 
 WEIGHT_OPERATORS = ("UnpackWeights", "HamiltonMatrix")
@@ -52,7 +53,13 @@ def attach_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def sites(model: onnx.ModelProto) -> Iterator[Site]:
-    """Every ``qdeploy`` node of ``model`` with its constants and the element types of its inputs."""
+    """Every ``qdeploy`` node of ``model`` with its constants and the element types of its inputs.
+
+    Raises:
+        InvalidFileError: a node that is not what its operator's contract says.
+        ContractError: constants that the contract forbids.
+    """
+    check_operators(model)
     constants: dict[str, NDArray[Any]] = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     dtypes = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     dtypes.update({tensor.name: tensor.data_type for tensor in model.graph.initializer})
@@ -67,7 +74,10 @@ def sites(model: onnx.ModelProto) -> Iterator[Site]:
         known = {parameter: constants[name] for parameter, name in named.items() if name in constants}
         site = Site(node, attributes, known, {p: dtypes[name] for p, name in named.items() if name in dtypes})
         if operator.name in WEIGHT_OPERATORS:
-            (constants[node.output[0]],) = operator.meaning(Node(node.name), *known.values(), **attributes)
+            try:
+                (constants[node.output[0]],) = operator.meaning(Node(node.name), *known.values(), **attributes)
+            except (ValueError, IndexError, TypeError, OverflowError) as error:
+                raise ContractError(f"node {node.name} ({node.op_type}): {error}") from error
         for name in node.output:
             if name:
                 dtypes[name] = _layer_dtype(site)
@@ -80,15 +90,16 @@ def _layer_dtype(site: Site) -> int:
     operator = operator_name(site.node.op_type)
     if operator in WEIGHT_OPERATORS:
         return onnx.TensorProto.INT8
-    return site.dtypes["entries" if operator == "Table" else "x"]
+    return site.dtypes.get("entries" if operator == "Table" else "x", onnx.TensorProto.UNDEFINED)
 
 
 def _layout_dtype(node: onnx.NodeProto, dtypes: dict[str, int]) -> int:
     if node.op_type == "QuantizeLinear":
-        return dtypes[node.input[2]]
+        return dtypes.get(node.input[2], onnx.TensorProto.UNDEFINED) if len(node.input) > 2 else onnx.TensorProto.UINT8
     if node.op_type == "DequantizeLinear":
         return onnx.TensorProto.FLOAT
-    return dtypes.get(node.input[LAYOUT_DTYPE_SOURCE], onnx.TensorProto.UNDEFINED)
+    source = node.input[LAYOUT_DTYPE_SOURCE] if node.input else ""
+    return dtypes.get(source, onnx.TensorProto.UNDEFINED)
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ import onnx
 import onnx.parser
 from numpy.typing import NDArray
 
+from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.ops import DOMAIN, OPERATORS
 
 OPSET = 18
@@ -89,4 +90,11 @@ def weight_form(rows: NDArray[Any], largest: int | NDArray[Any] = 255) -> str:
 
 def kind_of(site: Site, parameter: str) -> str:
     """``u8`` or ``s16``, the element type of an activation input."""
-    return {2: "u8", 5: "s16", 6: "s32"}[site.dtypes[parameter]]
+    found = site.dtypes.get(parameter, onnx.TensorProto.UNDEFINED)
+    kinds = {2: "u8", 5: "s16", 6: "s32"}
+    if found not in kinds:
+        raise UnsupportedModelError(
+            f"node {site.node.name} ({site.node.op_type}): {parameter} has the element type "
+            f"{onnx.TensorProto.DataType.Name(found)}, expected UINT8, INT16 or INT32; export the model again."
+        )
+    return kinds[found]

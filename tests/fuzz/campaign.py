@@ -176,7 +176,9 @@ class Campaign:
         if child.input.is_dir():
             shutil.copytree(child.input, folder / "input", symlinks=True, copy_function=_copy)
         again = f"python -m tests.fuzz {reader!r} --seed {self.seed} --input {index}"
-        (folder / "failure.txt").write_text(f"{again}\n\n{detail}\n")
+        # Names of files that are not UTF-8 hold lone surrogates.
+        (folder / "failure.txt").write_text(f"{again}\n\n{detail}\n", encoding="utf-8", errors="backslashreplace")
         tally.failures.append(detail)
         lines = [line for line in detail.strip().splitlines() if line.strip()]
-        self._say(f"FAILED {reader}, input {index}: {lines[-1][:200] if lines else ''}\n  again: {again}")
+        last = ascii(lines[-1][:200]) if lines else ""
+        self._say(f"FAILED {reader}, input {index}: {last}\n  again: {again}")

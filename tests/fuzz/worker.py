@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -63,7 +64,8 @@ def main() -> None:
     answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
     work = Path(sys.argv[2])
     faulthandler.enable()
-    faulthandler.register(10, all_threads=True)  # SIGUSR1: the parent asks where an input hangs
+    # The parent asks where an input hangs.
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     warnings.simplefilter("ignore")
     # The commands' -v would otherwise bind logging to the first input's stderr.
     logging.getLogger().addHandler(logging.NullHandler())
