@@ -44,6 +44,9 @@ class TrainingConfig:
         clip_norm: bound of the gradient's Euclidean norm over all parameters, or ``None``.
         weight_decay: Adam's decoupled decay, 0 for none.
         input_noise: standard deviation of the normal noise that each training input gets, 0 for none.
+        state_noise: standard deviation of the normal noise that the states get before the output layer, as a part of
+            their root mean square over the batch. A linear loop adds up the roundings of its integer states; this makes
+            the network spend its range on what tells classes apart. 0 for none.
         validation: so many training samples, the last ones, are held out to choose the best epoch; 0: the last.
         quantization_ramp: ``[a, b]`` in epochs: the quantization error of the weights is applied in part, from
             nothing at epoch ``a`` to all of it at ``b``. ``None``: all of it from the start.
@@ -75,6 +78,7 @@ class TrainingConfig:
     clip_norm: float | None = None
     weight_decay: float = 0.0
     input_noise: float = 0.0
+    state_noise: float = 0.0
     validation: int = 0
     quantization_ramp: tuple[float, float] | None = None
     initial_checkpoint: str | None = None
@@ -165,6 +169,7 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         clip_norm=checked.optional_real("clip_norm", 0.0, 1e9),
         weight_decay=checked.real("weight_decay", 0.0, 10.0, default=0.0),
         input_noise=checked.real("input_noise", 0.0, 1e3, default=0.0),
+        state_noise=checked.real("state_noise", 0.0, 1e3, default=0.0),
         validation=checked.integer("validation", 0, 1_000_000_000, default=0),
         quantization_ramp=checked.ramp("quantization_ramp"),
         initial_checkpoint=None if values.get("initial_checkpoint") is None else checked.text("initial_checkpoint"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from qdeploy.runtime.errors import InvalidInputError
@@ -14,7 +13,7 @@ from .config import TrainingConfig
 from .orthogonal_classifier import OrthogonalClassifier
 from .phases import Phases
 from .registry import build
-from .shaped_rounding import nearest_rounding, shaped_rounding
+from .shaped_to_grid import shaped_to_grid
 from .shipped import resolve
 
 __all__ = ["initial_module"]
@@ -76,7 +75,8 @@ def _from_checkpoint(module: nn.Module, config: TrainingConfig, name: str) -> nn
             f"weight_bits={source.weight_bits} in {name}, here weight_bits={bits} and "
             f"orthogonal={module.recurrent.orthogonal!r}"
         )
-    rounding = shaped_rounding if config.recurrent_rounding == "shaped" else nearest_rounding
-    latent, _ = rounding(source.recurrent.materialize()[0].numpy(), bits)
-    module.load_state_dict({**source.state_dict(), "recurrent.recurrent_weight": torch.from_numpy(latent)})
+    weight = source.recurrent.materialize()[0]
+    if config.recurrent_rounding == "shaped":
+        weight = shaped_to_grid(weight, bits)
+    module.load_state_dict({**source.state_dict(), "recurrent.recurrent_weight": weight})
     return module

@@ -75,6 +75,8 @@ class OrthogonalClassifier(nn.Module):
         self.output_weight_bits = weight_bits if output_weight_bits is None else output_weight_bits
         self.steps = steps
         self.output_activation = output_activation
+        # Of a training, see TrainingConfig.
+        self.state_noise = 0.0
         self.recurrent = OrthogonalRNN(input_size, hidden_size, activation, weight_bits, orthogonal)
         self.output_weight = nn.Parameter(torch.empty(num_classes, hidden_size))
         self.output_bias = nn.Parameter(torch.zeros(num_classes))
@@ -88,6 +90,8 @@ class OrthogonalClassifier(nn.Module):
 
     def output_layer(self, states: Tensor) -> Tensor:
         """``q_k(V) act_o(h) + b_o`` of ``states`` [..., H]."""
+        if self.training and self.state_noise > 0.0:
+            states = states + self.state_noise * states.square().mean().sqrt() * torch.randn_like(states)
         if self.output_activation is not None:
             states = activate(states, self.output_activation, self.output_modrelu_bias)
         weight = quantize_weight(self.output_weight, self.output_weight_bits, self.recurrent.quantization_strength)

@@ -33,7 +33,8 @@ class Phases:
         period: steps a row; with ``harmonics`` = 0 without effect.
         length: steps a sequence.
         harmonics: of the row, m = 0 .. harmonics - 1.
-        sidebands: on both sides of each harmonic (above it alone for m = 0).
+        sidebands: on both sides of each harmonic; above it alone for m = 0, whose own frequency, the sum of all pixels,
+            is left out: it would fill the states' range and tells little.
         spacing: of neighbouring sidebands, in cycles a sequence. Content that fills a part p of the sequence resolves
             1 / p cycles: closer ones say the same, and are hard to keep apart after quantization.
         others_from: the remaining pairs are spread evenly from this angle, in radians, to pi. Where the chosen ones lie
@@ -78,14 +79,14 @@ class Phases:
         """
         chosen: list[float] = []
         for harmonic in range(self.harmonics):
-            for sideband in range(0 if harmonic == 0 else -self.sidebands, self.sidebands + 1):
-                # A pair at the angle 0 exactly would be two equal real eigenvalues.
-                cycles = self.spacing * (0.4 if harmonic == sideband == 0 else sideband)
+            for sideband in range(1 if harmonic == 0 else -self.sidebands, self.sidebands + 1):
+                cycles = self.spacing * sideband
                 chosen.append(2 * math.pi * (harmonic / self.period + cycles / self.length))
         rest = pairs - len(chosen)
         if rest < 0 or any(not 0 < angle < math.pi for angle in chosen):
+            lowest, highest = min(chosen, default=0.0), max(chosen, default=0.0)
             raise InvalidInputError(
-                f"phases: {len(chosen)} angles from {min(chosen):.3f} to {max(chosen):.3f}, expected at most {pairs} "
+                f"phases: {len(chosen)} angles from {lowest:.3f} to {highest:.3f}, expected at most {pairs} "
                 "(half of the units) between 0 and pi; take fewer harmonics or sidebands"
             )
         width = (math.pi - self.others_from) / max(rest, 1)
@@ -103,10 +104,11 @@ def orthogonal_with_phases(angles: Tensor) -> Tensor:
     basis = torch.empty(size, size)
     torch.nn.init.orthogonal_(basis)
     # The product of two rounded factors is orthogonal to float32's rounding only in float64.
-    basis = torch.linalg.qr(basis.double())[0]
+    exact, _ = torch.linalg.qr(basis.double())
     cosine, sine = torch.cos(angles), torch.sin(angles)
     rotations = torch.zeros(size, size, dtype=torch.float64)
     even = torch.arange(0, size, 2)
     rotations[even, even] = rotations[even + 1, even + 1] = cosine
     rotations[even, even + 1], rotations[even + 1, even] = -sine, sine
-    return (basis @ rotations @ basis.t()).float()
+    result: Tensor = exact @ rotations @ exact.t()
+    return result.float()

@@ -250,6 +250,10 @@ class _Run:
             if config.input_noise > 0.0:
                 # Of the whole batch in every process: the noise does not depend on their number.
                 x = x + config.input_noise * torch.randn(x.shape, generator=generator)
+            if config.state_noise > 0.0:
+                # Drawn where the states are; each process has its own.
+                seed = ((config.seed * 1_000_003 + self.epoch) * batches + batch) * self.place.count + self.place.rank
+                torch.manual_seed(seed % 2**63)
             loss, right_now = self.train_batch(x, self.y[rows])
             loss_sum += loss
             right += right_now

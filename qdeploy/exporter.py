@@ -48,6 +48,7 @@ def export_model(
     state_bits: int | None = None,
     multiplier_bits: int | None = None,
     state_range: str | None = None,
+    recurrent_rounding: str | None = None,
     time_axis: int | None = None,
     inline: bool = False,
     storage: str = "compact",
@@ -70,7 +71,8 @@ def export_model(
         evaluation: samples whose float outputs the bundle keeps, so that ``validate`` counts disagreements without torch;
             by default the test split of a named calibration set, else the calibration samples.
         weights: a state dict for ``model`` when it is a module.
-        recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits`` and ``state_range`` replace its
+        recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range`` and
+            ``recurrent_rounding`` replace its
             values.
         time_axis: the axis of time in the input, by default 1 for recurrent networks.
         inline: write the file without functions.
@@ -107,6 +109,7 @@ def export_model(
         state_bits=state_bits,
         multiplier_bits=multiplier_bits,
         state_range=state_range,
+        recurrent_rounding=recurrent_rounding,
     )
     said = progress or _silent
     vocabulary = _vocabulary(model)

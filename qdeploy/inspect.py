@@ -130,6 +130,8 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
         f"integer {extra.get('orthogonality_integer', 0):.3g}"
     )
     lines = [line]
+    if extra.get("shaped_rounding"):
+        lines.append(f"{layer.name}: recurrent weights are rounded up or down so that their eigenvalues stay")
     # Bundles of earlier versions do not say these.
     if "singular_values_integer" in extra:
         frobenius = [extra[f"orthogonality_frobenius_{kind}"] for kind in ("float", "integer")]

@@ -296,7 +296,7 @@ def _layer(reader: _Reader) -> LayerSpec:
         reader.optional_number(key)
     for key in extra.keys() & set(_LAYER_RANGES):
         reader.interval(key)
-    for key in extra.keys() & {"exact_grid"}:
+    for key in extra.keys() & {"exact_grid", "shaped_rounding"}:
         reader.get(key, (bool,), "true, false or null", optional=True)
     for key in extra.keys() & {"state_range"}:
         reader.string(key)

@@ -49,6 +49,11 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     help="Bits of multipliers; 1 means powers of two.",
 )
 @click.option(
+    "--recurrent-rounding",
+    type=click.Choice(["auto", "nearest", "shaped"]),
+    help="Of an orthogonal recurrent weight: to the nearest level, or so that its eigenvalues stay.",
+)
+@click.option(
     "--state-range",
     type=click.Choice(["minmax", "percentile", "mse", "power-of-two"]),
     help="How the range of recurrent states is chosen from calibration.",

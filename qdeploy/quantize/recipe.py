@@ -23,6 +23,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "recurrent_granularity": ("per_tensor", "per_channel"),
     "range": ("minmax", "percentile"),
     "state_range": ("minmax", "percentile", "mse", "power-of-two"),
+    "recurrent_rounding": ("auto", "nearest", "shaped"),
     "rounding": ("half_up",),
     "multiplier_bits": (1, 15, 31),
 }
@@ -47,6 +48,9 @@ class Recipe:
         state_bits: 2 to 16, of recurrent states; up to 8 are uint8, more are int16.
         weight_granularity: one scale ``per_tensor`` or ``per_channel`` (in quaternion layers: per output quaternion).
         recurrent_granularity: the same for recurrent layers; per tensor lets a loop finish by a look-up.
+        recurrent_rounding: of an orthogonal recurrent weight that lies on no grid yet, with one scale per tensor: ``nearest``
+            level, or ``shaped``, up or down so that its eigenvalues stay (see ``shaped_rounding.py``); ``auto`` is
+            ``shaped`` in linear loops, whose memory is those eigenvalues' powers.
         range: activations' ranges by ``minmax`` or by ``percentile``.
         state_range: states' ranges over all time steps, by ``minmax``, ``percentile``, ``mse`` (least mean squared error) or
             ``power-of-two`` (see ``state_range.py``); what lies beyond a range saturates.
@@ -64,6 +68,7 @@ class Recipe:
     state_bits: int = 12
     weight_granularity: str = "per_channel"
     recurrent_granularity: str = "per_tensor"
+    recurrent_rounding: str = "auto"
     range: str = "minmax"
     state_range: str = "minmax"
     percentile: float = 99.99

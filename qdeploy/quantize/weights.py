@@ -31,6 +31,7 @@ class QuantizedWeight:
         bits: how many bits the integers need (they are stored in 8, 4 or 2).
         exact_grid: whether the float weights came back without any error.
         error: the largest absolute difference to the float weights.
+        shaped: whether the integers were chosen by ``shaped_rounding``.
     """
 
     integers: NDArray[np.int8]
@@ -38,6 +39,7 @@ class QuantizedWeight:
     bits: int
     exact_grid: bool
     error: float
+    shaped: bool = False
 
 
 def quantize_weight(

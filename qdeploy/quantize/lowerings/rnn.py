@@ -13,6 +13,7 @@ ReLU, modReLU and the linear recurrence are positively homogeneous: the loop's g
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.orthogonality import Orthogonality
 from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.shaped_rounding import is_orthogonal, shaped_rounding
 from qdeploy.quantize.state_range import StateRange
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
@@ -156,6 +158,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
             "activation": activation,
             "weight_bits": max(loop.recurrent.bits, loop.input.bits),
             "exact_grid": loop.recurrent.exact_grid and loop.input.exact_grid,
+            "shaped_rounding": loop.recurrent.shaped,
             "weight_error": max(loop.recurrent.error, loop.input.error),
             "activation_bits": x.bits,
             "state_bits": loop.state.bits,
@@ -244,9 +247,31 @@ def _recurrent(weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto
     found = quantize_weight(weight, recipe, node.input[2], granularity=granularity, power_of_two=power_of_two)
     kept = least / 2.0 ** (GRID_DRIVE_BITS - DRIVE_BITS) if found.exact_grid else least
     if found.scale.min() >= kept:
-        return found
+        return _shaped(found, weight, recipe, node)
     scale = np.maximum(found.scale, least)
     return on_scale(weight, powers_of_two(scale) if power_of_two else scale, recipe.weight_bits)
+
+
+def _shaped(
+    found: QuantizedWeight, weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto
+) -> QuantizedWeight:
+    """The weight rounded so that its eigenvalues stay, where the recipe asks for it and it is orthogonal."""
+    wanted = recipe.recurrent_rounding
+    linear = str(attribute(node, "activation")) == "linear"
+    if wanted == "nearest" or (wanted == "auto" and not linear):
+        return found
+    if (
+        found.exact_grid
+        or found.scale.size > 1
+        or recipe.weight_bits < 2
+        or len(weight) < 2
+        or not is_orthogonal(weight)
+    ):
+        return found
+    top = 2 ** (recipe.weight_bits - 1) - 1
+    integers, _ = shaped_rounding(weight, float(found.scale[0]), -top, top)
+    error = float(np.abs(weight - integers * found.scale[0]).max())
+    return dataclasses.replace(found, integers=integers, error=error, shaped=True)
 
 
 def _least_scale(weight: NDArray[np.float32], bias: NDArray[np.float64], x: TensorType, state: TensorType) -> float:

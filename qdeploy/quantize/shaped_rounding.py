@@ -1,4 +1,4 @@
-"""Rounding of an orthogonal recurrent weight to the q_k grid that keeps its long memory.
+"""Rounding of an orthogonal recurrent weight to a grid that keeps its long memory.
 
 Rounding to the nearest level changes every entry by up to half a step, an error that is small and white: its part
 along each eigenvector moves that eigenvalue off the unit circle by about the error's standard deviation. At 4 bits
@@ -13,13 +13,12 @@ so that the error avoids what matters is noise shaping, as sigma-delta converter
    the rounded matrix itself come nearer to the given ones, in modulus and phase.
 
 The rounded matrix is about as far from orthogonal as the nearest one (``||W W^T - I||`` hardly changes), while its powers
-stay bounded: "approximately orthogonal" is what its eigenvalues are. The grid is that of the layer's quantizer:
-Foucault, Mamalet, Malgouyres, arXiv 2402.04012.
+stay bounded: "approximately orthogonal" is what its eigenvalues are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 
 from qdeploy.runtime.errors import InvalidInputError
 
-__all__ = ["RoundingReport", "nearest_rounding", "shaped_rounding"]
+__all__ = ["RoundingReport", "is_orthogonal", "nearest_rounding", "shaped_rounding"]
 
 Matrix = NDArray[np.float64]
 
@@ -36,6 +35,8 @@ EPSILON = 0.005
 SHAPING_FLIPS = 200
 SHAPING_ROUNDS = 400
 REFINING_ROUNDS = 400
+# Rounds times H^3: a minute or two, whatever the size.
+REFINING_WORK = 2e9
 CANDIDATES = 40
 # Rounds without a gain of a tenth after which the search is over.
 PATIENCE = 30
@@ -66,17 +67,12 @@ class RoundingReport:
 
 
 class _Grid:
-    """The integers of a q_k grid and which of them each entry may take."""
+    """The levels and which of them each entry may take."""
 
-    def __init__(self, weight: Matrix, bits: int) -> None:
-        self.weight = weight
-        self.levels = 1 << (bits - 1)
-        self.alpha = float(np.abs(weight).max())
-        self.step = self.alpha / self.levels
-        self.integers = np.clip(np.round(weight / self.step), -self.levels, self.levels - 1)
+    def __init__(self, weight: Matrix, step: float, low: int, high: int, pinned: NDArray[np.bool_]) -> None:
+        self.weight, self.step, self.low, self.high, self.pinned = weight, step, low, high, pinned
+        self.integers = np.clip(np.rint(weight / step), low, high)
         self.nearest = self.integers.copy()
-        # The largest entry is what alpha is read off: it stays.
-        self.pinned = np.unravel_index(int(np.abs(weight).argmax()), weight.shape)
 
     @property
     def rounded(self) -> Matrix:
@@ -85,16 +81,9 @@ class _Grid:
     def costs(self, gradient: Matrix, curvature: Matrix) -> tuple[Matrix, Matrix]:
         """What a flip up and a flip down would change, to second order; far levels are forbidden."""
         error = self.rounded - self.weight
-        up = np.where((self.integers < self.levels - 1) & (error < 0), gradient + curvature, _FORBIDDEN)
-        down = np.where((self.integers > -self.levels) & (error > 0), curvature - gradient, _FORBIDDEN)
-        up[self.pinned] = down[self.pinned] = _FORBIDDEN
+        up = np.where((self.integers < self.high) & (error < 0) & ~self.pinned, gradient + curvature, _FORBIDDEN)
+        down = np.where((self.integers > self.low) & (error > 0) & ~self.pinned, curvature - gradient, _FORBIDDEN)
         return up, down
-
-    def latent(self) -> NDArray[np.float32]:
-        """A float weight that q_k takes to these integers: the integers' values, the largest entry at +-alpha."""
-        values = self.rounded
-        values[self.pinned] = np.copysign(self.alpha, self.weight[self.pinned])
-        return values.astype(np.float32)
 
 
 def _shape(grid: _Grid) -> None:
@@ -152,15 +141,13 @@ def _residual(values: NDArray[np.complex128], targets: NDArray[np.complex128]) -
     )
 
 
-def _refine(grid: _Grid, progress: Callable[[int, int], None] | None) -> None:
+def _refine(grid: _Grid) -> None:
     given = np.linalg.eigvals(grid.weight).astype(np.complex128)
     targets = given[given.imag > 0]
     targets = targets[np.argsort(np.angle(targets))]
     generator = np.random.default_rng(0)
     best, kept, gained = np.inf, grid.integers.copy(), (np.inf, 0)
-    for done in range(REFINING_ROUNDS):
-        if progress is not None:
-            progress(done, REFINING_ROUNDS)
+    for done in range(min(REFINING_ROUNDS, int(REFINING_WORK / len(grid.weight) ** 3))):
         values, vectors = np.linalg.eig(grid.rounded)
         residual = _residual(values.astype(np.complex128), targets)
         if residual.value < best:
@@ -208,46 +195,58 @@ def _report(grid: _Grid) -> RoundingReport:
     )
 
 
-def _check(weight: NDArray[np.floating], bits: int) -> Matrix:
+def is_orthogonal(weight: NDArray[np.floating]) -> bool:
+    """Whether a weight is finite, square and orthogonal up to a hundredth, so that its eigenvalues are worth keeping."""
     matrix = np.asarray(weight, np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2 or not np.isfinite(matrix).all():
-        raise InvalidInputError(f"rounding: found a weight {list(matrix.shape)}, expected finite [H, H], H at least 2")
-    if not 2 <= bits <= 8:
-        raise InvalidInputError(f"rounding: found {bits} bits, expected 2 to 8")
-    if np.linalg.norm(matrix @ matrix.T - np.eye(len(matrix))) > 0.01 * np.sqrt(len(matrix)):
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
+        return False
+    return bool(np.linalg.norm(matrix @ matrix.T - np.eye(len(matrix))) <= 0.01 * np.sqrt(len(matrix)))
+
+
+def _grid(weight: NDArray[np.floating], step: float, low: int, high: int, pinned: NDArray[np.bool_] | None) -> _Grid:
+    if not is_orthogonal(weight) or len(weight) < 2:
         raise InvalidInputError(
-            "rounding: the weight is not orthogonal (its eigenvalues would not be worth keeping); round the "
-            "orthogonalized weight of a trained float network"
+            f"rounding: found a weight {list(np.shape(weight))}, expected a finite orthogonal [H, H] with H at least 2; "
+            "give the orthogonalized weight of a trained float network"
         )
-    return matrix
+    if not (math.isfinite(step) and step > 0 and low < 0 < high):
+        raise InvalidInputError(
+            f"rounding: step {step}, levels {low} to {high}; expected a step above 0 and low < 0 < high"
+        )
+    matrix = np.asarray(weight, np.float64)
+    return _Grid(matrix, step, low, high, np.zeros(matrix.shape, bool) if pinned is None else pinned)
 
 
-def nearest_rounding(weight: NDArray[np.floating], bits: int) -> tuple[NDArray[np.float32], RoundingReport]:
-    """Each entry at the nearest level of the q_k grid; arguments and results as ``shaped_rounding``."""
-    grid = _Grid(_check(weight, bits), bits)
-    return grid.latent(), _report(grid)
+def nearest_rounding(
+    weight: NDArray[np.floating], step: float, low: int, high: int
+) -> tuple[NDArray[np.int8], RoundingReport]:
+    """Each entry at its nearest level; arguments and results as ``shaped_rounding``."""
+    grid = _grid(weight, step, low, high, None)
+    return grid.integers.astype(np.int8), _report(grid)
 
 
 def shaped_rounding(
-    weight: NDArray[np.floating], bits: int, progress: Callable[[int, int], None] | None = None
-) -> tuple[NDArray[np.float32], RoundingReport]:
-    """Each entry at one of its two neighbouring levels of the q_k grid, so that the eigenvalues stay where they are.
+    weight: NDArray[np.floating], step: float, low: int, high: int, *, pinned: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int8], RoundingReport]:
+    """Each entry at one of its two neighbouring levels, so that the eigenvalues stay where they are.
 
     Args:
         weight: orthogonal ``W`` [H, H].
-        bits: k, 2 to 8.
-        progress: called with the rounds done and their largest number.
+        step: between two levels.
+        low, high: the first and the last level, -128 to 127.
+        pinned: boolean [H, H], entries that stay at their nearest level.
 
     Returns:
-        A latent float32 weight [H, H] that the quantizer q_k takes to the chosen integers, and a report.
+        The levels, int8 [H, H], and a report. The same weight gives the same levels on the same machine; another
+        linear algebra library may find others that are as good.
 
     Raises:
-        InvalidInputError: not square, not finite, not orthogonal, or other bits.
+        InvalidInputError: not square, not finite, not orthogonal, or no levels.
     """
-    grid = _Grid(_check(weight, bits), bits)
+    grid = _grid(weight, step, low, high, pinned)
     # Both searches count flips, of which a small matrix has few.
+    if grid.integers.size > SHAPING_FLIPS * 2:
+        _shape(grid)
     if grid.integers.size > CANDIDATES * 4:
-        if grid.integers.size > SHAPING_FLIPS * 2:
-            _shape(grid)
-        _refine(grid, progress)
-    return grid.latent(), _report(grid)
+        _refine(grid)
+    return grid.integers.astype(np.int8), _report(grid)
