@@ -15,6 +15,7 @@ from .progress import progress_bars
 if TYPE_CHECKING:
     from qdeploy.studies.ptq import PtqReport
     from qdeploy.studies.state_bits import StateBitsReport
+    from qdeploy.studies.weight_bits import WeightBitsReport
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -35,11 +36,19 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.command("study")
 @click.argument("study", type=click.Choice(list(STUDIES)))
 @click.argument("model")
-@click.option("--bits", callback=_numbers, help="Comma separated. [state-bits: 6,8,10,12,16; ptq: 3,4,5,6,8]")
+@click.option("--bits", callback=_numbers, help="Comma separated. [state-bits: 6,8,10,12,16; others: 3,4,5,6,8]")
 @click.option(
     "--state-range", "rules", callback=_names, help="state-bits: rules to compare, comma separated; all four."
 )
 @click.option("--trained", metavar="MODEL", multiple=True, help="ptq: a network trained on the grid; several times.")
+@click.option("--twin", metavar="MODEL", help="weight-bits: the float network beside.  [default: where MODEL begins]")
+@click.option(
+    "--method",
+    "methods",
+    callback=_names,
+    help="weight-bits: of bjorck, projunn-d, projunn-t, comma separated; all three.",
+)
+@click.option("--epochs", type=click.IntRange(1), help="weight-bits: instead of the configuration's.")
 @click.option("--data", metavar="DATA", help="A data set's name, or an .npz with x and y; else the checkpoint's own.")
 @click.option("--recipe", default="default", show_default=True, help="For all that is not studied.")
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
@@ -52,6 +61,9 @@ def command(
     bits: tuple[int, ...] | None,
     rules: tuple[str, ...] | None,
     trained: tuple[str, ...],
+    twin: str | None,
+    methods: tuple[str, ...] | None,
+    epochs: int | None,
     data: str | None,
     recipe: str,
     time_axis: int | None,
@@ -62,24 +74,47 @@ def command(
     """Measure what a choice of quantization costs MODEL, a recurrent network.
 
     state-bits: loss, accuracy and the state's error over time, by bits of the state and rule for its range.
+    weight-bits: MODEL, a training configuration, is trained for each number of bits, into the folder of -o.
     ptq: weights of a float network quantized after training, beside networks trained on the grid.
 
     \b
     qdeploy study state-bits qornn-copy -o study
+    qdeploy study weight-bits qornn-smnist -o study
     qdeploy study ptq ornn-digits --trained qornn-digits
     """  # noqa: D301 - click's mark for a paragraph that keeps its lines
-    if study == "ptq" and rules is not None:
-        raise click.UsageError("--state-range belongs to state-bits")
-    if study == "state-bits" and trained:
-        raise click.UsageError("--trained belongs to ptq")
-    from qdeploy.studies import ptq, state_bits
+    given = {
+        "--state-range": ("state-bits", rules),
+        "--trained": ("ptq", trained),
+        "--twin": ("weight-bits", twin),
+        "--method": ("weight-bits", methods),
+        "--epochs": ("weight-bits", epochs),
+    }
+    for option, (owner, value) in given.items():
+        if value and study != owner:
+            raise click.UsageError(f"{option} belongs to {owner}")
+    if study == "weight-bits" and (folder is None or data is not None or time_axis is not None):
+        raise click.UsageError("weight-bits trains: it needs a folder, -o, and takes data and time from MODEL")
+    from qdeploy.studies import ptq, state_bits, weight_bits
 
-    if folder is not None and study == "state-bits":
+    if folder is not None and study != "ptq":
         state_bits.check_can_draw()
     written: list[Path] = []
-    report: PtqReport | StateBitsReport
+    report: PtqReport | StateBitsReport | WeightBitsReport
     with progress_bars(output) as progress:
-        if study == "ptq":
+        if study == "weight-bits" and folder is not None:
+            grids = weight_bits.run(
+                model,
+                folder,
+                twin=twin,
+                bits=bits or weight_bits.BITS,
+                methods=methods,
+                epochs=epochs,
+                recipe=recipe,
+                limit=limit,
+                progress=progress,
+            )
+            report, written = grids, weight_bits.write(grids, folder)
+        elif study == "ptq":
             weights = ptq.run(
                 model,
                 trained=trained,

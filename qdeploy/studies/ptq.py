@@ -94,7 +94,7 @@ class PtqReport:
         ]
         labels = {"q_k": "after training, q_k", "recipe": f"after training, {self.recipe}"}
         for row in self.rows:
-            label = labels.get(row.how, f"trained: {row.name}")
+            label = labels.get(row.how, f"trained: {Path(row.name).stem}")
             alone = "" if row.float_loss is None else f"{100 * row.float_loss.accuracy:.2f} %"
             lines.append(
                 f"{row.bits}  {label[:38]:38} {alone:>14} {100 * row.integer_loss.accuracy:7.2f} % "

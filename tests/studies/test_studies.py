@@ -17,7 +17,7 @@ from qdeploy.quantize.orthogonality import Orthogonality
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.numeric import dequantize
 from qdeploy.runtime.reference import ReferenceModel
-from qdeploy.studies import ptq, state_bits
+from qdeploy.studies import ptq, state_bits, weight_bits
 from qdeploy.studies.subject import Subject, integer_feeds, loss_of
 
 HIDDEN, STEPS, SAMPLES, CLASSES = 12, 16, 40, 3
@@ -190,3 +190,53 @@ def test_the_copy_task_keeps_its_loss_in_twelve_bits() -> None:
     assert report.float_loss.cross_entropy < 0.01 * report.memoryless
     assert report.rows[0].ratio <= 1.3
     assert report.rows[0].differing == 0
+
+
+def test_weight_bits_trains_each_and_goes_on(tmp_path):
+    seen = []
+    report = weight_bits.run(
+        "qornn-digits",
+        tmp_path,
+        twin="ornn-digits",
+        bits=(3, 8),
+        methods=("bjorck", "projunn-t"),
+        epochs=1,
+        limit=60,
+        progress=lambda *now: seen.append(now),
+    )
+    names = [f"qornn-digits-{method}-k{k}" for method in ("bjorck", "projunn-t") for k in (3, 8)]
+    trained = [row for row in report.table.rows if row.how == "trained"]
+    assert sorted(Path(row.name).stem for row in trained) == sorted(names)
+    assert {Path(row.name).stem: row.bits for row in trained} == dict(zip(names, [3, 8, 3, 8], strict=True))
+    assert all(row.differing == 0 < row.compared for row in report.table.rows)
+    # projUNN keeps the weight orthogonal; three bits do not.
+    deviation = {Path(row.name).stem: row.recurrent.frobenius for row in trained}
+    assert deviation["qornn-digits-projunn-t-k8"] < 0.1
+    assert ("training", 4, 4) in seen
+    picture, table = (tmp_path / f"weight_bits.{kind}" for kind in ("png", "json"))
+    assert weight_bits.write(report, tmp_path) == [table, picture]
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert json.loads(table.read_text())["methods"] == ["bjorck", "projunn-t"]
+    # A second run takes the trainings as they are.
+    before = {name: (tmp_path / name / f"{name}.safetensors").stat().st_mtime_ns for name in names}
+    again = weight_bits.run(
+        "qornn-digits", tmp_path, twin="ornn-digits", bits=(3, 8), methods=("bjorck", "projunn-t"), epochs=1, limit=60
+    )
+    assert again.lines() == report.lines()
+    assert before == {name: (tmp_path / name / f"{name}.safetensors").stat().st_mtime_ns for name in names}
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "message"),
+    [
+        ("lenet300-digits", {}, "trains lenet-300-100; the study is about orthogonal-classifier"),
+        ("qornn-digits", {"bits": (9,)}, "expected numbers of 2 to 8"),
+        ("qornn-digits", {"methods": ("shaped",)}, "can be trained by bjorck, projunn-d, projunn-t"),
+        ("qornn-smnist", {"methods": ("bjorck",)}, "can be trained by shaped"),
+        ("qornn-digits", {}, "name its float twin with --twin"),
+    ],
+)
+def test_weight_bits_refuses(tmp_path, config, given, message):
+    with pytest.raises(InvalidInputError, match=message):
+        weight_bits.run(config, tmp_path, **given)
+    assert not list(tmp_path.iterdir())
