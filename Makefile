@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest fuzz interrupt verify-cpus bench lint types format wheel-check python-check docs-output clean
+.PHONY: help setup demo test pytest fuzz interrupt verify-cpus bench weight-bits lint types format wheel-check python-check docs-output clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,11 @@ verify-cpus: $(STAMP) ## Verify the shipped networks on other processors, emulat
 bench: $(STAMP) ## Measure ratios to other implementations in one run
 	@mkdir -p build/bench
 	@$(BIN)/python -m benchmarks --output build/bench/report.json
+
+weight-bits: $(STAMP) ## Train at 3 to 8 bits of weights: the tables and the picture of docs/orthogonal_rnn.md (half an hour)
+	@mkdir -p build/study
+	@$(BIN)/qdeploy study weight-bits qornn-smnist -o build/study/smnist 2> build/study/smnist.log
+	@$(BIN)/qdeploy study weight-bits qornn-digits --twin ornn-digits --epochs 30 -o build/study/digits 2> build/study/digits.log
 
 lint: $(STAMP) types ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

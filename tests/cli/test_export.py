@@ -279,7 +279,7 @@ def test_writing_that_stops_leaves_nothing(qdeploy_command, folder, monkeypatch,
     def stop(path):
         raise error
 
-    monkeypatch.setattr("qdeploy.export.bundle._flush", stop)
+    monkeypatch.setattr("qdeploy.runtime.staging._flush", stop)
     arguments = ["--calibration", folder / "data.npz", "-o", folder / "out", *(["--zip"] if zipped else [])]
     done = qdeploy_command("export", folder / "net.onnx", *arguments)
     assert done.code == code, done
@@ -294,7 +294,7 @@ def test_failed_replacement_keeps_the_bundle_that_is_there(qdeploy_command, fold
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("qdeploy.export.bundle._flush", stop)
+        patch.setattr("qdeploy.runtime.staging._flush", stop)
         assert qdeploy_command(*arguments, "--force").code == 130
     assert left_in(folder) == {"out"}
     assert qdeploy_command("verify", folder / "out", "--samples", 4, "-q").code == 0
