@@ -103,7 +103,7 @@ def _demonstrate(entry: Entry, folder: Path) -> Row:
     return Row(
         name=entry.name,
         family=_family(entry.details["architecture"]),
-        weight_bits=_bits(layer.extra.get("weight_bits") for layer in bundle.manifest.layers),
+        weight_bits=_weight_bits(bundle),
         activation_bits=_bits(tensor.bits for tensor in bundle.manifest.tensors.values() if tensor.dtype == "uint8"),
         state_bits=_bits(state.bits for state in bundle.manifest.states),
         bytes_float32=float_path.stat().st_size,
@@ -135,6 +135,12 @@ def _verify(bundle: Bundle, data: str) -> tuple[int, int]:
 def _family(architecture: str) -> str:
     families = {"orthogonal": "orthogonal RNN", "quaternion": "quaternion"}
     return next((family for prefix, family in families.items() if architecture.startswith(prefix)), "real")
+
+
+def _weight_bits(bundle: Bundle) -> int | None:
+    """Of the layer that has most of the weights: an output layer may keep more bits than the loop."""
+    layers = [layer.extra for layer in bundle.manifest.layers if layer.extra.get("weight_bits") is not None]
+    return max(layers, key=lambda extra: extra.get("parameters") or 0)["weight_bits"] if layers else None
 
 
 def _bits(found: Iterable[int | None]) -> int | None:

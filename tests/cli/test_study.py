@@ -57,7 +57,10 @@ def test_ptq(qdeploy_command, recurrent, labelled):
         (("ptq", "m", "--state-range", "mse"), "--state-range belongs to state-bits"),
         (("state-bits", "m", "--trained", "n"), "--trained belongs to ptq"),
         (("state-bits", "m", "--bits", "a,b"), "expected numbers with commas between"),
-        (("colours", "m"), "'colours' is not one of 'state-bits', 'ptq'"),
+        (("ptq", "m", "--method", "bjorck"), "--method belongs to weight-bits"),
+        (("weight-bits", "qornn-digits"), "it needs a folder, -o"),
+        (("weight-bits", "qornn-digits", "-o", "f", "--data", "d"), "takes data and time from MODEL"),
+        (("colours", "m"), "'colours' is not one of 'state-bits', 'weight-bits', 'ptq'"),
     ],
 )
 def test_usage(qdeploy_command, arguments, message):

@@ -7,7 +7,7 @@ import torch
 from qdeploy.models.phases import Phases, orthogonal_with_phases
 from qdeploy.models.quantizer import grid_integers
 from qdeploy.models.shaped_to_grid import shaped_to_grid
-from qdeploy.quantize.shaped_rounding import is_orthogonal, nearest_rounding, shaped_rounding
+from qdeploy.quantize.shaped_rounding import best_step, is_orthogonal, nearest_rounding, shaped_rounding
 from qdeploy.runtime.errors import InvalidInputError
 
 SIZE = 48
@@ -50,9 +50,13 @@ def test_grid_of_q_k_takes_the_latent_weight_to_these_integers(weight, bits, sig
     turned = torch.from_numpy(weight * sign).float()
     latent = shaped_to_grid(turned, bits)
     integers, alpha = grid_integers(latent, bits)
-    assert alpha == turned.abs().max()
+    assert alpha <= turned.abs().max()
     step = float(alpha) / (1 << (bits - 1))
-    assert float((integers * step - turned).abs().max()) <= step * (1 + 1e-5)
+    inside = turned.abs() < alpha
+    assert float((integers * step - turned)[inside].abs().max()) <= step * (1 + 1e-5)
+    levels = 1 << (bits - 1)
+    assert (integers[turned >= alpha] == levels - 1).all()
+    assert (integers[turned <= -alpha] == -levels).all()
     moduli = np.log(np.abs(np.linalg.eigvals(integers.double().numpy() * step)))
     near, _ = grid_integers(turned, bits)
     nearest = np.log(np.abs(np.linalg.eigvals(near.double().numpy() * step)))
@@ -69,6 +73,19 @@ def test_rounding_is_repeatable_and_leaves_what_is_pinned(weight):
     near, _ = nearest_rounding(*symmetric(weight, 4))
     assert (kept[pinned] == near[pinned]).all()
     assert report.moved > 0
+
+
+def test_best_step_errs_least(weight):
+    def error(step, low, high):
+        return ((np.clip(np.rint(weight / step), low, high) * step - weight) ** 2).sum()
+
+    for low, high in ((-4, 3), (-8, 7), (-127, 127)):
+        largest = np.abs(weight).max() / -low
+        best = best_step(weight, low, high)
+        assert 0 < best <= largest
+        assert error(best, low, high) <= min(error(largest * part, low, high) for part in (1.0, 0.9, 0.7, 0.5))
+    # Few bits are better spent on the many entries than on the largest.
+    assert best_step(weight, -4, 3) < 0.9 * np.abs(weight).max() / 4
 
 
 def test_small_matrices_are_rounded_to_nearest():

@@ -30,7 +30,7 @@ from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.orthogonality import Orthogonality
 from qdeploy.quantize.recipe import Recipe
-from qdeploy.quantize.shaped_rounding import is_orthogonal, shaped_rounding
+from qdeploy.quantize.shaped_rounding import best_step, is_orthogonal, shaped_rounding
 from qdeploy.quantize.state_range import StateRange
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
@@ -247,15 +247,15 @@ def _recurrent(weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto
     found = quantize_weight(weight, recipe, node.input[2], granularity=granularity, power_of_two=power_of_two)
     kept = least / 2.0 ** (GRID_DRIVE_BITS - DRIVE_BITS) if found.exact_grid else least
     if found.scale.min() >= kept:
-        return _shaped(found, weight, recipe, node)
+        return _shaped(found, weight, recipe, node, kept)
     scale = np.maximum(found.scale, least)
     return on_scale(weight, powers_of_two(scale) if power_of_two else scale, recipe.weight_bits)
 
 
 def _shaped(
-    found: QuantizedWeight, weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto
+    found: QuantizedWeight, weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto, least: float
 ) -> QuantizedWeight:
-    """The weight rounded so that its eigenvalues stay, where the recipe asks for it and it is orthogonal."""
+    """The weight rounded so that its eigenvalues stay, where the recipe asks for it and it is orthogonal; s_W >= ``least``."""
     wanted = recipe.recurrent_rounding
     linear = str(attribute(node, "activation")) == "linear"
     if wanted == "nearest" or (wanted == "auto" and not linear):
@@ -269,9 +269,12 @@ def _shaped(
     ):
         return found
     top = 2 ** (recipe.weight_bits - 1) - 1
-    integers, _ = shaped_rounding(weight, float(found.scale[0]), -top, top)
-    error = float(np.abs(weight - integers * found.scale[0]).max())
-    return dataclasses.replace(found, integers=integers, error=error, shaped=True)
+    step = float(found.scale[0])
+    if recipe.multiplier_bits > 1:
+        step = max(best_step(weight, -top, top), least)
+    integers, _ = shaped_rounding(weight, step, -top, top)
+    error = float(np.abs(weight - integers * step).max())
+    return dataclasses.replace(found, integers=integers, scale=np.array([step]), error=error, shaped=True)
 
 
 def _least_scale(weight: NDArray[np.float32], bias: NDArray[np.float64], x: TensorType, state: TensorType) -> float:
