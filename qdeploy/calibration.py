@@ -209,8 +209,11 @@ def _pre_activation(
 def _gated_sums(
     node: onnx.NodeProto, results: Mapping[str, NDArray[np.float32]], weights: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, NDArray[np.float32]]:
-    """The sums of a GRU over all steps, from the recorded states: those before the sigmoids (``gates``) and before the
-    tanh (``candidate``), W h + c of the candidate (``recalled``) and its U x + b (``driven``)."""
+    """The sums of a GRU over all steps, from the recorded states.
+
+    ``gates`` are those before the sigmoids, ``candidate`` before the tanh; ``recalled`` is the candidate's W h + c,
+    ``driven`` its U x + b.
+    """
     before = _states_before(node, results)
     driven = results[node.input[0]] @ weights[node.input[1]].T + weights[node.input[3]]
     recurrent = before @ weights[node.input[2]].T

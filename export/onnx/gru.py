@@ -238,11 +238,11 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
         steps.append("emitted = Identity(next)")
     outputs = f"{state} next" + (f", {state} emitted" if every else "")
     text = "\n    ".join(steps)
-    lines = [
-        f"{'last, every' if every else 'last'} = Scan<num_scan_inputs = 2, body = step ({state} code, "
-        f"uint64{rank} gate_driven, uint64{rank} candidate_driven) => ({outputs}) {{\n    {text}\n  }}>"
-        "(code0, gate_drive, candidate_drive)"
-    ]
+    results = "last, every" if every else "last"
+    loop = (
+        f"{results} = Scan<num_scan_inputs = 2, body = step ({state} code, uint64{rank} gate_driven, "
+        f"uint64{rank} candidate_driven) => ({outputs}) {{\n    {text}\n  }}>(code0, gate_drive, candidate_drive)"
+    )
     if not wide:
         # States of 8 bits begin at 0, or at low: the product reads what stands above it.
         before = [
@@ -250,7 +250,7 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
             "code0 = Sub(h0, low_u8)",
         ]
         after = ["y_h = Add(last, low_u8)"] + (["y = Add(every, low_u8)"] if every else [])
-        return [*before, *lines, *after]
+        return [*before, loop, *after]
     before = [
         *fragments.vector("code_axis", [1]),
         "byte_sizes = Constant<value = int32[2, 1] {256, 1}>()",
@@ -271,4 +271,4 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
             "every_32 = Add(every_code, low32)",
             "y = Cast<to: int = @dtype>(every_32)",
         ]
-    return [*before, *lines, *after]
+    return [*before, loop, *after]

@@ -184,9 +184,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     ) -> Any:
         return rnn_op(x, u, w, bias, modrelu_bias, h0, activation=activation, layer=layer)
 
-    def write_gru(
-        x: Any, u: Any, w: Any, bias: Any, recurrent_bias: Any, h0: Any = None, layer: str = ""
-    ) -> Any:
+    def write_gru(x: Any, u: Any, w: Any, bias: Any, recurrent_bias: Any, h0: Any = None, layer: str = "") -> Any:
         return gru_op(x, u, w, bias, recurrent_bias, h0, layer=layer)
 
     return {

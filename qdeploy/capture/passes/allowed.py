@@ -17,7 +17,8 @@ _PARAMETRIZED = frozenset(LAYOUT_OPERATORS) - {"Concat"}
 STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
-    "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward, linear_before_reset 1), Scan whose step is act(W h + U x + b), "
+    "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward, linear_before_reset 1), "
+    "Scan whose step is act(W h + U x + b), "
     "Relu, Tanh, "
     "Sigmoid, Add of two activations, quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "

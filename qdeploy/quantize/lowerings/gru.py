@@ -190,9 +190,7 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
     return _Scales(given, recurrent, state, gate / (half - 1), recalled / (2**15 - 1), candidate / (half - 1))
 
 
-def _quantized(
-    weight: NDArray[np.float32], recipe: Recipe, where: str, least: NDArray[np.float64]
-) -> QuantizedWeight:
+def _quantized(weight: NDArray[np.float32], recipe: Recipe, where: str, least: NDArray[np.float64]) -> QuantizedWeight:
     """Each gate's matrix by the recipe, with a scale a row, none below ``least`` ``[3H]``."""
     parts = [
         quantize_weight(part, recipe, where, granularity=recipe.recurrent_granularity) for part in np.split(weight, 3)
