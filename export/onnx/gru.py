@@ -1,4 +1,4 @@
-"""Body of GRU: U x and all that is constant before the loop, a Scan of one product, two look-ups and one division.
+"""Body of GRU: U x and all that is constant before the loop, a Scan of one product, three look-ups and two divisions.
 
 Inside the loop a state is held as its code, c = h - low, which is never negative: uint8 as it is (``direct``), int16 as
 int32 ``[B, 1, H]``, whose high and low byte are two rows of the product (``rows``). In codes the mix of candidate and
@@ -56,8 +56,9 @@ def _numbers() -> list[str]:
         *fragments.constant("two", "int64", 2),
         *fragments.constant("drive_low", "int64", -DRIVE_LIMIT),
         *fragments.constant("drive_high", "int64", DRIVE_LIMIT),
-        *fragments.constant("recalled_low", "int64", -(2**15)),
-        *fragments.constant("recalled_high", "int64", 2**15 - 1),
+        *fragments.constant("int16_low", "int64", -(2**15)),
+        *fragments.constant("int16_high", "int64", 2**15 - 1),
+        *fragments.constant("recalled_end", "int64", 2**15),
         *fragments.vector("last_axis", [-1]),
         *fragments.vector("first_place", [0]),
         *fragments.vector("two_vector", [2]),
@@ -96,7 +97,7 @@ def _input_part(x_kind: str, form: str) -> list[str]:
 
 
 def _recurrent_constants(form: str) -> list[str]:
-    """The product's matrix; what W (c + low - zero_point) has beside W c; bounds and zero points of all rows."""
+    """The product's matrix; what W (c + low - zero_point) has beside W c; the constants of the requantization."""
     lines, _, _ = fragments.matrix("w", "recurrent_weight", form)
     return [
         *lines,
@@ -105,29 +106,14 @@ def _recurrent_constants(form: str) -> list[str]:
         "row_sums = ReduceSum<keepdims = 0>(weight64, along_k)",
         "offset = Sub(low, h_zero_point)",
         "correction = Mul(row_sums, offset)",
-        "zeros_half = Add(zeros, sigmoid_half)",
-        "zeros_last = Add(zeros, sigmoid_last)",
-        "zeros_low = Add(zeros, recalled_low)",
-        "zeros_high = Add(zeros, recalled_high)",
-        "rows_zero = Concat<axis = 0>(zeros_half, zeros_half, zeros)",
-        "rows_low = Concat<axis = 0>(zeros, zeros, zeros_low)",
-        "rows_high = Concat<axis = 0>(zeros_last, zeros_last, zeros_high)",
         *fragments.requantization_constants(
-            "q", multiplier="multiplier", shift="shift", zero_point="rows_zero", low="rows_low", high="rows_high"
-        )[0],
-        *fragments.requantization_constants(
-            "c",
-            multiplier="candidate_multiplier",
-            shift="candidate_shift",
-            zero_point="tanh_half",
-            low="zero",
-            high="tanh_last",
+            "q", multiplier="multiplier", shift="shift", zero_point="zero", low="int16_low", high="int16_high"
         )[0],
     ]
 
 
 def _drives(*, wide: bool) -> list[str]:
-    """gate_drive [T, B, 3H] and candidate_drive [T, B, H]: what is added behind the multiplications, uint64."""
+    """What is added: gate_drive uint64 [T, B, 3H] behind the multiplier, candidate_drive int32 [T, B, H] to r m."""
     lines = [
         "zeros_one = Add(zeros, one)",
         "gates_only = Concat<axis = 0>(zeros_one, zeros_one, zeros)",
@@ -140,9 +126,19 @@ def _drives(*, wide: bool) -> list[str]:
         "gate_sum_m = Mul(gate_sum_w, q_m)",
         "gate_drive3 = Add(gate_sum_m, q_c)",
         "driven_candidate = Slice(driven64, hidden2, end_place, last_axis)",
-        f"candidate_w = Cast<to = {UINT64}>(driven_candidate)",
-        "candidate_m = Mul(candidate_w, c_m)",
-        "candidate_drive3 = Add(candidate_m, c_c)",
+        f"candidate_shift_u64 = Cast<to = {UINT64}>(candidate_shift)",
+        *fragments.constant("one_u64", "uint64", 1),
+        'candidate_step_u64 = BitShift<direction = "LEFT">(one_u64, candidate_shift_u64)',
+        'candidate_half_u64 = BitShift<direction = "RIGHT">(candidate_step_u64, one_u64)',
+        f"candidate_step64 = Cast<to = {INT64}>(candidate_step_u64)",
+        f"candidate_step = Cast<to = {INT32}>(candidate_step_u64)",
+        f"candidate_rounding = Cast<to = {INT64}>(candidate_half_u64)",
+        "candidate_middle = Mul(tanh_half, candidate_step64)",
+        "candidate_offset = Add(candidate_middle, candidate_rounding)",
+        "candidate_above = Add(driven_candidate, candidate_offset)",
+        f"candidate_drive3 = Cast<to = {INT32}>(candidate_above)",
+        f"place_low = Cast<to = {INT32}>(zero)",
+        f"place_high = Cast<to = {INT32}>(tanh_last)",
     ]
     if wide:
         return [
@@ -159,11 +155,25 @@ def _drives(*, wide: bool) -> list[str]:
 
 
 def _tables() -> list[str]:
-    """Gates as int32; candidates as n' and as n' 2^15 + half; the lift and the divisor of the mix."""
+    """The gates' table, the candidates as n' and as n' 2^15 + half, the lift and the divisor of the mix.
+
+    Gates are looked up by an index of 16 bits, negative ones from the end, so that one Clip serves all rows.
+    """
     return [
-        f"sigmoids = Cast<to = {INT32}>(sigmoid_table)",
+        f"index_low = Cast<to = {INT32}>(int16_low)",
+        f"index_end = Cast<to = {INT32}>(recalled_end)",
+        f"index_0 = Cast<to = {INT32}>(zero)",
+        f"index_1 = Cast<to = {INT32}>(one)",
+        f"index_half = Cast<to = {INT32}>(sigmoid_half)",
+        f"index_last = Cast<to = {INT32}>(sigmoid_last)",
+        "index_positive = Range(index_0, index_end, index_1)",
+        "index_negative = Range(index_low, index_0, index_1)",
+        "index_all = Concat<axis = 0>(index_positive, index_negative)",
+        "index_above = Add(index_all, index_half)",
+        "index_clipped = Clip(index_above, index_0, index_last)",
+        "sigmoids_16 = Gather<axis = 0>(sigmoid_table, index_clipped)",
+        f"sigmoids = Cast<to = {INT32}>(sigmoids_16)",
         f"state_shift_u64 = Cast<to = {UINT64}>(state_shift)",
-        *fragments.constant("one_u64", "uint64", 1),
         *fragments.constant("gate_u64", "uint64", 1 << GATE_BITS),
         'lift_u64 = BitShift<direction = "LEFT">(one_u64, state_shift_u64)',
         "divisor_u64 = Mul(lift_u64, gate_u64)",
@@ -208,8 +218,7 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
         "product_m = Mul(product_w, q_m)",
         "summed = Add(product_m, gate_driven)",
         'shifted = BitShift<direction = "RIGHT">(summed, q_s)',
-        "from_low = Max(shifted, q_lo)",
-        "bounded = Min(from_low, q_hi)",
+        "bounded = Clip(shifted, q_lo, q_hi)",
         # K is a multiple of 2^32 here, since the shift is 30 at most.
         f"rows = Cast<to = {INT32}>(bounded)",
         "index = Slice(rows, first_place, hidden2, last_axis)",
@@ -218,12 +227,10 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
         "update = Slice(gates, hidden, hidden2, last_axis)",
         "recalled = Slice(rows, hidden2, end_place, last_axis)",
         "gated = Mul(reset, recalled)",
-        f"gated_w = Cast<to = {UINT64}>(gated)",
-        "gated_m = Mul(gated_w, c_m)",
-        "candidate_sum = Add(gated_m, candidate_driven)",
-        'candidate_shifted = BitShift<direction = "RIGHT">(candidate_sum, c_s)',
-        "candidate_bounded = Clip(candidate_shifted, c_lo, c_hi)",
-        f"place = Cast<to = {INT32}>(candidate_bounded)",
+        # Where Div's truncation differs from a floor, below zero, the Clip gives 0 for both.
+        "candidate_sum = Add(gated, candidate_driven)",
+        "candidate_shifted = Div(candidate_sum, candidate_step)",
+        "place = Clip(candidate_shifted, place_low, place_high)",
         "candidate = Gather<axis = 0>(candidates, place)",
         "candidate_half = Gather<axis = 0>(candidates_half, place)",
         "distance = Sub(lifted, candidate)",
@@ -241,7 +248,7 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
     results = "last, every" if every else "last"
     loop = (
         f"{results} = Scan<num_scan_inputs = 2, body = step ({state} code, uint64{rank} gate_driven, "
-        f"uint64{rank} candidate_driven) => ({outputs}) {{\n    {text}\n  }}>(code0, gate_drive, candidate_drive)"
+        f"int32{rank} candidate_driven) => ({outputs}) {{\n    {text}\n  }}>(code0, gate_drive, candidate_drive)"
     )
     if not wide:
         # States of 8 bits begin at 0, or at low: the product reads what stands above it.

@@ -18,7 +18,7 @@ FLOAT_TYPES = frozenset(
 # fmt: off
 INTEGER_OPERATORS = frozenset({
     "Abs", "Add", "BitShift", "BitwiseAnd", "Cast", "Clip", "Concat", "Constant", "Div", "Expand",
-    "Flatten", "Gather", "Identity", "MatMul", "MatMulInteger", "Max", "Min", "Mod", "Mul", "Neg",
+    "Flatten", "Gather", "Identity", "MatMul", "MatMulInteger", "Max", "Mod", "Mul", "Neg",
     "Range", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Scan", "Shape", "Sign", "Slice",
     "Squeeze", "Sub", "Transpose", "Unsqueeze",
 })

@@ -22,8 +22,11 @@ from qdeploy.runtime.ops.output import count_saturated, output_dtype
 GATE_BITS = 15
 """Of a gate after the point: 2^15 would be one, and the largest that int16 holds is 2^15 - 1."""
 
-DRIVE_LIMIT = 2**30
-"""What the input's part is clipped to, so that a Q0.15 gate times 16 bits may be added to it in int32."""
+DRIVE_LIMIT = 2**29
+"""What the input's part is clipped to: with a Q0.15 gate times 16 bits and the table's middle it stays in int32."""
+
+MAX_CANDIDATE_SHIFT = 17
+"""Of an index of 12 bits, whose middle is then at most 2^28."""
 
 _TABLE_SIZES = tuple(2**n for n in range(1, 13))
 
@@ -39,7 +42,6 @@ def gru(
     recurrent_bias: IntArray,
     input_multiplier: IntArray,
     multiplier: IntArray,
-    candidate_multiplier: IntArray,
     sigmoid_table: IntArray,
     tanh_table: IntArray,
     *,
@@ -58,12 +60,12 @@ def gru(
     Rows of both weights are those of the reset gate r, the update gate z and the candidate n, H each: torch's order. All
     quotients are rounded half up, [low, high] says what a result is clipped to, and sums are exact::
 
-        u_t = (U (x_t - x_zero_point) + bias) input_multiplier / 2^input_shift     [-2^30, 2^30], all rows
+        u_t = (U (x_t - x_zero_point) + bias) input_multiplier / 2^input_shift     [-2^29, 2^29], all rows
         a_t = W (h_{t-1} - h_zero_point)
         i   = (a_t + u_t) multiplier / 2^shift + S/2                               [0, S - 1], rows of r and z
         r, z = sigmoid_table[i]                                                    Q0.15
         m   = (a_t + recurrent_bias) multiplier / 2^shift                          [-2^15, 2^15 - 1], rows of n
-        j   = (r m + u_t) candidate_multiplier / 2^candidate_shift + S'/2          [0, S' - 1]
+        j   = (r m + u_t) / 2^candidate_shift + S'/2                               [0, S' - 1]
         n   = tanh_table[j]
         s   = (2^15 - z) n + z (h_{t-1} - h_zero_point) 2^state_shift
         h_t = s / 2^(15 + state_shift) + h_zero_point                              in [low, high] by itself
@@ -77,12 +79,12 @@ def gru(
         recurrent_bias: int32 ``[H]``, at the scale of a_t: what the reset gate multiplies as well.
         input_multiplier: int32 ``[3H]``, not negative. It brings r and z to the scale of a_t, n to 2^-15 of that of m.
         multiplier: int32 ``[3H]``, not negative.
-        candidate_multiplier: int32 ``[1]``, not negative.
         sigmoid_table: int16 ``[S]``, S = 2^k, k <= 12, entries not negative: Q0.15.
         tanh_table: int16 ``[S']``, S' as S, entries in [(low - h_zero_point) 2^state_shift,
             (high - h_zero_point) 2^state_shift]: the state's scale over 2^state_shift.
         x_zero_point, h_zero_point: zero points; the state's is also what a zero state holds.
-        input_shift, shift, candidate_shift: 0 to 30.
+        input_shift, shift: 0 to 30.
+        candidate_shift: 0 to 17.
         state_shift: 0 to 14; the state's range times 2^state_shift fits int16.
         low, high: inclusive bounds of the state.
         dtype: ONNX element type of the state: 2 uint8, 5 int16.
@@ -95,9 +97,13 @@ def gru(
     """
     constants = node.cache.get("constants")
     if constants is None:
-        for name, value in (("input_shift", input_shift), ("shift", shift), ("candidate_shift", candidate_shift)):
-            node.require(0 <= value <= 30, f"{name} is {value}; expected 0 to 30.")
-        node.require(0 <= state_shift <= 14, f"state_shift is {state_shift}; expected 0 to 14.")
+        for name, value, most in (
+            ("input_shift", input_shift, 30),
+            ("shift", shift, 30),
+            ("candidate_shift", candidate_shift, MAX_CANDIDATE_SHIFT),
+            ("state_shift", state_shift, 14),
+        ):
+            node.require(0 <= value <= most, f"{name} is {value}; expected 0 to {most}.")
         least, largest = (low - h_zero_point) << state_shift, (high - h_zero_point) << state_shift
         node.require(-(2**15) <= least < largest < 2**15, f"the state's range, {least} to {largest}, leaves int16.")
         _check_tables(node, sigmoid_table, tanh_table, least, largest)
@@ -111,7 +117,6 @@ def gru(
             recurrent_bias=recurrent_bias,
             input_multiplier=input_multiplier,
             multiplier=multiplier,
-            candidate_multiplier=candidate_multiplier,
             input_shift=input_shift,
         )
     hidden, inputs = recurrent_weight.shape[1], input_weight.shape[1]
@@ -144,9 +149,7 @@ def gru(
         r, z = opened[:, :hidden], opened[:, hidden:]
         recalled = requantize(reset, multiplier[candidates], shift, 0, -(2**15), 2**15 - 1)
         size = tanh_table.size
-        index = requantize(
-            r * recalled + driven[:, candidates], candidate_multiplier, candidate_shift, size // 2, 0, size - 1
-        )
+        index = requantize(r * recalled + driven[:, candidates], 1, candidate_shift, size // 2, 0, size - 1)
         mixed = ((1 << GATE_BITS) - z) * tanh_table[index] + z * (centred << state_shift)
         h = y[t]
         h[...] = requantize(mixed, 1, GATE_BITS + state_shift, h_zero_point, low, high)
@@ -187,7 +190,6 @@ class _Constants:
         recurrent_bias: IntArray,
         input_multiplier: IntArray,
         multiplier: IntArray,
-        candidate_multiplier: IntArray,
         input_shift: int,
     ) -> _Constants:
         """Checks the constants against the contract and derives what the loop needs of them."""
@@ -200,7 +202,6 @@ class _Constants:
             ("recurrent_bias", recurrent_bias, np.int32, (hidden,)),
             ("input_multiplier", input_multiplier, np.int32, (3 * hidden,)),
             ("multiplier", multiplier, np.int32, (3 * hidden,)),
-            ("candidate_multiplier", candidate_multiplier, np.int32, (1,)),
         ):
             node.require_dtype(name, value, kind)
             node.require_shape(name, value, *shape)

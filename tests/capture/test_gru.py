@@ -158,5 +158,5 @@ def test_weights_that_the_graph_computes_are_refused(rng, onnx_file):
         arguments="w, r2, b",
     )
     samples = {"x": rng.random((2, 4, 3)), "r2": rng.random((2, 15, 5))}
-    with pytest.raises(UnsupportedModelError, match="node .*R is computed by the graph"):
+    with pytest.raises(UnsupportedModelError, match=r"node .*R is computed by the graph"):
         capture(onnx_file(text, weights_of(rng)), samples, time_axis=0)

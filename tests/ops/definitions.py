@@ -105,7 +105,7 @@ def gated_recurrence(
     held, states = h0.astype(object), []
     for given in x.astype(object):
         summed = (given - attributes["x_zero_point"]).dot(u.T) + bias
-        driven = requantized(summed, constants["input_m"], attributes["input_shift"], 0, -(2**30), 2**30)
+        driven = requantized(summed, constants["input_m"], attributes["input_shift"], 0, -(2**29), 2**29)
         recurrent = (held - zero_point).dot(w.T)
         gates = []
         for place in (slice(0, hidden), slice(hidden, 2 * hidden)):
@@ -119,7 +119,7 @@ def gated_recurrence(
         )
         index = requantized(
             reset * recalled + driven[:, 2 * hidden :],
-            constants["candidate_m"],
+            np.array([1], object),
             attributes["candidate_shift"],
             tanhs.size // 2,
             0,

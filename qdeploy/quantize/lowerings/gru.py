@@ -3,8 +3,9 @@
 Let s_W, s_U, s_x, s_h be the scales of a row of W, of U, of the input and of the state:
 
 - rows of r and z: U x + b is brought to s_W s_h before the loop, and the sum to the index of the sigmoid's table;
-- rows of n: W h + c is brought to m, 16 bits over twice what calibration saw of it and of U x + b, and U x + b to 2^-15 of
-  m's scale, where it meets the product with the reset gate, which is Q0.15;
+- rows of n: W h + c is brought to m, 16 bits over at least twice what calibration saw of it, and U x + b to 2^-15 of m's
+  scale, where it meets the product with the reset gate, which is Q0.15. That scale is a power of two below the one of the
+  index of tanh's table, so that a shift closes the sum;
 - the table of tanh has the state's scale over 2^a, the finest that int16 holds: the mix of candidate and state is a
   convex combination of integers of one scale, and never leaves the state's range.
 
@@ -32,7 +33,7 @@ from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight
 from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
-from qdeploy.runtime.ops.gru import DRIVE_LIMIT, GATE_BITS
+from qdeploy.runtime.ops.gru import DRIVE_LIMIT, GATE_BITS, MAX_CANDIDATE_SHIFT
 
 DRIVE_BITS = 28
 """What is added to a product of weights has so many of an accumulator's 31 bits at most; else its row is coarsened."""
@@ -53,7 +54,17 @@ class _Scales:
     state: TensorType
     gate_index: float
     recalled: float
-    candidate_index: float
+    candidate_shift: int
+
+    @property
+    def gated(self) -> float:
+        """The scale of what the reset gate gives: that of m, times Q0.15."""
+        return self.recalled / 2.0**GATE_BITS
+
+    @property
+    def candidate_index(self) -> float:
+        """The scale of the index of tanh's table."""
+        return self.gated * 2.0**self.candidate_shift
 
 
 @lowers("GRU")
@@ -83,13 +94,10 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
     product = scales.input.scale * x.scale
     accumulator = scales.recurrent.scale * state.scale
     gates = 2 * hidden
-    before_loop = np.concatenate([product[:gates] / accumulator[:gates], product[gates:] / _gated(scales)])
+    before_loop = np.concatenate([product[:gates] / accumulator[:gates], product[gates:] / scales.gated])
     in_loop = accumulator / np.concatenate([np.full(gates, scales.gate_index), np.full(hidden, scales.recalled)])
     input_multiplier = choose_multiplier(before_loop, 31, node.name, max_shift=30)
     multiplier = choose_multiplier(in_loop, recipe.multiplier_bits, node.name, max_shift=30)
-    candidate = choose_multiplier(
-        _gated(scales) / scales.candidate_index, recipe.multiplier_bits, node.name, max_shift=30
-    )
     integer_bias = np.rint(bias / product)
     integer_recurrent_bias = np.rint(recurrent_bias / accumulator[gates:])
     reach = _prove(node.name, scales, x, integer_bias, integer_recurrent_bias, input_multiplier)
@@ -113,7 +121,6 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
             ),
             graph.constant(f"{name}.input_multiplier", _rows(input_multiplier, 3 * hidden), bits=32),
             graph.constant(f"{name}.multiplier", _rows(multiplier, 3 * hidden), bits=32),
-            graph.constant(f"{name}.candidate_multiplier", candidate.values, bits=32),
             graph.constant(f"{name}.sigmoid_table", sigmoids, bits=16),
             graph.constant(f"{name}.tanh_table", tanhs, bits=16),
         ],
@@ -123,7 +130,7 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
         h_zero_point=state.zero_point,
         input_shift=input_multiplier.shift,
         shift=multiplier.shift,
-        candidate_shift=candidate.shift,
+        candidate_shift=scales.candidate_shift,
         state_shift=state_shift,
         low=state.low,
         high=state.high,
@@ -152,16 +159,11 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
             "macs": size,
             "accumulator_bits": accumulator_bits(reach),
             "multiplier_bits": int(multiplier.values.max()).bit_length(),
-            "multiplier_error": max(input_multiplier.error, multiplier.error, candidate.error),
+            "multiplier_error": max(input_multiplier.error, multiplier.error),
             "calibrated_steps": max(1, context.calibration.steps),
             **ranges.report(state),
         }
     )
-
-
-def _gated(scales: _Scales) -> float:
-    """The scale of what the reset gate gives: that of m, times Q0.15."""
-    return scales.recalled / 2.0**GATE_BITS
 
 
 def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: TensorType, states: str) -> _Scales:
@@ -186,8 +188,12 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
     ceiling = min(1.0 - finest, state.scale * (state.high - state.zero_point))
     gate = min(HEADROOM * largest("gates"), math.log((1.0 - finest) / finest)) or 1.0
     candidate = min(HEADROOM * largest("candidate"), math.atanh(ceiling)) or 1.0
-    recalled = RECALLED_HEADROOM * max(largest("recalled"), largest("driven")) or 1.0
-    return _Scales(given, recurrent, state, gate / (half - 1), recalled / (2**15 - 1), candidate / (half - 1))
+    # Of U x + b the contract holds DRIVE_LIMIT times 2^-15 of m's unit.
+    units = (largest("recalled") / (2**15 - 1), largest("driven") * 2.0**GATE_BITS / DRIVE_LIMIT)
+    least = RECALLED_HEADROOM * max(units) or candidate / (half - 1)
+    index = candidate / (half - 1) * 2.0**GATE_BITS
+    shift = min(MAX_CANDIDATE_SHIFT, max(0, math.floor(math.log2(index / least))))
+    return _Scales(given, recurrent, state, gate / (half - 1), max(index / 2.0**shift, least), shift)
 
 
 def _quantized(weight: NDArray[np.float32], recipe: Recipe, where: str, least: NDArray[np.float64]) -> QuantizedWeight:
