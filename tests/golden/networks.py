@@ -28,7 +28,7 @@ BETWEEN = LAST.replace("  y = ", "  between = %s (last%s)\n  y = ").replace("(la
 GATED = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
 {
-  states, last = qdeploy.float.GRU (x, u, w, b, r)
+  states, last = qdeploy.float.GRU <hidden_size = 12> (x, u, w, b, r)
   y = qdeploy.float.Linear (last, v, c)
 }"""
 MLP = """

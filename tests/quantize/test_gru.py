@@ -26,7 +26,7 @@ DEFAULT = load_recipe("default")
 LAST = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
 {
-  states, last = qdeploy.float.GRU (x, u, w, b, r)
+  states, last = qdeploy.float.GRU <hidden_size = 16> (x, u, w, b, r)
   y = qdeploy.float.Linear (last, v, c)
 }"""
 EVERY = LAST.replace("float[batch, 4]", "float[time, batch, 4]").replace("(last, v", "(states, v")

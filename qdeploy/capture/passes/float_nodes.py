@@ -35,6 +35,9 @@ def complete_float_nodes(model: ir.Model) -> None:
             overload = rnn_overload(activation, has_h0=len(present) == (6 if activation == "modrelu" else 5))
         elif node.op_type == "GRU":
             overload = gru_overload(has_h0=len(present) == 6)
+            weight = constant(node.inputs[2])
+            if weight is not None:
+                node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", weight.shape[1])
         node.overload = overload
         if len(present) != len(node.inputs):
             node.resize_inputs(len(present))

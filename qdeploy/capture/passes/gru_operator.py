@@ -55,7 +55,16 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
     if has_h0:
         axes = new_initializer(graph, f"{name}.direction_axis", np.array([1 if batch_first else 0], np.int64))
         values.append(insert(node, "Squeeze", [initial, axes]).outputs[0])
-    layer = insert(node, "GRU", values, domain=FLOAT_DOMAIN, overload=gru_overload(has_h0=has_h0), name=name, outputs=2)
+    layer = insert(
+        node,
+        "GRU",
+        values,
+        domain=FLOAT_DOMAIN,
+        overload=gru_overload(has_h0=has_h0),
+        name=name,
+        attributes={"hidden_size": hidden},
+        outputs=2,
+    )
     states, last = layer.outputs
     if batch_first:
         states = insert(node, "Transpose", [states], attributes={"perm": [1, 0, 2]}).outputs[0]
