@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qdeploy.capture.functions import RECURRENT
 from qdeploy.capture.session import FloatSession
 from qdeploy.histogram import MagnitudeHistogram
 from qdeploy.runtime.errors import InvalidInputError
@@ -125,7 +126,7 @@ def calibrate(
     shown = _exposed(model)
     session = FloatSession(shown)
     names = [value.name for value in shown.graph.output]
-    recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type == "RNN" and node.output[0]}
+    recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type in RECURRENT and node.output[0]}
     statistics = {name: TensorStatistics() for name in [*names, *feeds]}
     pre_activations = {name: TensorStatistics() for name in recurrent}
     weights = {t.name: onnx.numpy_helper.to_array(t) for t in shown.graph.initializer}
@@ -150,7 +151,10 @@ def calibrate(
             if initial is not None:
                 statistics[name].update_initial(initial)
             steps = max(steps, results[name].shape[0])
-            if _attribute(node, "activation") not in ("relu", "linear"):
+            if node.op_type == "GRU":
+                for what, sums in _gated_sums(node, results, weights).items():
+                    statistics.setdefault(f"{name}/{what}", TensorStatistics()).update(sums, sums.size)
+            elif _attribute(node, "activation") not in ("relu", "linear"):
                 before = _pre_activation(node, results, weights)
                 pre_activations[name].update(before, max(1, before.size * len(batches) // SAMPLES_PER_TENSOR))
         if progress:
@@ -180,7 +184,7 @@ def _exposed(model: onnx.ModelProto) -> onnx.ModelProto:
     del shown.graph.output[:]
     weights = {t.name for t in shown.graph.initializer}
     for node in shown.graph.node:
-        if node.op_type == "RNN" and not node.output[0]:
+        if node.op_type in RECURRENT and not node.output[0]:
             node.output[0] = f"{node.output[1]}/states"
         if set(node.input) <= weights:
             continue
@@ -194,20 +198,45 @@ def _pre_activation(
     node: onnx.NodeProto, results: Mapping[str, NDArray[np.float32]], weights: Mapping[str, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """W h_{t-1} + U x_t + b of all steps, from the recorded states."""
-    states = results[node.output[0]]
     x = results[node.input[0]]
-    initial = results.get(initial_state(node))
-    first = np.zeros_like(states[:1]) if initial is None else initial[None]
-    before = np.concatenate([first, states[:-1]])
+    before = _states_before(node, results)
     sums: NDArray[np.float32] = (
         before @ weights[node.input[2]].T + x @ weights[node.input[1]].T + weights[node.input[3]]
     )
     return sums
 
 
+def _gated_sums(
+    node: onnx.NodeProto, results: Mapping[str, NDArray[np.float32]], weights: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """The sums of a GRU over all steps, from the recorded states.
+
+    ``gates`` are those before the sigmoids, ``candidate`` before the tanh; ``recalled`` is the candidate's W h + c,
+    ``driven`` its U x + b.
+    """
+    before = _states_before(node, results)
+    driven = results[node.input[0]] @ weights[node.input[1]].T + weights[node.input[3]]
+    recurrent = before @ weights[node.input[2]].T
+    hidden = before.shape[-1]
+    gates = recurrent[..., : 2 * hidden] + driven[..., : 2 * hidden]
+    recalled = recurrent[..., 2 * hidden :] + weights[node.input[4]]
+    # Written with tanh, the sigmoid overflows nowhere.
+    reset = (1 + np.tanh(gates[..., :hidden] / 2)) / 2
+    candidate = reset * recalled + driven[..., 2 * hidden :]
+    return {"gates": gates, "candidate": candidate, "recalled": recalled, "driven": driven[..., 2 * hidden :]}
+
+
+def _states_before(node: onnx.NodeProto, results: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """h_{t-1} of all steps."""
+    states = results[node.output[0]]
+    initial = results.get(initial_state(node))
+    first = np.zeros_like(states[:1]) if initial is None else initial[None]
+    return np.concatenate([first, states[:-1]])
+
+
 def initial_state(node: onnx.NodeProto) -> str:
     """The name of a recurrent node's initial state, empty where it is zero."""
-    place = 5 if _attribute(node, "activation") == "modrelu" else 4
+    place = 5 if node.op_type == "GRU" or _attribute(node, "activation") == "modrelu" else 4
     return str(node.input[place]) if len(node.input) > place else ""
 
 

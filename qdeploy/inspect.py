@@ -122,8 +122,22 @@ def _accumulator(layer: LayerReport) -> str:
 
 def _recurrent_lines(layer: LayerReport) -> list[str]:
     extra = layer.extra
-    if "gain_error" not in extra:
-        return []
+    lines = _gain_lines(layer) if "gain_error" in extra else []
+    if "state_range" in extra:
+        rule = extra["state_range"]
+        if extra.get("state_percentile") is not None:
+            rule += f" {extra['state_percentile']:g}"
+        lines.append(
+            f"{layer.name}: state range {extra['state_largest_integer_means']:.4g} ({rule}), "
+            f"largest in calibration {extra['state_largest_float']:.4g}, "
+            f"{100 * extra['state_saturated_share']:.3g} % of calibration's states saturate"
+        )
+    return lines
+
+
+def _gain_lines(layer: LayerReport) -> list[str]:
+    """Of a layer whose multiplier and matrix are its memory."""
+    extra = layer.extra
     line = (
         f"{layer.name}: loop gain error {extra['gain_error']:.2e} over {extra.get('calibrated_steps')} steps "
         f"({extra.get('multiplier_bits')}-bit multiplier); |W W^T - I| float {extra.get('orthogonality_float', 0):.3g}, "
@@ -139,15 +153,6 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
         lines.append(
             f"{layer.name}: Frobenius norm of W W^T - I: float {frobenius[0]:.3g}, integer {frobenius[1]:.3g}; "
             f"singular values of W: float {singular[0]}, integer {singular[1]}"
-        )
-    if "state_range" in extra:
-        rule = extra["state_range"]
-        if extra.get("state_percentile") is not None:
-            rule += f" {extra['state_percentile']:g}"
-        lines.append(
-            f"{layer.name}: state range {extra['state_largest_integer_means']:.4g} ({rule}), "
-            f"largest in calibration {extra['state_largest_float']:.4g}, "
-            f"{100 * extra['state_saturated_share']:.3g} % of calibration's states saturate"
         )
     return lines
 

@@ -64,3 +64,38 @@ def _row_sums(weight: IntArray) -> NDArray[np.object_]:
 
 def _magnitude(values: IntArray) -> NDArray[np.object_]:
     return np.abs(values.astype(np.int64)).astype(object)
+
+
+def gru_reach(
+    *,
+    recurrent_weight: IntArray,
+    input_weight: IntArray,
+    bias: IntArray,
+    recurrent_bias: IntArray,
+    state: int,
+    x: int,
+    input_multiplier: IntArray,
+    input_shift: int,
+    drive_limit: int,
+) -> NDArray[np.object_]:
+    """A bound of every accumulator of the operator ``GRU`` (U x + b, and the sums before both requantizations).
+
+    Args:
+        recurrent_weight: ``[3H, H]``, W, rows of r, z and n.
+        input_weight: ``[3H, I]``, U.
+        bias: ``[3H]``.
+        recurrent_bias: ``[H]``, of n.
+        state: the largest |h - z_h|.
+        x: the largest |x - z_x|.
+        input_multiplier, input_shift: what U x + b is requantized by.
+        drive_limit: what the result is clipped to.
+
+    Returns:
+        Python integers ``[3H]``.
+    """
+    product = _row_sums(input_weight) * x + _magnitude(bias)
+    scaled = product * np.abs(input_multiplier.astype(np.int64)).astype(object) // 2**input_shift + 1
+    gates = len(bias) - len(recurrent_bias)
+    beside = np.concatenate([np.minimum(scaled, drive_limit)[:gates], _magnitude(recurrent_bias)])
+    reach: NDArray[np.object_] = np.maximum(_row_sums(recurrent_weight) * state + beside, product)
+    return reach

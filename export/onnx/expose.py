@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from qdeploy.export.onnx.attach import WEIGHT_OPERATORS, attach_bodies, sites
-from qdeploy.runtime.ops import DOMAIN, operator_name
+from qdeploy.runtime.ops import DOMAIN, RECURRENT, operator_name
 
 
 def expose(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -17,7 +17,7 @@ def expose(model: onnx.ModelProto) -> onnx.ModelProto:
     shown.CopyFrom(model)
     present = {value.name for value in shown.graph.output}
     for node in shown.graph.node:
-        if node.domain == DOMAIN and operator_name(node.op_type) == "RNN" and not node.output[0]:
+        if node.domain == DOMAIN and operator_name(node.op_type) in RECURRENT and not node.output[0]:
             node.output[0] = f"{node.name}_all_states"
     # Element types are known once every node was visited.
     types: dict[str, int] = {}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .functions import FLOAT_DOMAIN
 
-__all__ = ["hamilton_matrix", "linear", "modrelu", "rnn", "translations"]
+__all__ = ["gru", "hamilton_matrix", "linear", "modrelu", "rnn", "translations"]
 
 _LIBRARY = torch.library.Library("qdeploy_capture", "FRAGMENT")
 _LIBRARY.define("linear(Tensor x, Tensor weight, Tensor? bias, *, str layer) -> Tensor")
@@ -24,6 +24,10 @@ _LIBRARY.define("hamilton_matrix(Tensor r, Tensor i, Tensor j, Tensor k, *, str 
 _LIBRARY.define(
     "rnn(Tensor x, Tensor input_weight, Tensor recurrent_weight, Tensor bias, Tensor? modrelu_bias, Tensor? h0, *, "
     "str activation, str layer) -> (Tensor, Tensor)"
+)
+_LIBRARY.define(
+    "gru(Tensor x, Tensor input_weight, Tensor recurrent_weight, Tensor bias, Tensor recurrent_bias, Tensor? h0, *, "
+    "str layer) -> (Tensor, Tensor)"
 )
 
 
@@ -59,6 +63,22 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     del input_weight, bias, modrelu_bias, h0, activation, layer
     hidden = recurrent_weight.shape[0]
+    return x.new_empty((x.shape[0], x.shape[1], hidden)), x.new_empty((x.shape[1], hidden))
+
+
+@torch.library.register_fake("qdeploy_capture::gru")  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def _(
+    x: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    recurrent_bias: Tensor,
+    h0: Tensor | None,
+    *,
+    layer: str,
+) -> tuple[Tensor, Tensor]:
+    del input_weight, bias, recurrent_bias, h0, layer
+    hidden = recurrent_weight.shape[1]
     return x.new_empty((x.shape[0], x.shape[1], hidden)), x.new_empty((x.shape[1], hidden))
 
 
@@ -98,6 +118,23 @@ def rnn(
     return result
 
 
+def gru(
+    x: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    recurrent_bias: Tensor,
+    h0: Tensor | None,
+    *,
+    layer: str,
+) -> tuple[Tensor, Tensor]:
+    """A whole layer of GRU as one node named ``layer``: ``x`` [T, B, I] gives Y [T, B, H] and Y_h [B, H]."""
+    result: tuple[Tensor, Tensor] = torch.ops.qdeploy_capture.gru(
+        x, input_weight, recurrent_weight, bias, recurrent_bias, h0, layer=layer
+    )
+    return result
+
+
 def _float_op(name: str, inputs: int, outputs: int, attributes: tuple[str, ...]) -> Any:
     """An onnxscript operator that records one node of the float domain, with any of its inputs absent."""
     schema = onnx.defs.OpSchema
@@ -115,7 +152,7 @@ def _float_op(name: str, inputs: int, outputs: int, attributes: tuple[str, ...])
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """The table that tells ``torch.onnx.export`` how to write the four operators.
+    """The table that tells ``torch.onnx.export`` how to write these operators.
 
     Absent inputs stay empty in the middle of a node's inputs; the pass ``complete_float_nodes`` removes them.
     """
@@ -124,6 +161,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     modrelu_op = _float_op("ModRelu", 2, 1, ())
     hamilton_op = _float_op("HamiltonMatrix", 4, 1, ("grouping",))
     rnn_op = _float_op("RNN", 6, 2, ("activation",))
+    gru_op = _float_op("GRU", 6, 2, ())
 
     def write_linear(x: Any, weight: Any, bias: Any = None, layer: str = "") -> Any:
         return linear_op(x, weight, bias, layer=layer)
@@ -146,9 +184,13 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     ) -> Any:
         return rnn_op(x, u, w, bias, modrelu_bias, h0, activation=activation, layer=layer)
 
+    def write_gru(x: Any, u: Any, w: Any, bias: Any, recurrent_bias: Any, h0: Any = None, layer: str = "") -> Any:
+        return gru_op(x, u, w, bias, recurrent_bias, h0, layer=layer)
+
     return {
         ops.linear.default: write_linear,
         ops.modrelu.default: write_modrelu,
         ops.hamilton_matrix.default: write_hamilton,
         ops.rnn.default: write_rnn,
+        ops.gru.default: write_gru,
     }

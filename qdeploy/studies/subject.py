@@ -173,7 +173,7 @@ def first_recurrent(integers: IntegerModel) -> dict[str, Any]:
     """
     found = next((layer for layer in integers.graph.layers if layer["operator"] == "RNN"), None)
     if found is None:
-        raise InvalidInputError("the network has no recurrent layer, which this study is about.")
+        raise InvalidInputError("the network has no layer of the operator RNN, which this study is about.")
     return found
 
 

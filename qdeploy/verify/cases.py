@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qdeploy.runtime.numeric import quantize_input
-from qdeploy.runtime.ops import operator_name
+from qdeploy.runtime.ops import RECURRENT, operator_name
 
 if TYPE_CHECKING:
     import onnx
@@ -170,7 +170,7 @@ class CaseMaker:
         # Behind a float border the integers have another name.
         names = {name} | {n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == name}
         for node in model.graph.node:
-            if operator_name(node.op_type) == "RNN" and node.input[1] in names:
+            if operator_name(node.op_type) in RECURRENT and node.input[1] in names:
                 bounds = {a.name: a.i for a in node.attribute}
                 return Range(bounds.get("low", low), bounds.get("high", high), spec.zero_point)
         bits = getattr(spec, "bits", 0)

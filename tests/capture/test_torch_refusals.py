@@ -33,7 +33,8 @@ class Holder(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.GRU(3, 4), "torch.nn.GRU.*only torch.nn.RNN"),
+        (nn.GRU(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.GRU"),
+        (nn.GRUCell(3, 4), "torch.nn.GRUCell.*unrolled"),
         (nn.LSTM(3, 4), "torch.nn.LSTM.*OrthogonalRNN"),
         (nn.LSTM(3, 4, proj_size=2), "torch.nn.LSTM"),
         (nn.RNN(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.RNN"),

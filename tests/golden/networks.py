@@ -25,6 +25,12 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
 }"""
 EVERY = LAST.replace("float[batch, 4]", "float[time, batch, 4]").replace("(last, v", "(states, v")
 BETWEEN = LAST.replace("  y = ", "  between = %s (last%s)\n  y = ").replace("(last, v", "(between, v")
+GATED = """
+g (float[time, batch, 3] x) => (float[batch, 4] y)
+{
+  states, last = qdeploy.float.GRU <hidden_size = 12> (x, u, w, b, r)
+  y = qdeploy.float.Linear (last, v, c)
+}"""
 MLP = """
 g (float[batch, 16] x) => (float[batch, 5] y)
 {
@@ -101,6 +107,14 @@ def recurrent_weights(bits: int | None = None) -> Weights:
     }
 
 
+def gated_weights() -> Weights:
+    """Of the network with a GRU, in the scale that torch initializes it."""
+    generator = np.random.default_rng(2)
+    shapes = {"u": (3 * HIDDEN, INPUTS), "w": (3 * HIDDEN, HIDDEN), "b": (3 * HIDDEN,), "r": (HIDDEN,)}
+    shapes |= {"v": (CLASSES, HIDDEN), "c": (CLASSES,)}
+    return {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
+
+
 def feedforward_weights() -> Weights:
     """Of the networks without a loop."""
     generator = np.random.default_rng(1)
@@ -117,6 +131,10 @@ def _used(text: str, weights: Callable[[], Weights]) -> Callable[[], Weights]:
 def _loop(text: str, *, bits: int | None = None, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
     weights = _used(text, lambda: recurrent_weights(bits))
     return Network(text, weights, (STEPS, INPUTS), recipe, {"time_axis": 0, **(options or {})})
+
+
+def _gated(text: str, **recipe: Any) -> Network:
+    return Network(text, gated_weights, (STEPS, INPUTS), recipe, {"time_axis": 0})
 
 
 def _feedforward(text: str, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
@@ -158,6 +176,11 @@ NETWORKS: dict[str, Network] = {
     "rnn-linear-tanh": _loop(BETWEEN % ("linear", "", "Tanh", ""), state_bits=16),
     "rnn-relu-float-io": _loop(_rnn("relu"), options={"float_io": True}),
     "rnn-relu-inline": _loop(_rnn("relu"), bits=4, options={"inline": True}),
+    "gru-state8": _gated(GATED, state_bits=8),
+    "gru-every-state12": _gated(
+        GATED.replace("float[batch, 4]", "float[time, batch, 4]").replace("(last, v", "(states, v")
+    ),
+    "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
     "mlp": _feedforward(MLP),
     "mlp-float-io": _feedforward(MLP, options={"float_io": True}),
     "mlp-activations4": _feedforward(MLP, activation_bits=4),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qdeploy.runtime.bundle import BundleFiles, read_bundle
 from qdeploy.runtime.engines import open_engine
 from qdeploy.runtime.npz import read_npz
-from qdeploy.runtime.ops import OPERATORS, operator_name
+from qdeploy.runtime.ops import OPERATORS, RECURRENT, operator_name
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.runtime.standard import BodyModel
 from qdeploy.verify.instrument import has_operators, show
@@ -72,11 +72,11 @@ def test_every_runtime_gives_the_stored_integers(name: str) -> None:
 
 def all_states(node: onnx.NodeProto) -> str:
     """The name of all steps of a recurrent node's states in the copy that shows them."""
-    recurrent = node.domain == "qdeploy" and operator_name(node.op_type) == "RNN"
+    recurrent = node.domain == "qdeploy" and operator_name(node.op_type) in RECURRENT
     return (node.output[0] or f"{node.name}_all_states") if recurrent else ""
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("rnn-")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("rnn-", "gru-"))])
 def test_step_by_step_the_states_are_the_stored_ones(name: str) -> None:
     """One call a step: the state that the file as it is hands on is that of every step."""
     files, cases = stored(name)

@@ -89,3 +89,43 @@ def recurrence(
             )
         states.append(held)
     return np.array(states, object)
+
+
+def gated_recurrence(
+    x: Integers,
+    h0: Integers,
+    constants: dict[str, Integers],
+    attributes: dict[str, Any],
+) -> Integers:
+    """Every state of a layer of GRU, ``[T, B, H]``: the equations of its contract, in order."""
+    u, w, bias, recurrent_bias, m = (constants[name].astype(object) for name in ("u", "w", "b", "c", "m"))
+    sigmoids, tanhs = (constants[name].astype(object) for name in ("sigmoid", "tanh"))
+    zero_point, hidden = attributes["h_zero_point"], h0.shape[1]
+    lift, shift = 2 ** attributes["state_shift"], attributes["shift"]
+    held, states = h0.astype(object), []
+    for given in x.astype(object):
+        summed = (given - attributes["x_zero_point"]).dot(u.T) + bias
+        driven = requantized(summed, constants["input_m"], attributes["input_shift"], 0, -(2**29), 2**29)
+        recurrent = (held - zero_point).dot(w.T)
+        gates = []
+        for place in (slice(0, hidden), slice(hidden, 2 * hidden)):
+            index = requantized(
+                recurrent[:, place] + driven[:, place], m[place], shift, sigmoids.size // 2, 0, sigmoids.size - 1
+            )
+            gates.append(sigmoids[index.astype(int)])
+        reset, update = gates
+        recalled = requantized(
+            recurrent[:, 2 * hidden :] + recurrent_bias, m[2 * hidden :], shift, 0, -(2**15), 2**15 - 1
+        )
+        index = requantized(
+            reset * recalled + driven[:, 2 * hidden :],
+            np.array([1], object),
+            attributes["candidate_shift"],
+            tanhs.size // 2,
+            0,
+            tanhs.size - 1,
+        )
+        mixed = (2**15 - update) * tanhs[index.astype(int)] + update * (held - zero_point) * lift
+        held = (mixed + 2**14 * lift) // (2**15 * lift) + zero_point
+        states.append(held)
+    return np.array(states, object)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from qdeploy.export.onnx.attach import sites
 from qdeploy.export.onnx.rnn_arrangement import accumulator_reach, arrange
+from qdeploy.runtime.accumulator import gru_reach
 from qdeploy.runtime.ops import OPERATORS
 from qdeploy.runtime.ops.unpack_weights import pack_weights
 
@@ -351,6 +352,82 @@ def test_rnn(product: str, activation: str, finish: str) -> None:
 
     holds()
     assert (product, activation, finish) in reached
+
+
+@st.composite
+def gated_layers(draw: st.DrawFn) -> dict[str, Any]:
+    """A layer of GRU of any size, bits, multipliers, shifts, tables and bounds, with its feeds."""
+    steps, batch, inputs, hidden = (draw(whole(1, largest)) for largest in (4, 3, 5, 4))
+    state_bits, bits = draw(whole(2, 16, 8, 9, 12)), draw(whole(2, 8))
+    kind = "uint8" if state_bits <= 8 else "int16"
+    half, top = 1 << (state_bits - 1), 1 << (bits - 1)
+    zero_point = half if kind == "uint8" else 0
+    low, high = zero_point - half, zero_point + half - 1
+    state_shift = draw(whole(0, min(14, 16 - state_bits)))
+    x_kind = draw(st.sampled_from(["uint8", "int16"]))
+    x_zero_point = draw(whole(0, 255)) if x_kind == "uint8" else 0
+    sizes = [draw(st.sampled_from([2, 64, 4096])) for _ in range(2)]
+    shifts = [draw(whole(0, 30)), draw(whole(0, 30)), draw(whole(0, 17))]
+    return {
+        "constants": {
+            "u": draw(filled("int8", (3 * hidden, inputs), 0, low=-top, high=top - 1)),
+            "w": draw(filled("int8", (3 * hidden, hidden), 0, low=-top, high=top - 1)),
+            "b": draw(filled("int32", 3 * hidden, 0, low=-(2**30), high=2**30)),
+            "c": draw(filled("int32", hidden, 0, low=-(2**30), high=2**30)),
+            "input_m": draw(filled("int32", 3 * hidden, 1 << shifts[0], low=0)),
+            "m": draw(filled("int32", 3 * hidden, 1 << shifts[1], low=0)),
+            "sigmoid": draw(filled("int16", sizes[0], 2**14, low=0)) if sizes[0] < 4096 else _ramp(4096, 0, 2**15 - 1),
+            "tanh": (
+                draw(filled("int16", sizes[1], 0, low=-half << state_shift, high=(half - 1) << state_shift))
+                if sizes[1] < 4096
+                else _ramp(4096, -half << state_shift, (half - 1) << state_shift)
+            ),
+        },
+        "x": draw(filled(x_kind, (steps, batch, inputs), x_zero_point)),
+        "h0": draw(filled(kind, (batch, hidden), zero_point, low=low, high=high)),
+        "attributes": {
+            "x_zero_point": x_zero_point,
+            "h_zero_point": zero_point,
+            **dict(zip(("input_shift", "shift", "candidate_shift"), shifts, strict=True)),
+            "state_shift": state_shift,
+            "low": low,
+            "high": high,
+            "dtype": ELEMENT_TYPES[kind],
+        },
+        "every": draw(st.booleans()),
+    }
+
+
+def _ramp(size: int, low: int, high: int) -> Array:
+    """A table whose entries rise from ``low`` to ``high``."""
+    return np.rint(np.linspace(low, high, size)).astype(np.int16)
+
+
+@property_of("GRU")
+@many
+@given(gated_layers())
+def test_gru(layer: dict[str, Any]) -> None:
+    constants, attributes, x, h0 = (layer[name] for name in ("constants", "attributes", "x", "h0"))
+    reach = gru_reach(
+        recurrent_weight=constants["w"],
+        input_weight=constants["u"],
+        bias=constants["b"],
+        recurrent_bias=constants["c"],
+        state=attributes["high"] - attributes["low"],
+        x=2**15 if x.dtype == np.int16 else 255,
+        input_multiplier=constants["input_m"],
+        input_shift=attributes["input_shift"],
+        drive_limit=2**29,
+    )
+    assume(reach.max() <= LARGEST)
+    kinds = {"y": h0.dtype.name if layer["every"] else "", "y_h": h0.dtype.name}
+    names = ["x", "h0", "u", "w", "b", "c", "input_m", "m", "sigmoid", "tanh"]
+    model = one_node("GRU", {"x": x, "h0": h0}, constants, names, kinds, **attributes)
+    found = agreed(model, {"x": x, "h0": h0})
+    states = definitions.gated_recurrence(x, h0, constants, attributes)
+    assert (found["y_h"] == states[-1]).all()
+    if layer["every"]:
+        assert (found["y"] == states).all()
 
 
 def test_every_operator_has_a_property_test() -> None:

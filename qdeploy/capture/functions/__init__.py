@@ -6,7 +6,8 @@ from functools import cache
 
 from onnx import FunctionProto, NodeProto
 
-from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET
+from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, RECURRENT
+from .gru import gru, gru_overload
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
 from .linear import linear
 from .modrelu import modrelu
@@ -19,8 +20,11 @@ __all__ = [
     "HAMILTON_ROWS",
     "IR_VERSION",
     "OPSET",
+    "RECURRENT",
     "float_functions",
     "functions_of",
+    "gru",
+    "gru_overload",
     "hamilton_matrix",
     "linear",
     "modrelu",
@@ -35,6 +39,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     functions = [linear(has_bias=True), linear(has_bias=False), modrelu()]
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
+    functions += [gru(has_h0=has_h0) for has_h0 in (False, True)]
     return {(function.name, function.overload): function for function in functions}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ACTIVATIONS", "FLOAT_DOMAIN", "GROUPINGS", "IR_VERSION", "OPSET"]
+__all__ = ["ACTIVATIONS", "FLOAT_DOMAIN", "GROUPINGS", "IR_VERSION", "OPSET", "RECURRENT"]
 
 FLOAT_DOMAIN = "qdeploy.float"
 
@@ -14,3 +14,6 @@ IR_VERSION = 10
 
 ACTIVATIONS = ("relu", "tanh", "linear", "modrelu")
 GROUPINGS = ("blocked", "adjacent")
+
+# Layers with a state; their first input is the sequence, their outputs every state and the last one.
+RECURRENT = ("RNN", "GRU")

@@ -17,6 +17,7 @@ from onnxscript import optimizer
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .allowed import check_allowed, check_weights
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
+from .gru_operator import convert_gru_operators
 from .hamilton import recognise_hamilton_matrices
 from .layout import simplify_layout
 from .linear import make_linear
@@ -76,6 +77,7 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     remove_no_operations(graph_model)
     make_modrelu(graph_model)
     convert_rnn_operators(graph_model)
+    convert_gru_operators(graph_model)
     convert_scans(graph_model)
     remove_zero_states(graph_model)
     simplify_layout(graph_model)

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from qdeploy.runtime.errors import UnsupportedModelError
 
-from ..functions import FLOAT_DOMAIN, rnn_overload
+from ..functions import FLOAT_DOMAIN, RECURRENT, gru_overload, rnn_overload
 from .access import constant, is_zero, label, new_initializer, only_consumer
 
 __all__ = ["complete_float_nodes", "join_input_projections", "remove_zero_states"]
@@ -33,6 +33,11 @@ def complete_float_nodes(model: ir.Model) -> None:
         elif node.op_type == "RNN":
             activation = node.attributes["activation"].as_string()
             overload = rnn_overload(activation, has_h0=len(present) == (6 if activation == "modrelu" else 5))
+        elif node.op_type == "GRU":
+            overload = gru_overload(has_h0=len(present) == 6)
+            weight = constant(node.inputs[2])
+            if weight is not None:
+                node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", weight.shape[1])
         node.overload = overload
         if len(present) != len(node.inputs):
             node.resize_inputs(len(present))
@@ -43,13 +48,13 @@ def complete_float_nodes(model: ir.Model) -> None:
 def remove_zero_states(model: ir.Model) -> None:
     """Removes initial states that are provably zero.
 
-    Ensures: the initial state of an RNN is absent or comes from an input of the graph.
+    Ensures: the initial state of a recurrent layer is absent or comes from an input of the graph.
 
     Raises:
         UnsupportedModelError: a constant initial state that is not zero.
     """
     for node in list(model.graph):
-        if node.domain != FLOAT_DOMAIN or node.op_type != "RNN" or not node.overload.endswith("_h0"):
+        if node.domain != FLOAT_DOMAIN or node.op_type not in RECURRENT or not node.overload.endswith("_h0"):
             continue
         state = node.inputs[-1]
         if is_zero(state):

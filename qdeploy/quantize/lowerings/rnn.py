@@ -106,7 +106,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     reach = _prove(node.name, loop, x, integer_bias, rectifier_bias)
 
     name = node.name
-    state_in, state_out = _state_tensors(context, node)
+    state_in, state_out = state_tensors(context, node)
     inputs = [
         node.input[0],
         state_in,
@@ -175,7 +175,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     )
 
 
-def _state_tensors(context: Context, node: onnx.NodeProto) -> tuple[str, str]:
+def state_tensors(context: Context, node: onnx.NodeProto) -> tuple[str, str]:
     """The names of the graph's state input, which is h0, and of its state output.
 
     A zero state becomes an input of its own; an initial state that the float model takes as an input stays that input.

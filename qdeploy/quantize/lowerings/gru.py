@@ -1,0 +1,270 @@
+"""GRU: scales of a gated loop, whose gates are Q0.15 and whose mix needs no multiplier.
+
+Let s_W, s_U, s_x, s_h be the scales of a row of W, of U, of the input and of the state:
+
+- rows of r and z: U x + b is brought to s_W s_h before the loop, and the sum to the index of the sigmoid's table;
+- rows of n: W h + c is brought to m, 16 bits over at least twice what calibration saw of it, and U x + b to 2^-15 of m's
+  scale, where it meets the product with the reset gate, which is Q0.15. That scale is a power of two below the one of the
+  index of tanh's table, so that a shift closes the sum;
+- the table of tanh has the state's scale over 2^a, the finest that int16 holds: the mix of candidate and state is a
+  convex combination of integers of one scale, and never leaves the state's range.
+
+Every row has a multiplier of its own at no cost, so that ``per_tensor`` means one scale a gate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.lowerings.registry import Context, lowers
+from qdeploy.quantize.lowerings.rnn import state_tensors
+from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
+from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
+from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.state_range import StateRange
+from qdeploy.quantize.tensor_type import TensorType
+from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight
+from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
+from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
+from qdeploy.runtime.ops.gru import DRIVE_LIMIT, GATE_BITS, MAX_CANDIDATE_SHIFT
+
+DRIVE_BITS = 28
+"""What is added to a product of weights has so many of an accumulator's 31 bits at most; else its row is coarsened."""
+
+HEADROOM = 1.25
+"""How far beyond what calibration saw the tables of sigmoid and tanh reach, unless they are flat there."""
+
+RECALLED_HEADROOM = 2.0
+"""The same of W h + c, which has 16 bits: one of them, as outputs of a network have."""
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """What the loop's integers follow from; weights have a scale a row."""
+
+    input: QuantizedWeight
+    recurrent: QuantizedWeight
+    state: TensorType
+    gate_index: float
+    recalled: float
+    candidate_shift: int
+
+    @property
+    def gated(self) -> float:
+        """The scale of what the reset gate gives: that of m, times Q0.15."""
+        return self.recalled / 2.0**GATE_BITS
+
+    @property
+    def candidate_index(self) -> float:
+        """The scale of the index of tanh's table."""
+        return self.gated * 2.0**self.candidate_shift
+
+
+@lowers("GRU")
+def gru(context: Context, node: onnx.NodeProto) -> None:
+    """Quantizes one layer; its state becomes an input and an output of the network."""
+    graph, recipe, floats = context.integers, context.recipe, context.floats
+    if recipe.multiplier_bits == 1:
+        raise UnsupportedModelError(
+            f"node {node.name}: a GRU has no form with multipliers of 1 bit; use 15 or 31 (--multiplier-bits)."
+        )
+    x = context.type_of(node.input[0])
+    names = ("input weight", "recurrent weight", "bias", "recurrent bias")
+    input_weight, recurrent_weight, bias, recurrent_bias = (
+        floats.constant(node, index, what) for index, what in enumerate(names, start=1)
+    )
+    for array, name in ((bias, "bias"), (recurrent_bias, "recurrent_bias")):
+        check_finite(array, f"{node.name}.{name}")
+    hidden = recurrent_weight.shape[1]
+    states = node.output[0] or f"{node.output[1]}/states"
+    seen = context.calibration[states]
+    # A state stays within 1 unless an initial one of the user's lies beyond it.
+    ranges = StateRange(seen, recipe, True, bound=max(1.0, -seen.low, seen.high))
+    scales = _scales(context, node, x, ranges.free(), states)
+    state = scales.state
+    state_shift = GATE_BITS + 1 - state.bits
+
+    product = scales.input.scale * x.scale
+    accumulator = scales.recurrent.scale * state.scale
+    gates = 2 * hidden
+    before_loop = np.concatenate([product[:gates] / accumulator[:gates], product[gates:] / scales.gated])
+    in_loop = accumulator / np.concatenate([np.full(gates, scales.gate_index), np.full(hidden, scales.recalled)])
+    input_multiplier = choose_multiplier(before_loop, 31, node.name, max_shift=30)
+    multiplier = choose_multiplier(in_loop, recipe.multiplier_bits, node.name, max_shift=30)
+    integer_bias = np.rint(bias / product)
+    integer_recurrent_bias = np.rint(recurrent_bias / accumulator[gates:])
+    reach = _prove(node.name, scales, x, integer_bias, integer_recurrent_bias, input_multiplier)
+
+    name = node.name
+    state_in, state_out = state_tensors(context, node)
+    sigmoids, tanhs = _tables(scales, state_shift)
+    graph.node(
+        "GRU",
+        [
+            node.input[0],
+            state_in,
+            graph.weight(node.input[1], scales.input),
+            graph.weight(node.input[2], scales.recurrent),
+            graph.constant(f"{name}.bias", integer_bias.astype(np.int32), bits=32, scale=product),
+            graph.constant(
+                f"{name}.recurrent_bias",
+                integer_recurrent_bias.astype(np.int32),
+                bits=32,
+                scale=accumulator[gates:],
+            ),
+            graph.constant(f"{name}.input_multiplier", _rows(input_multiplier, 3 * hidden), bits=32),
+            graph.constant(f"{name}.multiplier", _rows(multiplier, 3 * hidden), bits=32),
+            graph.constant(f"{name}.sigmoid_table", sigmoids, bits=16),
+            graph.constant(f"{name}.tanh_table", tanhs, bits=16),
+        ],
+        [node.output[0] if floats.readers(node.output[0]) or node.output[0] in floats.outputs else "", state_out],
+        name,
+        x_zero_point=x.zero_point,
+        h_zero_point=state.zero_point,
+        input_shift=input_multiplier.shift,
+        shift=multiplier.shift,
+        candidate_shift=scales.candidate_shift,
+        state_shift=state_shift,
+        low=state.low,
+        high=state.high,
+        dtype=state.onnx_type,
+    )
+    if node.output[0]:
+        graph.types[node.output[0]] = state
+    graph.types[state_out] = state
+    if len(node.output) > 1 and node.output[1]:
+        graph.types[node.output[1]] = state
+        if state_out != node.output[1]:
+            graph.nodes.append(onnx.helper.make_node("Identity", [state_out], [node.output[1]], name=f"{name}.last"))
+    graph.states.append(State(state_in, state_out, state, hidden))
+    size = int(input_weight.size + recurrent_weight.size)
+    graph.layers.append(
+        {
+            "name": name,
+            "operator": "GRU",
+            "activation": "sigmoid, tanh",
+            "weight_bits": max(scales.recurrent.bits, scales.input.bits),
+            "exact_grid": scales.recurrent.exact_grid and scales.input.exact_grid,
+            "weight_error": max(scales.recurrent.error, scales.input.error),
+            "activation_bits": x.bits,
+            "state_bits": state.bits,
+            "parameters": size,
+            "macs": size,
+            "accumulator_bits": accumulator_bits(reach),
+            "multiplier_bits": int(multiplier.values.max()).bit_length(),
+            "multiplier_error": max(input_multiplier.error, multiplier.error),
+            "calibrated_steps": max(1, context.calibration.steps),
+            **ranges.report(state),
+        }
+    )
+
+
+def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: TensorType, states: str) -> _Scales:
+    """Weights on their scales, and what calibration says of the three sums."""
+    floats, recipe = context.floats, context.recipe
+    weights = [floats.constant(node, index, what) for index, what in ((1, "input weight"), (2, "recurrent weight"))]
+    bias, recurrent_bias = (np.abs(floats.constant(node, index, "bias").astype(np.float64)) for index in (3, 4))
+    check_finite(weights[0], node.input[1])
+    gates = len(bias) - len(recurrent_bias)
+    drive = np.abs(weights[0].astype(np.float64)).sum(axis=1) * x.scale * x.reach + bias
+    beside = np.concatenate([drive[:gates], recurrent_bias])
+    # The input's matrix costs the loop nothing whatever its scales are, and so do those of the gates.
+    given = _quantized(weights[0], recipe, node.input[1], bias / (x.scale * 2.0**DRIVE_BITS))
+    recurrent = _quantized(weights[1], recipe, node.input[2], beside / (state.scale * 2.0**DRIVE_BITS))
+
+    def largest(what: str) -> float:
+        found = context.calibration[f"{states}/{what}"]
+        return max(-found.low, found.high)
+
+    half = 2 ** (INDEX_BITS - 1)
+    finest = 2.0 ** -(GATE_BITS + 1)
+    ceiling = min(1.0 - finest, state.scale * (state.high - state.zero_point))
+    gate = min(HEADROOM * largest("gates"), math.log((1.0 - finest) / finest)) or 1.0
+    candidate = min(HEADROOM * largest("candidate"), math.atanh(ceiling)) or 1.0
+    # Of U x + b the contract holds DRIVE_LIMIT times 2^-15 of m's unit.
+    units = (largest("recalled") / (2**15 - 1), largest("driven") * 2.0**GATE_BITS / DRIVE_LIMIT)
+    least = RECALLED_HEADROOM * max(units) or candidate / (half - 1)
+    index = candidate / (half - 1) * 2.0**GATE_BITS
+    shift = min(MAX_CANDIDATE_SHIFT, max(0, math.floor(math.log2(index / least))))
+    return _Scales(given, recurrent, state, gate / (half - 1), max(index / 2.0**shift, least), shift)
+
+
+def _quantized(weight: NDArray[np.float32], recipe: Recipe, where: str, least: NDArray[np.float64]) -> QuantizedWeight:
+    """Each gate's matrix by the recipe, with a scale a row, none below ``least`` ``[3H]``."""
+    parts = [
+        quantize_weight(part, recipe, where, granularity=recipe.recurrent_granularity) for part in np.split(weight, 3)
+    ]
+    rows = len(weight) // 3
+    found = QuantizedWeight(
+        integers=np.concatenate([part.integers for part in parts]),
+        scale=np.concatenate([np.broadcast_to(part.scale, rows) for part in parts]),
+        bits=max(part.bits for part in parts),
+        exact_grid=all(part.exact_grid for part in parts),
+        error=max(part.error for part in parts),
+    )
+    coarse = least > found.scale
+    if not coarse.any():
+        return found
+    scale = np.maximum(found.scale, least)
+    again = on_scale(weight[coarse], scale[coarse], recipe.weight_bits)
+    integers = found.integers.copy()
+    integers[coarse] = again.integers
+    return dataclasses.replace(
+        found, integers=integers, scale=scale, exact_grid=False, error=max(found.error, again.error)
+    )
+
+
+def _rows(multiplier: Multiplier, count: int) -> NDArray[np.int32]:
+    return np.ascontiguousarray(np.broadcast_to(multiplier.values, count))
+
+
+def _tables(scales: _Scales, state_shift: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """sigmoid in Q0.15, tanh at the state's scale over 2^state_shift."""
+    half = 2 ** (INDEX_BITS - 1)
+    index = np.arange(-half, half).astype(np.float64)
+    gates = round_half_away(2.0**GATE_BITS / (1.0 + np.exp(-index * scales.gate_index)))
+    state = scales.state
+    low, high = ((bound - state.zero_point) << state_shift for bound in (state.low, state.high))
+    candidates = round_half_away(np.tanh(index * scales.candidate_index) / (state.scale / 2.0**state_shift))
+    return np.clip(gates, 0, 2**15 - 1).astype(np.int16), np.clip(candidates, low, high).astype(np.int16)
+
+
+def _prove(
+    name: str,
+    scales: _Scales,
+    x: TensorType,
+    bias: NDArray[np.float64],
+    recurrent_bias: NDArray[np.float64],
+    input_multiplier: Multiplier,
+) -> int:
+    """The largest accumulator over all inputs and states.
+
+    Raises:
+        AccumulatorOverflowError: when int32 cannot hold it.
+    """
+    state = scales.state
+    reach = gru_reach(
+        recurrent_weight=scales.recurrent.integers,
+        input_weight=scales.input.integers,
+        bias=bias,
+        recurrent_bias=recurrent_bias,
+        state=max(state.high - state.zero_point, state.zero_point - state.low),
+        x=x.reach,
+        input_multiplier=input_multiplier.values,
+        input_shift=input_multiplier.shift,
+        drive_limit=DRIVE_LIMIT,
+    )
+    if reach.max() >= INT32_REACH:
+        row = int(reach.argmax())
+        raise AccumulatorOverflowError(
+            f"node {name}: the accumulator of row {row} could reach {float(reach[row]):.4g}, more than int32 holds "
+            "(2.147e9); use fewer state bits (--state-bits) or fewer weight bits."
+        )
+    return int(reach.max())
