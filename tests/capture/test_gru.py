@@ -160,3 +160,32 @@ def test_weights_that_the_graph_computes_are_refused(rng, onnx_file):
     samples = {"x": rng.random((2, 4, 3)), "r2": rng.random((2, 15, 5))}
     with pytest.raises(UnsupportedModelError, match=r"node .*R is computed by the graph"):
         capture(onnx_file(text, weights_of(rng)), samples, time_axis=0)
+
+
+@pytest.mark.parametrize("state", ["zeros", "input"])
+def test_a_captured_file_is_captured_again(rng, onnx_file, operators, tmp_path, state):
+    """The float function is expanded to the standard operator, which folds and is recognised."""
+    weights = weights_of(rng)
+    del weights["lengths"]
+    samples = {"x": rng.random((2, 6, 3)).astype(np.float32)}
+    given = state == "input"
+    text = GRU.format(
+        opset=17,
+        inputs=", float[2, 5] h" if given else "",
+        directions=1,
+        attributes=", linear_before_reset = 1",
+        arguments="w, r, b, , initial" if given else "w, r, b",
+    )
+    if given:
+        samples["h"] = rng.random((2, 5)).astype(np.float32)
+        nodes = "axes = Constant <value_ints = [0]> () initial = Unsqueeze (h, axes) y, last = GRU"
+        text = text.replace("y, last = GRU", nodes)
+    first = capture(onnx_file(text, weights), samples, time_axis=0)
+    path = tmp_path / "again.onnx"
+    path.write_bytes(first.model.SerializeToString())
+    second = capture(path, samples, time_axis=0)
+    overload = "GRU:reset_after" + ("_h0" if given else "")
+    assert operators(second).count(overload) == operators(first).count(overload) == 1
+    feeds = first.arrange(samples)
+    found, expected = (FloatSession(one.model).run(feeds) for one in (second, first))
+    assert all(np.array_equal(found[name], array) for name, array in expected.items())

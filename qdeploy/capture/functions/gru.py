@@ -40,19 +40,29 @@ def gru(*, has_h0: bool) -> FunctionProto:
         {{
             direction = Constant <value_ints = [0]> ()
             second = Constant <value_ints = [1]> ()
-            u_r, u_z, u_n = Split <axis = 0, num_outputs = 3> (input_weight)
-            u_rows = Concat <axis = 0> (u_z, u_r, u_n)
+            hidden = Shape (recurrent_bias)
+            hidden2 = Add (hidden, hidden)
+            hidden3 = Add (hidden2, hidden)
+            {_update_first("input_weight", "u_rows")}
             W = Unsqueeze (u_rows, direction)
-            w_r, w_z, w_n = Split <axis = 0, num_outputs = 3> (recurrent_weight)
-            w_rows = Concat <axis = 0> (w_z, w_r, w_n)
+            {_update_first("recurrent_weight", "w_rows")}
             R = Unsqueeze (w_rows, direction)
-            b_r, b_z, b_n = Split <axis = 0, num_outputs = 3> (bias)
+            {_update_first("bias", "b_rows")}
             none = Sub (recurrent_bias, recurrent_bias)
-            b_rows = Concat <axis = 0> (b_z, b_r, b_n, none, none, recurrent_bias)
-            B = Unsqueeze (b_rows, direction)
+            both = Concat <axis = 0> (b_rows, none, none, recurrent_bias)
+            B = Unsqueeze (both, direction)
             {initial}
             states, last = GRU <hidden_size: int = @hidden_size, linear_before_reset = 1> (
                 x, W, R, B{", , initial" if has_h0 else ""})
             Y = Squeeze (states, second)
             Y_h = Squeeze (last, direction)
         }}""")
+
+
+def _update_first(rows: str, ordered: str) -> str:
+    """Nodes that bring ``rows`` of r, z, n to ONNX's order. A Split would do it too, but is not folded."""
+    return f"""
+            {ordered}_r = Slice ({rows}, direction, hidden, direction)
+            {ordered}_z = Slice ({rows}, hidden, hidden2, direction)
+            {ordered}_n = Slice ({rows}, hidden2, hidden3, direction)
+            {ordered} = Concat <axis = 0> ({ordered}_z, {ordered}_r, {ordered}_n)"""
