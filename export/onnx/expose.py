@@ -5,7 +5,10 @@ from __future__ import annotations
 import onnx
 
 from qdeploy.export.onnx.attach import WEIGHT_OPERATORS, attach_bodies, sites
-from qdeploy.runtime.ops import DOMAIN, operator_name
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, operator_name
+
+RECURRENT_OPERATORS = ("RNN", "LSTM")
+"""Operators whose first output is every state, which a node may drop."""
 
 
 def expose(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -17,7 +20,7 @@ def expose(model: onnx.ModelProto) -> onnx.ModelProto:
     shown.CopyFrom(model)
     present = {value.name for value in shown.graph.output}
     for node in shown.graph.node:
-        if node.domain == DOMAIN and operator_name(node.op_type) == "RNN" and not node.output[0]:
+        if node.domain == DOMAIN and operator_name(node.op_type) in RECURRENT_OPERATORS and not node.output[0]:
             node.output[0] = f"{node.name}_all_states"
     # Element types are known once every node was visited.
     types: dict[str, int] = {}
@@ -25,7 +28,14 @@ def expose(model: onnx.ModelProto) -> onnx.ModelProto:
         if operator_name(site.node.op_type) in WEIGHT_OPERATORS:
             continue
         dtype = int(site.attributes.get("dtype", site.dtypes.get("entries", site.dtypes.get("x", 0))))
-        types.update({name: dtype for name in site.node.output if name})
+        outputs = OPERATORS[operator_name(site.node.op_type)].outputs
+        types.update(
+            {
+                name: onnx.TensorProto.INT16 if output == "y_c" else dtype
+                for name, output in zip(site.node.output, outputs, strict=False)
+                if name
+            }
+        )
     known = {value.name: value.type.tensor_type.elem_type for value in shown.graph.input}
     for node in shown.graph.node:
         for name in node.output:

@@ -19,10 +19,12 @@ __all__ = ["BATCH", "TIME", "free_dimensions", "has_recurrence", "match_inputs",
 BATCH = "batch"
 TIME = "time"
 
+_RECURRENT = frozenset({"RNN", "LSTM"})
+
 
 def has_recurrence(model: onnx.ModelProto) -> bool:
     """Whether a recurrent layer is in the graph."""
-    return any(node.domain == FLOAT_DOMAIN and node.op_type == "RNN" for node in model.graph.node)
+    return any(node.domain == FLOAT_DOMAIN and node.op_type in _RECURRENT for node in model.graph.node)
 
 
 def layout_time_axis(model: onnx.ModelProto) -> int:
@@ -31,7 +33,7 @@ def layout_time_axis(model: onnx.ModelProto) -> int:
     Requires: the float layer form, whose recurrent layers read [time, batch, features].
     """
     producers = {output: node for node in model.graph.node for output in node.output}
-    node: onnx.NodeProto | None = next(node for node in model.graph.node if node.op_type == "RNN")
+    node: onnx.NodeProto | None = next(node for node in model.graph.node if node.op_type in _RECURRENT)
     swapped = False
     while node is not None:
         if node.op_type == "Transpose":

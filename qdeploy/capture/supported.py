@@ -9,7 +9,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
-    "Linear, QuaternionLinear, OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh, one direction), ReLU, Tanh, "
+    "Linear, QuaternionLinear, OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh, one direction), LSTM (one direction), ReLU, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, reshape, transpose, slice and cat"
 )
@@ -19,6 +19,7 @@ _CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 _LEAVES = (
     nn.Linear,
     nn.RNN,
+    nn.LSTM,
     nn.ReLU,
     nn.Tanh,
     nn.Sigmoid,
@@ -49,17 +50,16 @@ def check_layers(module: nn.Module) -> None:
                 f"{where}: a cell that is called once a step would be unrolled; use torch.nn.RNN or "
                 "qdeploy.models.OrthogonalRNN, which run over the whole sequence"
             )
-        if isinstance(part, (nn.GRU, nn.LSTM)):
+        if isinstance(part, nn.GRU):
             raise UnsupportedModelError(
                 f"{where}: gated recurrent layers are not supported, only torch.nn.RNN (relu or tanh) and "
                 "qdeploy.models.OrthogonalRNN; the nearest way is to train one of these"
             )
-        if isinstance(part, nn.RNN):
+        if isinstance(part, (nn.RNN, nn.LSTM)):
             if part.bidirectional:
                 raise UnsupportedModelError(
-                    f"{where}: bidirectional=True is not supported, only one direction; use two torch.nn.RNN, the "
-                    "second "
-                    "on a reversed sequence outside the model"
+                    f"{where}: bidirectional=True is not supported, only one direction; use two torch.nn."
+                    f"{type(part).__name__}, the second on a reversed sequence outside the model"
                 )
             if part.proj_size:
                 raise UnsupportedModelError(

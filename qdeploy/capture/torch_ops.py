@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .functions import FLOAT_DOMAIN
 
-__all__ = ["hamilton_matrix", "linear", "modrelu", "rnn", "translations"]
+__all__ = ["hamilton_matrix", "linear", "lstm", "modrelu", "rnn", "translations"]
 
 _LIBRARY = torch.library.Library("qdeploy_capture", "FRAGMENT")
 _LIBRARY.define("linear(Tensor x, Tensor weight, Tensor? bias, *, str layer) -> Tensor")
@@ -24,6 +24,10 @@ _LIBRARY.define("hamilton_matrix(Tensor r, Tensor i, Tensor j, Tensor k, *, str 
 _LIBRARY.define(
     "rnn(Tensor x, Tensor input_weight, Tensor recurrent_weight, Tensor bias, Tensor? modrelu_bias, Tensor? h0, *, "
     "str activation, str layer) -> (Tensor, Tensor)"
+)
+_LIBRARY.define(
+    "lstm(Tensor x, Tensor input_weight, Tensor recurrent_weight, Tensor bias, Tensor? h0, Tensor? c0, *, str layer) "
+    "-> (Tensor, Tensor, Tensor)"
 )
 
 
@@ -62,6 +66,22 @@ def _(
     return x.new_empty((x.shape[0], x.shape[1], hidden)), x.new_empty((x.shape[1], hidden))
 
 
+@torch.library.register_fake("qdeploy_capture::lstm")  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def _(
+    x: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    *,
+    layer: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    del input_weight, bias, h0, c0, layer
+    last = (x.shape[1], recurrent_weight.shape[1])
+    return x.new_empty((x.shape[0], *last)), x.new_empty(last), x.new_empty(last)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, layer: str) -> Tensor:
     """``x W^T + b`` as one node named ``layer``."""
     result: Tensor = torch.ops.qdeploy_capture.linear(x, weight, bias, layer=layer)
@@ -98,6 +118,23 @@ def rnn(
     return result
 
 
+def lstm(
+    x: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    states: tuple[Tensor, Tensor] | None,
+    *,
+    layer: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A whole LSTM layer as one node named ``layer``: ``x`` [T, B, I] gives Y [T, B, H], Y_h [B, H] and Y_c [B, H]."""
+    h0, c0 = states or (None, None)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.qdeploy_capture.lstm(
+        x, input_weight, recurrent_weight, bias, h0, c0, layer=layer
+    )
+    return result
+
+
 def _float_op(name: str, inputs: int, outputs: int, attributes: tuple[str, ...]) -> Any:
     """An onnxscript operator that records one node of the float domain, with any of its inputs absent."""
     schema = onnx.defs.OpSchema
@@ -115,7 +152,7 @@ def _float_op(name: str, inputs: int, outputs: int, attributes: tuple[str, ...])
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """The table that tells ``torch.onnx.export`` how to write the four operators.
+    """The table that tells ``torch.onnx.export`` how to write the operators.
 
     Absent inputs stay empty in the middle of a node's inputs; the pass ``complete_float_nodes`` removes them.
     """
@@ -146,7 +183,13 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     ) -> Any:
         return rnn_op(x, u, w, bias, modrelu_bias, h0, activation=activation, layer=layer)
 
+    lstm_op = _float_op("LSTM", 6, 3, ())
+
+    def write_lstm(x: Any, u: Any, w: Any, bias: Any, h0: Any = None, c0: Any = None, layer: str = "") -> Any:
+        return lstm_op(x, u, w, bias, h0, c0, layer=layer)
+
     return {
+        ops.lstm.default: write_lstm,
         ops.linear.default: write_linear,
         ops.modrelu.default: write_modrelu,
         ops.hamilton_matrix.default: write_hamilton,

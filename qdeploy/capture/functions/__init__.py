@@ -9,6 +9,7 @@ from onnx import FunctionProto, NodeProto
 from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
 from .linear import linear
+from .lstm import lstm, lstm_overload
 from .modrelu import modrelu
 from .rnn import rnn, rnn_overload
 
@@ -23,6 +24,8 @@ __all__ = [
     "functions_of",
     "hamilton_matrix",
     "linear",
+    "lstm",
+    "lstm_overload",
     "modrelu",
     "rnn",
     "rnn_overload",
@@ -35,6 +38,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     functions = [linear(has_bias=True), linear(has_bias=False), modrelu()]
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
+    functions += [lstm(has_states=has_states) for has_states in (False, True)]
     return {(function.name, function.overload): function for function in functions}
 
 

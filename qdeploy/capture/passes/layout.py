@@ -9,6 +9,8 @@ from .access import attribute_int, attribute_ints, constant, replace
 
 __all__ = ["simplify_layout"]
 
+_RECURRENT = frozenset({"RNN", "LSTM"})
+
 
 def simplify_layout(model: ir.Model) -> None:
     """Removes layout operators whose result is at hand already.
@@ -16,7 +18,7 @@ def simplify_layout(model: ir.Model) -> None:
     - Squeeze(Unsqueeze(x, a), a) and a pair of Transposes that cancel are ``x``;
     - Gather of the only part of an axis that Unsqueeze made is ``x`` as well;
     - Gather of one part of a Concat of Unsqueeze'd tensors (torch's stack, and then one layer of it) is that tensor;
-    - the last step of all states of an ``RNN``, also after a Transpose, is its second result.
+    - the last step of all states of an ``RNN`` or an ``LSTM``, also after a Transpose, is its second result.
 
     Ensures: none of these is left, also where what is in between has other readers. Requires: nodes are sorted.
     """
@@ -94,6 +96,8 @@ def _last_step(node: ir.Node) -> ir.Value | None:
     if transpose is not None and attribute_ints(transpose, "perm") == [1, 0, 2]:
         axis, states = {0: 1, 1: 0}.get(axis, axis), transpose.inputs[0]
     rnn = None if states is None else states.producer()
-    if rnn is None or rnn.domain != FLOAT_DOMAIN or rnn.op_type != "RNN" or axis != 0 or states is not rnn.outputs[0]:
+    if rnn is None or rnn.domain != FLOAT_DOMAIN or rnn.op_type not in _RECURRENT:
+        return None
+    if axis != 0 or states is not rnn.outputs[0]:
         return None
     return rnn.outputs[1]

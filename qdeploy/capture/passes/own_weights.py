@@ -14,6 +14,7 @@ _PARAMETERS = {
     "ModRelu": ("", "bias"),
     "HamiltonMatrix": ("r_weight", "i_weight", "j_weight", "k_weight"),
     "RNN": ("", "input_weight", "recurrent_weight", "bias", "modrelu_bias"),
+    "LSTM": ("", "input_weight", "recurrent_weight", "bias"),
 }
 
 
