@@ -1,7 +1,8 @@
 """Calibration: runs the float model on real samples and records what quantization needs of every tensor.
 
 For each tensor: the smallest and the largest value, percentiles, and whether all values lie on a power-of-two grid
-(pixels do). For each recurrent layer: the same over time, step by step, and of the sums before the activation.
+(pixels do). For each recurrent layer: the same over time, step by step, and of the sums before the activation; of an LSTM also of its
+cell state over all steps.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ SAMPLES_PER_TENSOR = 1 << 20
 """How many values of a tensor the percentiles are taken from, drawn evenly."""
 
 BATCH = 32
+
+_RECURRENT = frozenset({"RNN", "LSTM"})
 
 
 @dataclass
@@ -125,7 +128,7 @@ def calibrate(
     shown = _exposed(model)
     session = FloatSession(shown)
     names = [value.name for value in shown.graph.output]
-    recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type == "RNN" and node.output[0]}
+    recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type in _RECURRENT and node.output[0]}
     statistics = {name: TensorStatistics() for name in [*names, *feeds]}
     pre_activations = {name: TensorStatistics() for name in recurrent}
     weights = {t.name: onnx.numpy_helper.to_array(t) for t in shown.graph.initializer}
@@ -150,7 +153,11 @@ def calibrate(
             if initial is not None:
                 statistics[name].update_initial(initial)
             steps = max(steps, results[name].shape[0])
-            if _attribute(node, "activation") not in ("relu", "linear"):
+            if node.op_type == "LSTM":
+                for part, values in _inside_lstm(node, results, weights).items():
+                    inside = statistics.setdefault(f"{name}/{part}", TensorStatistics())
+                    inside.update(values, max(1, values.size * len(batches) // SAMPLES_PER_TENSOR))
+            elif _attribute(node, "activation") not in ("relu", "linear"):
                 before = _pre_activation(node, results, weights)
                 pre_activations[name].update(before, max(1, before.size * len(batches) // SAMPLES_PER_TENSOR))
         if progress:
@@ -180,7 +187,7 @@ def _exposed(model: onnx.ModelProto) -> onnx.ModelProto:
     del shown.graph.output[:]
     weights = {t.name for t in shown.graph.initializer}
     for node in shown.graph.node:
-        if node.op_type == "RNN" and not node.output[0]:
+        if node.op_type in _RECURRENT and not node.output[0]:
             node.output[0] = f"{node.output[1]}/states"
         if set(node.input) <= weights:
             continue
@@ -213,3 +220,30 @@ def initial_state(node: onnx.NodeProto) -> str:
 
 def _attribute(node: onnx.NodeProto, name: str) -> str:
     return next((a.s.decode() for a in node.attribute if a.name == name), "")
+
+
+def _inside_lstm(
+    node: onnx.NodeProto, results: Mapping[str, NDArray[np.float32]], weights: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """Of all steps: the sums before the sigmoids of i, f and o, those before the candidate's tanh, and the cell state.
+
+    The cell state before the first step counts as well: the integers that hold the others must hold it too.
+    """
+    _, f, candidate, _ = before = np.split(_pre_activation(node, results, weights), 4, axis=-1)
+    forget, added = _sigmoid(f), _sigmoid(before[0]) * np.tanh(candidate)
+    cell = results.get(node.input[5] if len(node.input) > 5 else "", np.zeros_like(added[0]))
+    cells = [cell]
+    for step in range(len(added)):
+        cell = forget[step] * cell + added[step]
+        cells.append(cell)
+    return {
+        "gates": np.concatenate([before[0], f, before[3]], axis=-1),
+        "candidate": candidate,
+        "cell": np.stack(cells),
+    }
+
+
+def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without an overflow of the exponential."""
+    result: NDArray[np.float32] = np.float32(0.5) + np.float32(0.5) * np.tanh(values * np.float32(0.5))
+    return result

@@ -75,7 +75,7 @@ def _state_inputs(floats: FloatGraph) -> set[str]:
     """Graph inputs that serve as initial states."""
     names: set[str] = set()
     for node in floats.nodes:
-        if node.op_type == "RNN":
+        if node.op_type in ("RNN", "LSTM"):
             names.update(name for name in node.input[4:] if name in {value.name for value in floats.inputs})
     return names
 
