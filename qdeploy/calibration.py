@@ -1,8 +1,8 @@
 """Calibration: runs the float model on real samples and records what quantization needs of every tensor.
 
 For each tensor: the smallest and the largest value, percentiles, and whether all values lie on a power-of-two grid
-(pixels do). For each recurrent layer: the same over time, step by step, and of the sums before the activation; of an LSTM also of its
-cell state over all steps.
+(pixels do). For each recurrent layer: the same over time, step by step, and of the sums before the activation;
+of an LSTM also of its cell state over all steps.
 """
 
 from __future__ import annotations

@@ -122,6 +122,11 @@ def _accumulator(layer: LayerReport) -> str:
 
 def _recurrent_lines(layer: LayerReport) -> list[str]:
     extra = layer.extra
+    if "cell_scale" in extra:
+        return [
+            f"{layer.name}: cell state of {extra.get('cell_bits')} bits up to {2**15 * extra['cell_scale']:.4g}",
+            *_state_range_lines(layer),
+        ]
     if "gain_error" not in extra:
         return []
     line = (
@@ -140,16 +145,21 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
             f"{layer.name}: Frobenius norm of W W^T - I: float {frobenius[0]:.3g}, integer {frobenius[1]:.3g}; "
             f"singular values of W: float {singular[0]}, integer {singular[1]}"
         )
-    if "state_range" in extra:
-        rule = extra["state_range"]
-        if extra.get("state_percentile") is not None:
-            rule += f" {extra['state_percentile']:g}"
-        lines.append(
-            f"{layer.name}: state range {extra['state_largest_integer_means']:.4g} ({rule}), "
-            f"largest in calibration {extra['state_largest_float']:.4g}, "
-            f"{100 * extra['state_saturated_share']:.3g} % of calibration's states saturate"
-        )
-    return lines
+    return lines + _state_range_lines(layer)
+
+
+def _state_range_lines(layer: LayerReport) -> list[str]:
+    extra = layer.extra
+    if "state_range" not in extra:
+        return []
+    rule = extra["state_range"]
+    if extra.get("state_percentile") is not None:
+        rule += f" {extra['state_percentile']:g}"
+    return [
+        f"{layer.name}: state range {extra['state_largest_integer_means']:.4g} ({rule}), "
+        f"largest in calibration {extra['state_largest_float']:.4g}, "
+        f"{100 * extra['state_saturated_share']:.3g} % of calibration's states saturate"
+    ]
 
 
 def inspect(files: BundleFiles) -> InspectReport:

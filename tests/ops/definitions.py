@@ -107,9 +107,7 @@ def long_short_term_memory(
 
     for given in feeds["x"].astype(object):
         driven = (given - attributes["x_zero_point"]).dot(u.T)
-        driven = requantized(
-            driven, constants["input_multiplier"], attributes["input_shift"], 0, -(2**31), 2**31 - 1
-        )
+        driven = requantized(driven, constants["input_multiplier"], attributes["input_shift"], 0, -(2**31), 2**31 - 1)
         accumulator = (held - zero_point).dot(w.T) * 2 ** attributes["recurrent_shift"] + driven + bias
         size = len(tables["gate"])
         index = requantized(accumulator, multiplier, attributes["shift"], size // 2, 0, size - 1)

@@ -127,7 +127,7 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
         last = node.output[place] if len(node.output) > place else ""
         if last:
             graph.types[last] = kind
-        if last and last != taken_name:
+        if last != taken_name and (floats.readers(last) or last in floats.outputs):
             graph.nodes.append(onnx.helper.make_node("Identity", [taken_name], [last], name=f"{last}.identity"))
     graph.layers.append(
         {
