@@ -155,11 +155,12 @@ def _state_range_lines(layer: LayerReport) -> list[str]:
     rule = extra["state_range"]
     if extra.get("state_percentile") is not None:
         rule += f" {extra['state_percentile']:g}"
-    return [
+    line = (
         f"{layer.name}: state range {extra['state_largest_integer_means']:.4g} ({rule}), "
         f"largest in calibration {extra['state_largest_float']:.4g}, "
         f"{100 * extra['state_saturated_share']:.3g} % of calibration's states saturate"
-    ]
+    )
+    return [line]
 
 
 def inspect(files: BundleFiles) -> InspectReport:

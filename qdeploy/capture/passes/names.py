@@ -48,7 +48,8 @@ def name_values(model: ir.Model) -> None:
     """Names results after their nodes and layout parameters after what they are.
 
     Requires: nodes have names. Ensures: a node's result is called ``<node>``, those of an RNN ``<node>.states`` and
-    ``<node>.last``, and of an LSTM ``<node>.cell`` as well; inputs, outputs and weights of the graph keep their names, and all names are unique.
+    ``<node>.last``, and of an LSTM ``<node>.cell`` as well; inputs, outputs
+    and weights of the graph keep their names, and all names are unique.
     """
     graph = model.graph
     # onnx_ir keys initializers by name: those that change it are registered anew.
