@@ -1,7 +1,8 @@
 """Calibration: runs the float model on real samples and records what quantization needs of every tensor.
 
 For each tensor: the smallest and the largest value, percentiles, and whether all values lie on a power-of-two grid
-(pixels do). For each recurrent layer: the same over time, step by step, and of the sums before the activation.
+(pixels do). For each recurrent layer: the same over time, step by step, and of the sums before the activation;
+of an LSTM also of its cell state over all steps.
 """
 
 from __future__ import annotations
@@ -152,8 +153,12 @@ def calibrate(
                 statistics[name].update_initial(initial)
             steps = max(steps, results[name].shape[0])
             if node.op_type == "GRU":
-                for what, sums in _gated_sums(node, results, weights).items():
-                    statistics.setdefault(f"{name}/{what}", TensorStatistics()).update(sums, sums.size)
+                for part, values in _inside_gru(node, results, weights).items():
+                    statistics.setdefault(f"{name}/{part}", TensorStatistics()).update(values, values.size)
+            elif node.op_type == "LSTM":
+                for part, values in _inside_lstm(node, results, weights).items():
+                    inside = statistics.setdefault(f"{name}/{part}", TensorStatistics())
+                    inside.update(values, max(1, values.size * len(batches) // SAMPLES_PER_TENSOR))
             elif _attribute(node, "activation") not in ("relu", "linear"):
                 before = _pre_activation(node, results, weights)
                 pre_activations[name].update(before, max(1, before.size * len(batches) // SAMPLES_PER_TENSOR))
@@ -206,7 +211,7 @@ def _pre_activation(
     return sums
 
 
-def _gated_sums(
+def _inside_gru(
     node: onnx.NodeProto, results: Mapping[str, NDArray[np.float32]], weights: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, NDArray[np.float32]]:
     """The sums of a GRU over all steps, from the recorded states.
@@ -220,8 +225,7 @@ def _gated_sums(
     hidden = before.shape[-1]
     gates = recurrent[..., : 2 * hidden] + driven[..., : 2 * hidden]
     recalled = recurrent[..., 2 * hidden :] + weights[node.input[4]]
-    # Written with tanh, the sigmoid overflows nowhere.
-    reset = (1 + np.tanh(gates[..., :hidden] / 2)) / 2
+    reset = _sigmoid(gates[..., :hidden])
     candidate = reset * recalled + driven[..., 2 * hidden :]
     return {"gates": gates, "candidate": candidate, "recalled": recalled, "driven": driven[..., 2 * hidden :]}
 
@@ -242,3 +246,30 @@ def initial_state(node: onnx.NodeProto) -> str:
 
 def _attribute(node: onnx.NodeProto, name: str) -> str:
     return next((a.s.decode() for a in node.attribute if a.name == name), "")
+
+
+def _inside_lstm(
+    node: onnx.NodeProto, results: Mapping[str, NDArray[np.float32]], weights: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """Of all steps: the sums before the sigmoids of i, f and o, those before the candidate's tanh, and the cell state.
+
+    The cell state before the first step counts as well: the integers that hold the others must hold it too.
+    """
+    _, f, candidate, _ = before = np.split(_pre_activation(node, results, weights), 4, axis=-1)
+    forget, added = _sigmoid(f), _sigmoid(before[0]) * np.tanh(candidate)
+    cell = results.get(node.input[5] if len(node.input) > 5 else "", np.zeros_like(added[0]))
+    cells = [cell]
+    for step in range(len(added)):
+        cell = forget[step] * cell + added[step]
+        cells.append(cell)
+    return {
+        "gates": np.concatenate([before[0], f, before[3]], axis=-1),
+        "candidate": candidate,
+        "cell": np.stack(cells),
+    }
+
+
+def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without an overflow of the exponential."""
+    result: NDArray[np.float32] = np.float32(0.5) + np.float32(0.5) * np.tanh(values * np.float32(0.5))
+    return result

@@ -123,6 +123,10 @@ def _accumulator(layer: LayerReport) -> str:
 def _recurrent_lines(layer: LayerReport) -> list[str]:
     extra = layer.extra
     lines = _gain_lines(layer) if "gain_error" in extra else []
+    if "cell_scale" in extra:
+        lines.append(
+            f"{layer.name}: cell state of {extra.get('cell_bits')} bits up to {2**15 * extra['cell_scale']:.4g}"
+        )
     if "state_range" in extra:
         rule = extra["state_range"]
         if extra.get("state_percentile") is not None:

@@ -28,6 +28,7 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "input_multiplier": (_INT32, 1),
     "table": (_STATES, 1),
     "entries": (_STATES, 1),
+    **dict.fromkeys(("gate_table", "candidate_table", "cell_table"), ((onnx.TensorProto.INT16,), 1)),
     "packed": ((onnx.TensorProto.UINT8,), None),
 }
 

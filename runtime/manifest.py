@@ -268,8 +268,10 @@ _LAYER_INTEGERS = (
     "accumulator_bits",
     "calibrated_steps",
     "multiplier_bits",
+    "cell_bits",
 )
 _LAYER_NUMBERS = (
+    "cell_scale",
     "gain_error",
     "orthogonality_float",
     "orthogonality_integer",
@@ -306,8 +308,9 @@ def _layer(reader: _Reader) -> LayerSpec:
         unknown = [key for key in group if extra.get(key) is None]
         if len(missing) < len(group) and unknown:
             reader.fail(unknown[0], "nothing", f"a value beside those of {', '.join(group)}")
-    if "gain_error" in extra and extra["gain_error"] is None:
-        reader.fail("gain_error", "null", "a number")
+    for key in ("gain_error", "cell_scale"):
+        if key in extra and extra[key] is None:
+            reader.fail(key, "null", "a number")
     return LayerSpec(name=name, operator=operator, extra=extra)
 
 

@@ -78,9 +78,9 @@ def sites(model: onnx.ModelProto) -> Iterator[Site]:
                 (constants[node.output[0]],) = operator.meaning(Node(node.name), *known.values(), **attributes)
             except (ValueError, IndexError, TypeError, OverflowError) as error:
                 raise ContractError(f"node {node.name} ({node.op_type}): {error}") from error
-        for name in node.output:
+        for place, name in enumerate(node.output):
             if name:
-                dtypes[name] = _layer_dtype(site)
+                dtypes[name] = _output_dtype(site, place)
         yield site
 
 
@@ -91,6 +91,13 @@ def _layer_dtype(site: Site) -> int:
     if operator in WEIGHT_OPERATORS:
         return onnx.TensorProto.INT8
     return site.dtypes.get("entries" if operator == "Table" else "x", onnx.TensorProto.UNDEFINED)
+
+
+def _output_dtype(site: Site, place: int) -> int:
+    """The element type of output ``place``: a cell state has its own."""
+    if OPERATORS[operator_name(site.node.op_type)].outputs[place] == "y_c":
+        return onnx.TensorProto.INT16
+    return _layer_dtype(site)
 
 
 def _layout_dtype(node: onnx.NodeProto, dtypes: dict[str, int]) -> int:

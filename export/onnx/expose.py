@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from qdeploy.export.onnx.attach import WEIGHT_OPERATORS, attach_bodies, sites
-from qdeploy.runtime.ops import DOMAIN, RECURRENT, operator_name
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, RECURRENT, operator_name
 
 
 def expose(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -25,7 +25,14 @@ def expose(model: onnx.ModelProto) -> onnx.ModelProto:
         if operator_name(site.node.op_type) in WEIGHT_OPERATORS:
             continue
         dtype = int(site.attributes.get("dtype", site.dtypes.get("entries", site.dtypes.get("x", 0))))
-        types.update({name: dtype for name in site.node.output if name})
+        outputs = OPERATORS[operator_name(site.node.op_type)].outputs
+        types.update(
+            {
+                name: onnx.TensorProto.INT16 if output == "y_c" else dtype
+                for name, output in zip(site.node.output, outputs, strict=False)
+                if name
+            }
+        )
     known = {value.name: value.type.tensor_type.elem_type for value in shown.graph.input}
     for node in shown.graph.node:
         for name in node.output:

@@ -10,7 +10,7 @@ __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
     "Linear, QuaternionLinear, OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh, one direction), "
-    "GRU (one direction), ReLU, Tanh, "
+    "GRU (one direction), LSTM (one direction), ReLU, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, reshape, transpose, slice and cat"
 )
@@ -21,6 +21,7 @@ _LEAVES = (
     nn.Linear,
     nn.RNN,
     nn.GRU,
+    nn.LSTM,
     nn.ReLU,
     nn.Tanh,
     nn.Sigmoid,
@@ -48,20 +49,14 @@ def check_layers(module: nn.Module) -> None:
         where = f"layer {path or 'model'} (torch.nn.{type(part).__name__})"
         if isinstance(part, _CELLS):
             raise UnsupportedModelError(
-                f"{where}: a cell that is called once a step would be unrolled; use torch.nn.RNN or "
-                "qdeploy.models.OrthogonalRNN, which run over the whole sequence"
+                f"{where}: a cell that is called once a step would be unrolled; use torch.nn.RNN, torch.nn.GRU, "
+                "torch.nn.LSTM or qdeploy.models.OrthogonalRNN, which run over the whole sequence"
             )
-        if isinstance(part, nn.LSTM):
-            raise UnsupportedModelError(
-                f"{where}: this gated recurrent layer is not supported, only torch.nn.GRU, torch.nn.RNN (relu or tanh) and "
-                "qdeploy.models.OrthogonalRNN; the nearest way is to train one of these"
-            )
-        if isinstance(part, (nn.RNN, nn.GRU)):
+        if isinstance(part, (nn.RNN, nn.GRU, nn.LSTM)):
             if part.bidirectional:
                 raise UnsupportedModelError(
                     f"{where}: bidirectional=True is not supported, only one direction; use two "
-                    f"torch.nn.{type(part).__name__}, the second "
-                    "on a reversed sequence outside the model"
+                    f"torch.nn.{type(part).__name__}, the second on a reversed sequence outside the model"
                 )
             if part.proj_size:
                 raise UnsupportedModelError(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .functions import FLOAT_DOMAIN
 
-__all__ = ["gru", "hamilton_matrix", "linear", "modrelu", "rnn", "translations"]
+__all__ = ["gru", "hamilton_matrix", "linear", "lstm", "modrelu", "rnn", "translations"]
 
 _LIBRARY = torch.library.Library("qdeploy_capture", "FRAGMENT")
 _LIBRARY.define("linear(Tensor x, Tensor weight, Tensor? bias, *, str layer) -> Tensor")
@@ -28,6 +28,10 @@ _LIBRARY.define(
 _LIBRARY.define(
     "gru(Tensor x, Tensor input_weight, Tensor recurrent_weight, Tensor bias, Tensor recurrent_bias, Tensor? h0, *, "
     "str layer) -> (Tensor, Tensor)"
+)
+_LIBRARY.define(
+    "lstm(Tensor x, Tensor input_weight, Tensor recurrent_weight, Tensor bias, Tensor? h0, Tensor? c0, *, str layer) "
+    "-> (Tensor, Tensor, Tensor)"
 )
 
 
@@ -80,6 +84,22 @@ def _(
     del input_weight, bias, recurrent_bias, h0, layer
     hidden = recurrent_weight.shape[1]
     return x.new_empty((x.shape[0], x.shape[1], hidden)), x.new_empty((x.shape[1], hidden))
+
+
+@torch.library.register_fake("qdeploy_capture::lstm")  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def _(
+    x: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    *,
+    layer: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    del input_weight, bias, h0, c0, layer
+    last = (x.shape[1], recurrent_weight.shape[1])
+    return x.new_empty((x.shape[0], *last)), x.new_empty(last), x.new_empty(last)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, layer: str) -> Tensor:
@@ -135,6 +155,23 @@ def gru(
     return result
 
 
+def lstm(
+    x: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    states: tuple[Tensor, Tensor] | None,
+    *,
+    layer: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A whole LSTM layer as one node named ``layer``: ``x`` [T, B, I] gives Y [T, B, H], Y_h [B, H] and Y_c [B, H]."""
+    h0, c0 = states or (None, None)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.qdeploy_capture.lstm(
+        x, input_weight, recurrent_weight, bias, h0, c0, layer=layer
+    )
+    return result
+
+
 def _float_op(name: str, inputs: int, outputs: int, attributes: tuple[str, ...]) -> Any:
     """An onnxscript operator that records one node of the float domain, with any of its inputs absent."""
     schema = onnx.defs.OpSchema
@@ -162,6 +199,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     hamilton_op = _float_op("HamiltonMatrix", 4, 1, ("grouping",))
     rnn_op = _float_op("RNN", 6, 2, ("activation",))
     gru_op = _float_op("GRU", 6, 2, ())
+    lstm_op = _float_op("LSTM", 6, 3, ())
 
     def write_linear(x: Any, weight: Any, bias: Any = None, layer: str = "") -> Any:
         return linear_op(x, weight, bias, layer=layer)
@@ -187,10 +225,14 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     def write_gru(x: Any, u: Any, w: Any, bias: Any, recurrent_bias: Any, h0: Any = None, layer: str = "") -> Any:
         return gru_op(x, u, w, bias, recurrent_bias, h0, layer=layer)
 
+    def write_lstm(x: Any, u: Any, w: Any, bias: Any, h0: Any = None, c0: Any = None, layer: str = "") -> Any:
+        return lstm_op(x, u, w, bias, h0, c0, layer=layer)
+
     return {
         ops.linear.default: write_linear,
         ops.modrelu.default: write_modrelu,
         ops.hamilton_matrix.default: write_hamilton,
         ops.rnn.default: write_rnn,
         ops.gru.default: write_gru,
+        ops.lstm.default: write_lstm,
     }

@@ -175,6 +175,48 @@ class _GRUTwin(nn.GRU):
         return states.transpose(0, 1) if self.batch_first else states, torch.stack(last_states)
 
 
+class _LSTMTwin(nn.LSTM):
+    """One ``LSTM`` a layer; the two biases become their sum."""
+
+    capture_path: str
+
+    def freeze(self) -> None:
+        """The sums of the biases become parameters ``bias_l0`` ..., zeros where the layer has none."""
+        for layer in range(self.num_layers):
+            recurrent_weight = self.get_parameter(f"weight_hh_l{layer}")
+            bias = recurrent_weight.new_zeros(recurrent_weight.shape[0])
+            if self.bias:
+                bias = self.get_parameter(f"bias_ih_l{layer}") + self.get_parameter(f"bias_hh_l{layer}")
+            self.register_parameter(f"bias_l{layer}", nn.Parameter(bias, requires_grad=False))
+
+    def forward(  # type: ignore[override]  # the base class is overloaded for packed sequences
+        self,
+        input: Any,  # noqa: A002  # the base class's name
+        hx: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        if not isinstance(input, Tensor) or input.dim() != 3:
+            found = f"rank {input.dim()}" if isinstance(input, Tensor) else type(input).__name__
+            raise UnsupportedModelError(
+                f"layer {self.capture_path} (torch.nn.LSTM): found an input of {found}, expected a tensor of rank 3; "
+                "give it a batch axis, and sequences of one length instead of a packed sequence"
+            )
+        states = input.transpose(0, 1) if self.batch_first else input
+        hidden_states, cell_states = [], []
+        for layer in range(self.num_layers):
+            states, hidden, cell = torch_ops.lstm(
+                states,
+                self.get_parameter(f"weight_ih_l{layer}"),
+                self.get_parameter(f"weight_hh_l{layer}"),
+                self.get_parameter(f"bias_l{layer}"),
+                None if hx is None else (hx[0][layer], hx[1][layer]),
+                layer=f"{self.capture_path}_l{layer}" if self.num_layers > 1 else self.capture_path,
+            )
+            hidden_states.append(hidden)
+            cell_states.append(cell)
+        last = (torch.stack(hidden_states), torch.stack(cell_states))
+        return states.transpose(0, 1) if self.batch_first else states, last
+
+
 # The first that fits is taken.
 _TWINS: tuple[tuple[type[nn.Module], type[nn.Module]], ...] = (
     (OrthogonalClassifier, _ClassifierTwin),
@@ -182,6 +224,7 @@ _TWINS: tuple[tuple[type[nn.Module], type[nn.Module]], ...] = (
     (QuaternionLinear, _QuaternionTwin),
     (nn.RNN, _RNNTwin),
     (nn.GRU, _GRUTwin),
+    (nn.LSTM, _LSTMTwin),
     (nn.Linear, _LinearTwin),
 )
 
@@ -206,7 +249,7 @@ def replace_layers(module: nn.Module) -> int:
             if base is nn.Linear and type(part).forward is not nn.Linear.forward:
                 break
             hooked = bool(part._forward_hooks or part._forward_pre_hooks)  # noqa: SLF001  # torch has no other way to ask
-            is_recurrent = base in (OrthogonalRNN, nn.RNN, nn.GRU)
+            is_recurrent = base in (OrthogonalRNN, nn.RNN, nn.GRU, nn.LSTM)
             if hooked and is_recurrent:
                 raise UnsupportedModelError(
                     f"layer {path or 'model'} ({type(part).__name__}): found forward hooks, expected none on a "

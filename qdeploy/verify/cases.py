@@ -170,6 +170,8 @@ class CaseMaker:
         # Behind a float border the integers have another name.
         names = {name} | {n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == name}
         for node in model.graph.node:
+            if operator_name(node.op_type) == "LSTM" and node.input[2] in names:
+                return Range(-(2**15), 2**15 - 1, spec.zero_point)
             if operator_name(node.op_type) in RECURRENT and node.input[1] in names:
                 bounds = {a.name: a.i for a in node.attribute}
                 return Range(bounds.get("low", low), bounds.get("high", high), spec.zero_point)

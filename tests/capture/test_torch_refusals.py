@@ -35,8 +35,8 @@ class Holder(nn.Module):
     [
         (nn.GRU(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.GRU"),
         (nn.GRUCell(3, 4), "torch.nn.GRUCell.*unrolled"),
-        (nn.LSTM(3, 4), "torch.nn.LSTM.*OrthogonalRNN"),
-        (nn.LSTM(3, 4, proj_size=2), "torch.nn.LSTM"),
+        (nn.LSTM(3, 4, proj_size=2), "torch.nn.LSTM.*proj_size=2"),
+        (nn.LSTM(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.LSTM"),
         (nn.RNN(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.RNN"),
         (nn.LSTMCell(3, 4), "torch.nn.LSTMCell.*unrolled"),
         (nn.RNNCell(3, 4), "torch.nn.RNNCell.*unrolled"),
@@ -169,3 +169,32 @@ def test_results_that_are_no_tensors():
 def test_things_that_are_no_model():
     with pytest.raises(InvalidInputError, match=r"found dict, expected a torch\.nn\.Module"):
         capture({}, VECTOR)
+
+
+@pytest.mark.parametrize("constant", ["h", "c"])
+def test_a_constant_initial_state_of_an_lstm(constant):
+    class Learned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.LSTM(3, 4, batch_first=True)
+            self.start = nn.Parameter(torch.ones(1, 1, 4))
+
+        def forward(self, x):
+            learned, zeros = self.start.expand(1, x.shape[0], 4), x.new_zeros(1, x.shape[0], 4)
+            return self.rnn(x, (learned, zeros) if constant == "h" else (zeros, learned))[0]
+
+    with pytest.raises(UnsupportedModelError, match=r"node rnn .*one initial state is a constant"):
+        capture(Learned(), SEQUENCE)
+
+
+def test_an_lstm_without_a_batch_axis():
+    class Unbatched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.LSTM(3, 4)
+
+        def forward(self, x):
+            return self.rnn(x)[0]
+
+    with pytest.raises(UnsupportedModelError, match=r"layer rnn \(torch.nn.LSTM\): found an input of rank 2"):
+        capture(Unbatched(), {"x": np.zeros((5, 3), np.float32)})

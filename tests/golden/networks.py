@@ -31,6 +31,25 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
   states, last = qdeploy.float.GRU <hidden_size = 12> (x, u, w, b, r)
   y = qdeploy.float.Linear (last, v, c)
 }"""
+LSTM = """
+g (float[time, batch, 3] x) => (float[time, batch, 4] y)
+{
+  states, last, cell = LSTM <hidden_size = 12> (x, p, q, k)
+  axis = Constant <value = int64[1] {1}> ()
+  flat = Squeeze (states, axis)
+  y = qdeploy.float.Linear (flat, v, c)
+}"""
+LSTM_TWO = """
+g (float[time, batch, 3] x) => (float[batch, 4] y)
+{
+  states, last1, cell1 = LSTM <hidden_size = 12> (x, p, q, k)
+  axis = Constant <value = int64[1] {1}> ()
+  flat = Squeeze (states, axis)
+  states2, last, cell = LSTM <hidden_size = 12> (flat, p2, q2, k2)
+  first = Constant <value = int64[1] {0}> ()
+  h = Squeeze (last, first)
+  y = qdeploy.float.Linear (h, v, c)
+}"""
 MLP = """
 g (float[batch, 16] x) => (float[batch, 5] y)
 {
@@ -123,6 +142,17 @@ def feedforward_weights() -> Weights:
     return parts | {name: generator.standard_normal(shape) / 3 for name, shape in shapes.items()}
 
 
+def lstm_weights() -> Weights:
+    """Of two layers whose gates open and close; the forget gates are biased to stay open."""
+    generator = np.random.default_rng(2)
+    shapes = {"p": (1, 4 * HIDDEN, INPUTS), "v": (CLASSES, HIDDEN), "c": (CLASSES,)}
+    shapes |= dict.fromkeys(("q", "p2", "q2"), (1, 4 * HIDDEN, HIDDEN))
+    found = {name: generator.standard_normal(shape) * 2 / np.sqrt(shape[-1]) for name, shape in shapes.items()}
+    # ONNX orders the gates i, o, f, c, and adds two biases.
+    forget = np.repeat([0.0, 0.0, 1.0, 0.0] * 2, HIDDEN) / 2
+    return found | {name: generator.uniform(-0.3, 0.3, (1, 8 * HIDDEN)) + forget for name in ("k", "k2")}
+
+
 def _used(text: str, weights: Callable[[], Weights]) -> Callable[[], Weights]:
     words = set(text.replace("(", " ").replace(")", " ").replace(",", " ").split())
     return lambda: {name: array for name, array in weights().items() if name in words}
@@ -139,6 +169,10 @@ def _gated(text: str, **recipe: Any) -> Network:
 
 def _feedforward(text: str, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
     return Network(text, _used(text, feedforward_weights), (16,), recipe, options or {})
+
+
+def _lstm(text: str = LSTM, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
+    return Network(text, _used(text, lstm_weights), (STEPS, INPUTS), recipe, {"time_axis": 0, **(options or {})})
 
 
 def _rnn(activation: str, text: str = LAST) -> str:
@@ -181,6 +215,11 @@ NETWORKS: dict[str, Network] = {
         GATED.replace("float[batch, 4]", "float[time, batch, 4]").replace("(last, v", "(states, v")
     ),
     "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
+    **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
+    "lstm-two-layers": _lstm(LSTM_TWO),
+    "lstm-per-channel-weights4": _lstm(weight_bits=4, recurrent_granularity="per_channel"),
+    "lstm-multiplier1": _lstm(multiplier_bits=1),
+    "lstm-float-io": _lstm(options={"float_io": True}),
     "mlp": _feedforward(MLP),
     "mlp-float-io": _feedforward(MLP, options={"float_io": True}),
     "mlp-activations4": _feedforward(MLP, activation_bits=4),

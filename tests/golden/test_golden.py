@@ -94,6 +94,29 @@ def test_step_by_step_the_states_are_the_stored_ones(name: str) -> None:
     assert np.array_equal(held, tensors[state.output])
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("lstm-")])
+def test_step_by_step_the_states_of_an_lstm_are_the_stored_ones(name: str) -> None:
+    """One call a step: hidden states as of every step, and hidden and cell states after the last one."""
+    files, cases = stored(name)
+    inputs, tensors = cases["whole-range"]
+    engine = open_engine("onnxruntime", files.model)
+    every = {
+        node.output[1]: tensors[all_states(node)]
+        for node in files.model.graph.node
+        if operator_name(node.op_type) == "LSTM"
+    }
+    held = {state.input: inputs[state.input] for state in files.manifest.states}
+    assert len(held) == 2 * len(every) > 0
+    for step in range(len(inputs["x"])):
+        found = engine.run({"x": inputs["x"][step : step + 1], **held})
+        held = {state.input: found[state.output] for state in files.manifest.states}
+        for name_out, states in every.items():
+            if name_out in found and found[name_out].dtype != np.float32:
+                assert np.array_equal(found[name_out], states[step]), (name_out, step)
+    for state in files.manifest.states:
+        assert np.array_equal(held[state.input], tensors[state.output]), state.output
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_bundles_own_vectors_are_among_the_cases(name: str) -> None:
     files, cases = stored(name)

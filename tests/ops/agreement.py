@@ -44,7 +44,9 @@ def one_node(
             for name, array in activations.items()
         ],
         [
-            value(name, ELEMENT_TYPES[kind], [f"{name}_{axis}" for axis in range(2 if name == "y_h" else rank)])
+            value(
+                name, ELEMENT_TYPES[kind], [f"{name}_{axis}" for axis in range(2 if name in ("y_h", "y_c") else rank)]
+            )
             for name, kind in outputs.items()
             if kind
         ],

@@ -129,3 +129,39 @@ def gated_recurrence(
         held = (mixed + 2**14 * lift) // (2**15 * lift) + zero_point
         states.append(held)
     return np.array(states, object)
+
+
+def long_short_term_memory(
+    feeds: dict[str, Integers], constants: dict[str, Integers], attributes: dict[str, Any]
+) -> tuple[Integers, Integers]:
+    """Every hidden and every cell state of an LSTM layer, sequence by sequence and unit by unit: ``[T, B, H]`` each."""
+    u, w, bias = (constants[name].astype(object) for name in ("input_weight", "recurrent_weight", "bias"))
+    multiplier = np.broadcast_to(constants["multiplier"].astype(object), bias.shape)
+    tables = {name: constants[f"{name}_table"].tolist() for name in ("gate", "candidate", "cell")}
+    hidden, zero_point = w.shape[1], attributes["h_zero_point"]
+    held, cell = feeds["h0"].astype(object), feeds["c0"].astype(object)
+    states, cells = [], []
+
+    def rounded(value: int, shift: int) -> int:
+        return (value + ((1 << shift) >> 1)) // (1 << shift)
+
+    for given in feeds["x"].astype(object):
+        driven = (given - attributes["x_zero_point"]).dot(u.T)
+        driven = requantized(driven, constants["input_multiplier"], attributes["input_shift"], 0, -(2**31), 2**31 - 1)
+        accumulator = (held - zero_point).dot(w.T) * 2 ** attributes["recurrent_shift"] + driven + bias
+        size = len(tables["gate"])
+        index = requantized(accumulator, multiplier, attributes["shift"], size // 2, 0, size - 1)
+        held, cell = held.copy(), cell.copy()
+        for sequence in range(len(index)):
+            for unit in range(hidden):
+                i, f, g, o = (int(index[sequence, gate * hidden + unit]) for gate in range(4))
+                total = tables["gate"][i] * tables["candidate"][g] + tables["gate"][f] * cell[sequence, unit]
+                c = min(max(rounded(total, 14), -(2**15)), 2**15 - 1)
+                half = len(tables["cell"]) // 2
+                place = min(max(rounded(c, attributes["cell_shift"]) + half, 0), 2 * half - 1)
+                h = rounded(tables["gate"][o] * tables["cell"][place], attributes["output_shift"]) + zero_point
+                cell[sequence, unit] = c
+                held[sequence, unit] = min(max(h, attributes["low"]), attributes["high"])
+        states.append(held)
+        cells.append(cell)
+    return np.array(states, object), np.array(cells, object)

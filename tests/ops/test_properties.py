@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from qdeploy.export.onnx.attach import sites
 from qdeploy.export.onnx.rnn_arrangement import accumulator_reach, arrange
-from qdeploy.runtime.accumulator import gru_reach
+from qdeploy.runtime.accumulator import gru_reach, recurrent_reach
 from qdeploy.runtime.ops import OPERATORS
 from qdeploy.runtime.ops.unpack_weights import pack_weights
 
@@ -426,6 +426,89 @@ def test_gru(layer: dict[str, Any]) -> None:
     found = agreed(model, {"x": x, "h0": h0})
     states = definitions.gated_recurrence(x, h0, constants, attributes)
     assert (found["y_h"] == states[-1]).all()
+    if layer["every"]:
+        assert (found["y"] == states).all()
+
+
+@st.composite
+def lstm_layers(draw: st.DrawFn) -> dict[str, Any]:
+    """An LSTM layer of any types, bounds, shifts and tables, with its input and its states."""
+    hidden, inputs, x_kind = draw(whole(1, 4)), draw(whole(1, 4)), draw(st.sampled_from(["uint8", "int16"]))
+    rows, state = 4 * hidden, draw(st.sampled_from(["uint8", "int16"]))
+    bounds = np.iinfo(state)
+    low = draw(whole(bounds.min, bounds.max))
+    high = draw(whole(low, bounds.max))
+    zero_point = draw(whole(low, high)) if state == "uint8" else 0
+    index, cell = 1 << draw(st.integers(1, 12)), 1 << draw(st.integers(1, 12))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    ends = draw(st.booleans())
+
+    def table(size: int, smallest: int, largest: int) -> Array:
+        values = generator.integers(smallest, largest, size, endpoint=True)
+        return (generator.choice([smallest, largest], size) if ends else values).astype(np.int16)
+
+    def multipliers(smallest: int) -> Array:
+        size = draw(st.sampled_from([1, rows]))
+        return draw(arrays("int32", size, elements=whole(smallest, LARGEST, 1), fill=st.nothing()))
+
+    constants = {
+        "input_weight": draw(filled("int8", (rows, inputs), 0)),
+        "recurrent_weight": draw(filled("int8", (rows, hidden), 0)),
+        "bias": draw(filled("int32", rows, 0, low=-(2**30), high=2**30)),
+        "input_multiplier": multipliers(0),
+        "multiplier": multipliers(-LARGEST),
+        "gate_table": table(index, 0, 2**14),
+        "candidate_table": table(index, -(2**15 - 1), 2**15 - 1),
+        "cell_table": table(cell, -(2**15 - 1), 2**15 - 1),
+    }
+    x_zero_point = draw(whole(0, 255)) if x_kind == "uint8" else 0
+    steps, batch = draw(whole(1, 4)), draw(whole(1, 3))
+    return {
+        "constants": constants,
+        "feeds": {
+            "x": draw(filled(x_kind, (steps, batch, inputs), x_zero_point)),
+            "h0": draw(filled(state, (batch, hidden), zero_point, low=low, high=high)),
+            "c0": draw(filled("int16", (batch, hidden), 0)),
+        },
+        "every": draw(st.booleans()),
+        "attributes": {
+            "x_zero_point": x_zero_point,
+            "h_zero_point": zero_point,
+            "input_shift": draw(whole(0, 30)),
+            "recurrent_shift": draw(whole(0, 10)),
+            "shift": draw(whole(0, 46)),
+            "cell_shift": draw(whole(0, 15)),
+            "output_shift": draw(whole(0, 30)),
+            "low": low,
+            "high": high,
+            "dtype": ELEMENT_TYPES[state],
+        },
+    }
+
+
+@property_of("LSTM")
+@many
+@given(lstm_layers())
+def test_lstm(layer: dict[str, Any]) -> None:
+    constants, feeds, attributes = layer["constants"], layer["feeds"], layer["attributes"]
+    x_zero_point, zero_point = attributes["x_zero_point"], attributes["h_zero_point"]
+    reach = recurrent_reach(
+        recurrent_weight=constants["recurrent_weight"],
+        input_weight=constants["input_weight"],
+        bias=constants["bias"],
+        state=max(abs(attributes["low"] - zero_point), abs(attributes["high"] - zero_point)),
+        x=max(x_zero_point, 255 - x_zero_point) if feeds["x"].dtype == np.uint8 else 2**15,
+        recurrent_shift=attributes["recurrent_shift"],
+        input_shift=attributes["input_shift"],
+        input_multiplier=constants["input_multiplier"],
+    )
+    assume(reach.max() <= LARGEST)
+    state = feeds["h0"].dtype.name
+    kinds = {"y": state if layer["every"] else "", "y_h": state, "y_c": "int16"}
+    found = agreed(one_node("LSTM", feeds, constants, [*feeds, *constants], kinds, **attributes), feeds)
+    states, cells = definitions.long_short_term_memory(feeds, constants, attributes)
+    assert (found["y_h"] == states[-1]).all()
+    assert (found["y_c"] == cells[-1]).all()
     if layer["every"]:
         assert (found["y"] == states).all()
 

@@ -10,6 +10,7 @@ from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, REC
 from .gru import gru, gru_overload
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
 from .linear import linear
+from .lstm import lstm, lstm_overload
 from .modrelu import modrelu
 from .rnn import rnn, rnn_overload
 
@@ -27,6 +28,8 @@ __all__ = [
     "gru_overload",
     "hamilton_matrix",
     "linear",
+    "lstm",
+    "lstm_overload",
     "modrelu",
     "rnn",
     "rnn_overload",
@@ -40,6 +43,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
     functions += [gru(has_h0=has_h0) for has_h0 in (False, True)]
+    functions += [lstm(has_states=has_states) for has_states in (False, True)]
     return {(function.name, function.overload): function for function in functions}
 
 

@@ -15,5 +15,5 @@ IR_VERSION = 10
 ACTIVATIONS = ("relu", "tanh", "linear", "modrelu")
 GROUPINGS = ("blocked", "adjacent")
 
-# Layers with a state; their first input is the sequence, their outputs every state and the last one.
-RECURRENT = ("RNN", "GRU")
+# Layers with a state; their first input is the sequence, their outputs every state and the last one (LSTM: also of the cell).
+RECURRENT = ("RNN", "GRU", "LSTM")

@@ -21,6 +21,7 @@ from .gru_operator import convert_gru_operators
 from .hamilton import recognise_hamilton_matrices
 from .layout import simplify_layout
 from .linear import make_linear
+from .lstm_operator import convert_lstm_operators
 from .modrelu import make_modrelu
 from .names import name_nodes, name_values
 from .no_operations import remove_no_operations
@@ -78,6 +79,7 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     make_modrelu(graph_model)
     convert_rnn_operators(graph_model)
     convert_gru_operators(graph_model)
+    convert_lstm_operators(graph_model)
     convert_scans(graph_model)
     remove_zero_states(graph_model)
     simplify_layout(graph_model)

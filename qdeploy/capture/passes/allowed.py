@@ -18,7 +18,7 @@ STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
     "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward, linear_before_reset 1), "
-    "Scan whose step is act(W h + U x + b), "
+    "LSTM (forward), Scan whose step is act(W h + U x + b), "
     "Relu, Tanh, "
     "Sigmoid, Add of two activations, quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "
@@ -29,7 +29,6 @@ _NEAREST = {
     "BatchNormalization": "fold it into the layer before it",
     "LayerNormalization": "train without normalization layers",
     "Conv": "convolutions are not supported; flatten the image and use Linear layers",
-    "LSTM": "gated recurrent layers are not supported; use torch.nn.RNN or qdeploy.models.OrthogonalRNN",
     "Loop": "write the recurrence as an RNN operator or a Scan of one state",
     "Scan": "the step must be Relu, Tanh, modReLU or nothing over a sum of MatMul or Gemm with constant weights, of "
     "one "

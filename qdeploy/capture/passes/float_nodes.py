@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from qdeploy.runtime.errors import UnsupportedModelError
 
-from ..functions import FLOAT_DOMAIN, RECURRENT, gru_overload, rnn_overload
+from ..functions import FLOAT_DOMAIN, RECURRENT, gru_overload, lstm_overload, rnn_overload
 from .access import constant, is_zero, label, new_initializer, only_consumer
 
 __all__ = ["complete_float_nodes", "join_input_projections", "remove_zero_states"]
@@ -38,6 +38,8 @@ def complete_float_nodes(model: ir.Model) -> None:
             weight = constant(node.inputs[2])
             if weight is not None:
                 node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", weight.shape[1])
+        elif node.op_type == "LSTM":
+            overload = lstm_overload(has_states=len(present) == 6)
         node.overload = overload
         if len(present) != len(node.inputs):
             node.resize_inputs(len(present))
@@ -54,6 +56,8 @@ def remove_zero_states(model: ir.Model) -> None:
         UnsupportedModelError: a constant initial state that is not zero.
     """
     for node in list(model.graph):
+        if node.domain == FLOAT_DOMAIN and node.op_type == "LSTM":
+            _remove_zero_states_of_lstm(node)
         if node.domain != FLOAT_DOMAIN or node.op_type not in RECURRENT or not node.overload.endswith("_h0"):
             continue
         state = node.inputs[-1]
@@ -64,6 +68,23 @@ def remove_zero_states(model: ir.Model) -> None:
             raise UnsupportedModelError(
                 f"{label(node)}: the initial state is a constant that is not zero, expected zeros or an input of the "
                 "model; make it an argument of forward and feed the learned state"
+            )
+
+
+def _remove_zero_states_of_lstm(node: ir.Node) -> None:
+    """Both states are zero, or both come from inputs of the graph."""
+    states = node.inputs[4:]
+    if not states:
+        return
+    if all(is_zero(state) for state in states):
+        node.overload = lstm_overload(has_states=False)
+        node.resize_inputs(4)
+        return
+    for state in states:
+        if state is not None and not _depends_on_input(state):
+            raise UnsupportedModelError(
+                f"{label(node)}: one initial state is a constant, expected both to be zeros or both to be inputs of the "
+                "model; make them arguments of forward and feed the learned or the zero state"
             )
 
 

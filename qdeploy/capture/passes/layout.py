@@ -16,7 +16,7 @@ def simplify_layout(model: ir.Model) -> None:
     - Squeeze(Unsqueeze(x, a), a) and a pair of Transposes that cancel are ``x``;
     - Gather of the only part of an axis that Unsqueeze made is ``x`` as well;
     - Gather of one part of a Concat of Unsqueeze'd tensors (torch's stack, and then one layer of it) is that tensor;
-    - the last step of all states of an ``RNN``, also after a Transpose, is its second result (so of a ``GRU``).
+    - the last step of all states of an ``RNN``, ``GRU`` or ``LSTM``, also after a Transpose, is its second result.
 
     Ensures: none of these is left, also where what is in between has other readers. Requires: nodes are sorted.
     """

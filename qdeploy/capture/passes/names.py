@@ -12,8 +12,11 @@ from .access import constant
 __all__ = ["name_nodes", "name_values"]
 
 # Exporters name a node by its module's path and its operator: /fc1/MatMul.
-_ENDINGS = re.compile(r"[./](MatMul|Gemm|Add|RNN|GRU|Scan)(_\d+)?$")
-_LAYERS = frozenset({"MatMul", "Gemm", "RNN", "GRU", "Scan"})
+_ENDINGS = re.compile(r"[./](MatMul|Gemm|Add|RNN|GRU|LSTM|Scan)(_\d+)?$")
+_LAYERS = frozenset({"MatMul", "Gemm", "RNN", "GRU", "LSTM", "Scan"})
+
+# What the results of a recurrent layer are called.
+_RESULTS = dict.fromkeys(RECURRENT, (".states", ".last")) | {"LSTM": (".states", ".last", ".cell")}
 
 # What the further inputs of a layout operator are called.
 _PARAMETERS = {
@@ -44,8 +47,9 @@ def name_nodes(model: ir.Model) -> None:
 def name_values(model: ir.Model) -> None:
     """Names results after their nodes and layout parameters after what they are.
 
-    Requires: nodes have names. Ensures: a node's result is called ``<node>``, the two of a recurrent layer ``<node>.states`` and
-    ``<node>.last``; inputs, outputs and weights of the graph keep their names, and all names are unique.
+    Requires: nodes have names. Ensures: a node's result is called ``<node>``, those of a recurrent layer
+    ``<node>.states`` and ``<node>.last``, and of an LSTM ``<node>.cell`` as well; inputs, outputs and weights of the
+    graph keep their names, and all names are unique.
     """
     graph = model.graph
     # onnx_ir keys initializers by name: those that change it are registered anew.
@@ -61,7 +65,7 @@ def name_values(model: ir.Model) -> None:
                 graph.register_initializer(value)
     taken = {str(value.name) for value in (*graph.inputs, *graph.outputs, *graph.initializers.values())}
     for node in graph:
-        endings = (".states", ".last") if node.op_type in RECURRENT and node.domain == FLOAT_DOMAIN else ("",)
+        endings = _RESULTS.get(node.op_type, ("",)) if node.domain == FLOAT_DOMAIN else ("",)
         for value, ending in zip(node.outputs, endings, strict=False):
             if not value.is_graph_output():
                 value.name = _unique(f"{node.name}{ending}", taken)

@@ -15,6 +15,7 @@ _PARAMETERS = {
     "HamiltonMatrix": ("r_weight", "i_weight", "j_weight", "k_weight"),
     "RNN": ("", "input_weight", "recurrent_weight", "bias", "modrelu_bias"),
     "GRU": ("", "input_weight", "recurrent_weight", "bias", "recurrent_bias"),
+    "LSTM": ("", "input_weight", "recurrent_weight", "bias"),
 }
 
 

@@ -1,0 +1,292 @@
+"""LSTM: scales of the gates' accumulator, of both states and of the tables between them.
+
+The accumulator of all gates has the scale s_W s_h, or that over a power of two where its unit would be coarse beside a
+step of the tables; U x is brought to it before the loop. The states' scales are powers of two, since products of gates and
+states are rounded by shifts alone: h reaches to 1, the cell state to the power of two above what calibration saw.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.calibration import initial_state
+from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.lowerings.registry import Context, lowers
+from qdeploy.quantize.lowerings.table import FUNCTIONS, INDEX_BITS, round_half_away
+from qdeploy.quantize.multiplier import choose_multiplier
+from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.state_range import StateRange
+from qdeploy.quantize.tensor_type import TensorType
+from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
+from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
+from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
+from qdeploy.runtime.ops.lstm import CELL_HIGH, CELL_LOW, GATE_BITS, MAX_OUTPUT_SHIFT
+
+SIGMOID_REACH, TANH_REACH = 8.0, 4.0
+"""Beyond this a table ends: sigmoid(8) is 0.0003 from 1 and tanh(4) 0.0007, as much as half a step of 12 bits is there."""
+
+DRIVE_BITS = 28
+"""Of an accumulator's 31, for U x + b; a recurrent weight that vanishes beside it is held coarser."""
+
+STEPS_OF_INDEX = 4
+"""The accumulator's unit is at most 2^-4 of a step of the tables, where int32 has room for it."""
+
+MAX_LIFT = 24
+
+TANH_BITS = 15
+"""Fractional bits of tanh of the cell state."""
+
+SMALLEST_CELL_SCALE = 2.0**-15
+"""At a finer one the candidate, which reaches to 1, would not fit 16 bits."""
+
+_HALF = 1 << (INDEX_BITS - 1)
+
+
+@lowers("LSTM")
+def lstm(context: Context, node: onnx.NodeProto) -> None:
+    """Quantizes one LSTM layer; its two states become inputs and outputs of the network."""
+    graph, recipe, floats, name = context.integers, context.recipe, context.floats, node.name
+    x = context.type_of(node.input[0])
+    input_float = floats.constant(node, 1, "input weight")
+    recurrent_float = floats.constant(node, 2, "recurrent weight")
+    bias = floats.constant(node, 3, "bias").astype(np.float64)
+    check_finite(bias.astype(np.float32), f"{name}.bias")
+    states = node.output[0] or f"{node.output[1]}/states"
+    seen = context.calibration[states]
+    ranges = StateRange(seen, recipe, signed=True, bound=max(1.0, -seen.low, seen.high))
+    state = _power_of_two(ranges.free())
+    output_shift = round(math.log2(state.scale)) + GATE_BITS + TANH_BITS
+    if not 0 <= output_shift <= MAX_OUTPUT_SHIFT:
+        raise UnsupportedModelError(
+            f"node {name}: hidden states with steps of {state.scale:g} have no integer form; its initial state "
+            f"({initial_state(node)}) reaches {seen.high:.4g}, where the layer's own states stay within 1."
+        )
+    cell_seen = context.calibration[f"{states}/cell"]
+    cell = _cell_type(max(-cell_seen.low, cell_seen.high))
+
+    recurrent = _recurrent(recurrent_float, input_float, bias, recipe, x, state, node)
+    given = _input(input_float, recipe, x, node)
+    gate_unit = recurrent.scale * state.scale
+    unit = float(gate_unit.min()) if recipe.multiplier_bits == 1 else None
+    gates, candidate = context.calibration[f"{states}/gates"], context.calibration[f"{states}/candidate"]
+    gate_scale = _index_scale(max(-gates.low, gates.high), SIGMOID_REACH, unit)
+    candidate_scale = _index_scale(max(-candidate.low, candidate.high), TANH_REACH, unit)
+    index_scale = np.repeat([gate_scale, gate_scale, candidate_scale, gate_scale], recurrent_float.shape[1])
+    chosen = _accumulator(node, recurrent, given, bias, x, state, recipe, min(gate_scale, candidate_scale))
+    multiplier = choose_multiplier(
+        np.broadcast_to(chosen.scale, index_scale.shape) / index_scale, recipe.multiplier_bits, name
+    )
+
+    cell_shift = _cell_shift(cell)
+    tables = {
+        "gate_table": _entries("Sigmoid", gate_scale, 2.0**-GATE_BITS, 0, 2**GATE_BITS),
+        "candidate_table": _entries("Tanh", candidate_scale, cell.scale, -CELL_HIGH, CELL_HIGH),
+        "cell_table": _entries("Tanh", cell.scale * 2.0**cell_shift, 2.0**-TANH_BITS, -CELL_HIGH, CELL_HIGH),
+    }
+    (state_in, state_out), (cell_in, cell_out) = (
+        _state_tensors(context, node, place, what) for place, what in ((0, "state"), (1, "cell"))
+    )
+    wanted = node.output[0] and (floats.readers(node.output[0]) or node.output[0] in floats.outputs)
+    graph.node(
+        "LSTM",
+        [
+            node.input[0],
+            state_in,
+            cell_in,
+            graph.weight(node.input[1], given),
+            graph.weight(node.input[2], recurrent),
+            graph.constant(f"{name}.bias", chosen.bias, bits=32, scale=chosen.scale),
+            graph.constant(f"{name}.input_multiplier", chosen.input_multiplier, bits=32),
+            graph.constant(f"{name}.multiplier", multiplier.values, bits=32),
+            *(graph.constant(f"{name}.{table}", entries, bits=16) for table, entries in tables.items()),
+        ],
+        [node.output[0] if wanted else "", state_out, cell_out],
+        name,
+        x_zero_point=x.zero_point,
+        h_zero_point=state.zero_point,
+        input_shift=chosen.input_shift,
+        recurrent_shift=chosen.lift,
+        shift=multiplier.shift,
+        cell_shift=cell_shift,
+        output_shift=output_shift,
+        low=state.low,
+        high=state.high,
+        dtype=state.onnx_type,
+    )
+    if node.output[0]:
+        graph.types[node.output[0]] = state
+    hidden = recurrent_float.shape[1]
+    for place, given_name, taken_name, kind in ((1, state_in, state_out, state), (2, cell_in, cell_out, cell)):
+        graph.types[taken_name] = kind
+        graph.states.append(State(given_name, taken_name, kind, hidden))
+        last = node.output[place] if len(node.output) > place else ""
+        if last:
+            graph.types[last] = kind
+        if last != taken_name and (floats.readers(last) or last in floats.outputs):
+            graph.nodes.append(onnx.helper.make_node("Identity", [taken_name], [last], name=f"{last}.identity"))
+    graph.layers.append(
+        {
+            "name": name,
+            "operator": "LSTM",
+            "activation": "sigmoid, tanh",
+            "weight_bits": max(recurrent.bits, given.bits),
+            "exact_grid": recurrent.exact_grid and given.exact_grid,
+            "weight_error": max(recurrent.error, given.error),
+            "activation_bits": x.bits,
+            "state_bits": state.bits,
+            "cell_bits": cell.bits,
+            "cell_scale": cell.scale,
+            "parameters": int(input_float.size + recurrent_float.size),
+            "macs": int(input_float.size + recurrent_float.size),
+            "accumulator_bits": accumulator_bits(chosen.reach),
+            "multiplier_bits": int(multiplier.values.max()).bit_length(),
+            "multiplier_error": multiplier.error,
+            "calibrated_steps": max(1, context.calibration.steps),
+            **ranges.report(state),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Accumulator:
+    """The accumulator's scale ``[1]`` or ``[4H]``, what brings both products and the bias to it, and its proven reach."""
+
+    scale: NDArray[np.float64]
+    lift: int
+    input_multiplier: NDArray[np.int32]
+    input_shift: int
+    bias: NDArray[np.int32]
+    reach: int
+
+
+def _accumulator(
+    node: onnx.NodeProto,
+    recurrent: QuantizedWeight,
+    given: QuantizedWeight,
+    bias: NDArray[np.float64],
+    x: TensorType,
+    state: TensorType,
+    recipe: Recipe,
+    step: float,
+) -> _Accumulator:
+    """The finest scale s_W s_h / 2^lift that is of use beside a ``step`` of the tables and that int32 has room for.
+
+    Raises:
+        AccumulatorOverflowError: when int32 has no room for s_W s_h itself.
+    """
+    product = recurrent.scale * state.scale
+    wanted = math.ceil(math.log2(product.max() * 2**STEPS_OF_INDEX / step))
+    bits = 1 if recipe.multiplier_bits == 1 else 31
+    for lift in range(min(MAX_LIFT, max(0, wanted)), -1, -1):
+        scale = product / 2.0**lift
+        rows = np.broadcast_to(scale, bias.shape)
+        integer_bias = np.rint(bias / rows)
+        ratio = np.broadcast_to(given.scale * x.scale, bias.shape) / rows
+        reach = np.abs(integer_bias)
+        if reach.max() < INT32_REACH and ratio.max() < 2.0**30:
+            multiplier = choose_multiplier(ratio, bits, node.name, max_shift=30)
+            reach = recurrent_reach(
+                recurrent_weight=recurrent.integers,
+                input_weight=given.integers,
+                bias=integer_bias,
+                state=max(state.high - state.zero_point, state.zero_point - state.low),
+                x=x.reach,
+                recurrent_shift=lift,
+                input_shift=multiplier.shift,
+                input_multiplier=multiplier.values,
+            )
+            if reach.max() < INT32_REACH:
+                kept = scale[:1] if (scale == scale[0]).all() else scale
+                return _Accumulator(
+                    kept, lift, multiplier.values, multiplier.shift, integer_bias.astype(np.int32), int(reach.max())
+                )
+    raise AccumulatorOverflowError(
+        f"node {node.name}: the accumulator of row {int(reach.argmax())} of its gates could reach more than int32 holds "
+        "(2.147e9); use fewer state bits (--state-bits) or fewer weight bits."
+    )
+
+
+def _recurrent(
+    weight: NDArray[np.float32],
+    input_weight: NDArray[np.float32],
+    bias: NDArray[np.float64],
+    recipe: Recipe,
+    x: TensorType,
+    state: TensorType,
+    node: onnx.NodeProto,
+) -> QuantizedWeight:
+    """W, coarser where it vanishes beside U x + b, which its scale would otherwise lift out of int32."""
+    check_finite(input_weight, node.input[1])
+    power_of_two = recipe.multiplier_bits == 1
+    found = quantize_weight(
+        weight, recipe, node.input[2], granularity=recipe.recurrent_granularity, power_of_two=power_of_two
+    )
+    drive = np.abs(input_weight.astype(np.float64)).sum(axis=1) * x.scale * (x.high - x.low) + np.abs(bias)
+    least = float(drive.max() / (state.scale * 2.0**DRIVE_BITS))
+    if found.scale.min() >= least:
+        return found
+    scale = np.maximum(found.scale, least)
+    return on_scale(weight, powers_of_two(scale) if power_of_two else scale, recipe.weight_bits)
+
+
+def _input(weight: NDArray[np.float32], recipe: Recipe, x: TensorType, node: onnx.NodeProto) -> QuantizedWeight:
+    """U; where multipliers are powers of two, so is the scale of U x."""
+    found = quantize_weight(weight, recipe, node.input[1], granularity=recipe.weight_granularity)
+    if recipe.multiplier_bits > 1 or found.exact_grid:
+        return found
+    return on_scale(weight, powers_of_two(found.scale * x.scale) / x.scale, recipe.weight_bits)
+
+
+def _power_of_two(free: TensorType) -> TensorType:
+    """The state's type over the next power of two that covers the range; the scale is that over the number of levels."""
+    levels = free.high - free.zero_point
+    exponent = math.ceil(math.log2(free.scale * levels) - 1e-9)
+    return TensorType(free.dtype, 2.0**exponent / (levels + 1), free.zero_point, free.bits, free.low, free.high)
+
+
+def _cell_type(largest: float) -> TensorType:
+    """16 bits, at the finest power of two that covers ``largest`` and the candidate."""
+    exponent = math.ceil(math.log2(largest / CELL_HIGH)) if largest > 0 else -TANH_BITS
+    return TensorType("int16", max(SMALLEST_CELL_SCALE, 2.0**exponent), 0, 16, CELL_LOW, CELL_HIGH)
+
+
+def _cell_shift(cell: TensorType) -> int:
+    """By how much a cell state is shifted to be an index of the table of tanh."""
+    reach = min(TANH_REACH, cell.scale * -CELL_LOW)
+    return max(0, math.ceil(math.log2(reach / (_HALF * cell.scale))))
+
+
+def _index_scale(reach: float, ceiling: float, unit: float | None) -> float:
+    """A step of a table over +-reach, or +-ceiling if that is less; the next 2^n times ``unit`` where one is given."""
+    scale = min(reach, ceiling) / (_HALF - 1) if reach > 0 else 1.0 / _HALF
+    return scale if unit is None else unit * 2.0 ** math.ceil(math.log2(scale / unit))
+
+
+def _entries(function: str, index_scale: float, scale: float, low: int, high: int) -> NDArray[np.int16]:
+    """``function`` over a signed index of 12 bits, rounded half away from zero."""
+    real = index_scale * (np.arange(2 * _HALF) - _HALF)
+    entries = round_half_away(FUNCTIONS[function](real.astype(np.float64)) / scale)
+    kept: NDArray[np.int16] = np.clip(entries, low, high).astype(np.int16)
+    return kept
+
+
+def _state_tensors(context: Context, node: onnx.NodeProto, place: int, what: str) -> tuple[str, str]:
+    """The names of the graph's input and output of one state: h for place 0, c for place 1.
+
+    A zero state becomes an input of its own; an initial state that the float model takes as an input stays that input.
+    """
+    graph, floats = context.integers, context.floats
+    initial = node.input[4 + place] if len(node.input) > 4 + place else ""
+    if initial and initial not in {value.name for value in floats.inputs}:
+        raise UnsupportedModelError(
+            f"node {node.name}: its initial {what} ({initial}) is computed by the network; expected zeros or an input of "
+            "the network."
+        )
+    last = node.output[1 + place] if len(node.output) > 1 + place else ""
+    taken = last if last in floats.outputs else graph.fresh(f"{node.name}_{what}_out")
+    return initial or graph.fresh(f"{node.name}_{what}"), taken
