@@ -244,6 +244,11 @@ def initial_state(node: onnx.NodeProto) -> str:
     return str(node.input[place]) if len(node.input) > place else ""
 
 
+def initial_cell_state(node: onnx.NodeProto) -> str:
+    """The name of an LSTM's initial cell state, empty where it is zero."""
+    return str(node.input[5]) if len(node.input) > 5 else ""
+
+
 def _attribute(node: onnx.NodeProto, name: str) -> str:
     return next((a.s.decode() for a in node.attribute if a.name == name), "")
 
@@ -257,7 +262,7 @@ def _inside_lstm(
     """
     _, f, candidate, _ = before = np.split(_pre_activation(node, results, weights), 4, axis=-1)
     forget, added = _sigmoid(f), _sigmoid(before[0]) * np.tanh(candidate)
-    cell = results.get(node.input[5] if len(node.input) > 5 else "", np.zeros_like(added[0]))
+    cell = results.get(initial_cell_state(node), np.zeros_like(added[0]))
     cells = [cell]
     for step in range(len(added)):
         cell = forget[step] * cell + added[step]

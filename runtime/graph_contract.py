@@ -23,12 +23,15 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "recurrent_weight": (_INT8, 2),
     **dict.fromkeys("rijk", (_INT8, 2)),
     "bias": (_INT32, 1),
+    "recurrent_bias": (_INT32, 1),
     "modrelu_bias": (_INT32, 1),
     "multiplier": (_INT32, 1),
     "input_multiplier": (_INT32, 1),
     "table": (_STATES, 1),
     "entries": (_STATES, 1),
-    **dict.fromkeys(("gate_table", "candidate_table", "cell_table"), ((onnx.TensorProto.INT16,), 1)),
+    **dict.fromkeys(
+        ("sigmoid_table", "tanh_table", "gate_table", "candidate_table", "cell_table"), ((onnx.TensorProto.INT16,), 1)
+    ),
     "packed": ((onnx.TensorProto.UINT8,), None),
 }
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qdeploy.calibration import initial_state
 from qdeploy.quantize.integer_graph import State, accumulator_bits
 from qdeploy.quantize.lowerings.registry import Context, lowers
+from qdeploy.quantize.lowerings.rnn import state_tensors
 from qdeploy.quantize.lowerings.table import FUNCTIONS, INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.recipe import Recipe
@@ -88,9 +89,8 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
         "candidate_table": _entries("Tanh", candidate_scale, cell.scale, -CELL_HIGH, CELL_HIGH),
         "cell_table": _entries("Tanh", cell.scale * 2.0**cell_shift, 2.0**-TANH_BITS, -CELL_HIGH, CELL_HIGH),
     }
-    (state_in, state_out), (cell_in, cell_out) = (
-        _state_tensors(context, node, place, what) for place, what in ((0, "state"), (1, "cell"))
-    )
+    state_in, state_out = state_tensors(context, node)
+    cell_in, cell_out = state_tensors(context, node, cell=True)
     wanted = node.output[0] and (floats.readers(node.output[0]) or node.output[0] in floats.outputs)
     graph.node(
         "LSTM",
@@ -273,20 +273,3 @@ def _entries(function: str, index_scale: float, scale: float, low: int, high: in
     entries = round_half_away(FUNCTIONS[function](real.astype(np.float64)) / scale)
     kept: NDArray[np.int16] = np.clip(entries, low, high).astype(np.int16)
     return kept
-
-
-def _state_tensors(context: Context, node: onnx.NodeProto, place: int, what: str) -> tuple[str, str]:
-    """The names of the graph's input and output of one state: h for place 0, c for place 1.
-
-    A zero state becomes an input of its own; an initial state that the float model takes as an input stays that input.
-    """
-    graph, floats = context.integers, context.floats
-    initial = node.input[4 + place] if len(node.input) > 4 + place else ""
-    if initial and initial not in {value.name for value in floats.inputs}:
-        raise UnsupportedModelError(
-            f"node {node.name}: its initial {what} ({initial}) is computed by the network; expected zeros or an input of "
-            "the network."
-        )
-    last = node.output[1 + place] if len(node.output) > 1 + place else ""
-    taken = last if last in floats.outputs else graph.fresh(f"{node.name}_{what}_out")
-    return initial or graph.fresh(f"{node.name}_{what}"), taken

@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qdeploy.calibration import initial_state
+from qdeploy.calibration import initial_cell_state, initial_state
 from qdeploy.quantize.float_graph import attribute
 from qdeploy.quantize.integer_graph import State, accumulator_bits
 from qdeploy.quantize.lowerings.registry import Context, lowers
@@ -175,22 +175,22 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     )
 
 
-def state_tensors(context: Context, node: onnx.NodeProto) -> tuple[str, str]:
-    """The names of the graph's state input, which is h0, and of its state output.
+def state_tensors(context: Context, node: onnx.NodeProto, *, cell: bool = False) -> tuple[str, str]:
+    """The names of the graph's state input, which is h0, and of its state output; with ``cell``, of LSTM's cell state.
 
     A zero state becomes an input of its own; an initial state that the float model takes as an input stays that input.
     """
-    graph = context.integers
-    h0 = initial_state(node)
-    graph_inputs = {value.name for value in context.floats.inputs}
-    if h0 and h0 not in graph_inputs:
+    graph, floats = context.integers, context.floats
+    what, place = ("cell", 2) if cell else ("state", 1)
+    initial = initial_cell_state(node) if cell else initial_state(node)
+    if initial and initial not in {value.name for value in floats.inputs}:
         raise UnsupportedModelError(
-            f"node {node.name}: its initial state ({h0}) is computed by the network; expected zeros or an input of the network."
+            f"node {node.name}: its initial {what} ({initial}) is computed by the network; expected zeros or an input of "
+            "the network."
         )
-    state_in = h0 or graph.fresh(f"{node.name}_state")
-    last = node.output[1] if len(node.output) > 1 else ""
-    state_out = last if last in context.floats.outputs else graph.fresh(f"{node.name}_state_out")
-    return state_in, state_out
+    last = node.output[place] if len(node.output) > place else ""
+    state_out = last if last in floats.outputs else graph.fresh(f"{node.name}_{what}_out")
+    return initial or graph.fresh(f"{node.name}_{what}"), state_out
 
 
 def _homogeneous(
