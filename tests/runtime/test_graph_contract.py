@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 
+from qdeploy.runtime.bundle import read_bundle
 from qdeploy.runtime.errors import InvalidFileError
 from qdeploy.runtime.graph_contract import check_operators
+from qdeploy.runtime.ops import OPERATORS, operator_name
 
 LINEAR = """<ir_version: 8, opset_import: ["": 18, "qdeploy": 1]>
     g (uint8[n, 4] x) => (uint8[n, 3] y) {
@@ -73,4 +77,27 @@ def test_nodes(change, words):
     made = model()
     change(made)
     with pytest.raises(InvalidFileError, match=words):
+        check_operators(made)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "parameter"),
+    [
+        ("gru-state8", "recurrent_bias"),
+        ("gru-state8", "sigmoid_table"),
+        ("gru-state8", "tanh_table"),
+        ("lstm-state8", "gate_table"),
+        ("lstm-state8", "candidate_table"),
+        ("lstm-state8", "cell_table"),
+    ],
+)
+def test_constants_of_gated_layers(bundle, parameter):
+    made = read_bundle(Path(__file__).parents[1] / "golden" / "bundles" / f"{bundle}.zip").model
+    check_operators(made)
+    operator = bundle.partition("-")[0].upper()
+    node = next(one for one in made.graph.node if operator_name(one.op_type) == operator)
+    name = node.input[OPERATORS[operator].inputs.index(parameter)]
+    tensor = next(one for one in made.graph.initializer if one.name == name)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float32), name))
+    with pytest.raises(InvalidFileError, match=f"{parameter} is no constant of the contract's type and rank"):
         check_operators(made)
