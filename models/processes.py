@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import atexit
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,6 +110,11 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
+def _disconnect() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def processes(device: str = "cpu") -> Processes:
     """This process alone, or its place among those that ``torchrun`` started, connected until it ends.
 
@@ -128,6 +134,8 @@ def processes(device: str = "cpu") -> Processes:
             distributed.init_process_group("nccl", device_id=chosen)
         else:
             distributed.init_process_group("gloo")
+        # Left to the end of the interpreter, the connection's threads may abort the process after all its work.
+        atexit.register(_disconnect)
         # Not after each training: a second connection would meet the first one's addresses in torchrun's store.
         atexit.register(distributed.destroy_process_group)
     return Processes(distributed.get_rank(), distributed.get_world_size(), chosen)
