@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import atexit
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,6 +111,9 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
 
 
 def _disconnect() -> None:
+    """Ends the connection, and its threads, which abort a process that leaves them to the end of the interpreter."""
+    # Wrapped modules keep it alive, and are parts of reference cycles.
+    gc.collect()
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
@@ -134,8 +137,6 @@ def processes(device: str = "cpu") -> Processes:
             distributed.init_process_group("nccl", device_id=chosen)
         else:
             distributed.init_process_group("gloo")
-        # Left to the end of the interpreter, the connection's threads may abort the process after all its work.
-        atexit.register(_disconnect)
         # Not after each training: a second connection would meet the first one's addresses in torchrun's store.
-        atexit.register(distributed.destroy_process_group)
+        atexit.register(_disconnect)
     return Processes(distributed.get_rank(), distributed.get_world_size(), chosen)

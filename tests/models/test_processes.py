@@ -109,6 +109,9 @@ for name, config in [*cases.CONFIGS.items(), ("moved", cases.MOVED)]:
          "count": run.place.count, "epochs": report.epochs},
         folder / f"{name}-{rank}.pt",
     )
+# No wrapped module outlives the connection.
+seen.clear()
+del run
 """
 
 
