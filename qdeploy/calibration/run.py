@@ -1,0 +1,112 @@
+"""One pass over the samples, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.calibration.cells import CELLS
+from qdeploy.calibration.states import initial_state
+from qdeploy.calibration.statistics import Calibration, TensorStatistics
+from qdeploy.capture.functions import RECURRENT
+from qdeploy.capture.session import FloatSession
+from qdeploy.runtime.errors import InvalidInputError
+
+Progress = Callable[[str, int, int], None]
+
+SAMPLES_PER_TENSOR = 1 << 20
+"""How many values of a tensor the percentiles are taken from, drawn evenly."""
+
+BATCH = 32
+
+
+def calibrate(
+    model: onnx.ModelProto,
+    feeds: Mapping[str, NDArray[np.float32]],
+    batch_axes: Mapping[str, int],
+    *,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Runs ``model`` on ``feeds`` in batches.
+
+    Args:
+        model: a float model in layer form (``qdeploy.capture``).
+        feeds: samples by input name, in the model's layout.
+        batch_axes: the axis of the samples of every input.
+        progress: called as (stage, done, total).
+
+    Raises:
+        InvalidInputError: no samples, or a tensor becomes NaN or infinite on them.
+    """
+    counts = {feeds[name].shape[axis] for name, axis in batch_axes.items()}
+    if counts == {0} or not counts:
+        raise InvalidInputError("calibration got no samples; give at least one, better a hundred, of real input.")
+    if len(counts) > 1:
+        raise InvalidInputError(f"the calibration inputs have different numbers of samples: {sorted(counts)}.")
+    samples = counts.pop()
+    shown = _exposed(model)
+    session = FloatSession(shown)
+    names = [value.name for value in shown.graph.output]
+    recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type in RECURRENT and node.output[0]}
+    statistics = {name: TensorStatistics() for name in [*names, *feeds]}
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in shown.graph.initializer}
+    batches = list(_batches(feeds, batch_axes, samples))
+    steps = 0
+    for done, batch in enumerate(batches):
+        results = session.run(batch) | batch
+        for name, array in results.items():
+            if not np.isfinite(array).all():
+                raise InvalidInputError(
+                    f"tensor {name} of the float model became NaN or infinite on the calibration samples; "
+                    "check the weights and the samples' scale (the network was trained on which range?)."
+                )
+            if array.size:
+                stride = max(1, array.size * len(batches) // SAMPLES_PER_TENSOR)
+                statistics[name].update(array, stride)
+        for name in batch:
+            statistics[name].update_grid(batch[name])
+        for name, node in recurrent.items():
+            statistics[name].update_steps(results[name])
+            initial = results.get(initial_state(node))
+            if initial is not None:
+                statistics[name].update_initial(initial)
+            steps = max(steps, results[name].shape[0])
+            for part, values in CELLS[node.op_type](node, results, weights).items():
+                inside = statistics.setdefault(f"{name}/{part}", TensorStatistics())
+                inside.update(values, max(1, values.size * len(batches) // SAMPLES_PER_TENSOR))
+        if progress:
+            progress("calibrate", done + 1, len(batches))
+    return Calibration(statistics, samples, steps)
+
+
+def _batches(
+    feeds: Mapping[str, NDArray[Any]], batch_axes: Mapping[str, int], samples: int
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    for start in range(0, samples, BATCH):
+        yield {
+            name: np.ascontiguousarray(
+                array.take(range(start, min(start + BATCH, samples)), axis=batch_axes[name]), dtype=np.float32
+            )
+            for name, array in feeds.items()
+        }
+
+
+def _exposed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the result of every node among its outputs, recurrent states included."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    del shown.graph.output[:]
+    weights = {t.name for t in shown.graph.initializer}
+    for node in shown.graph.node:
+        if node.op_type in RECURRENT and not node.output[0]:
+            node.output[0] = f"{node.output[1]}/states"
+        if set(node.input) <= weights:
+            continue
+        for name in node.output:
+            if name:
+                shown.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return shown

@@ -1,0 +1,13 @@
+"""Torch operators that stand for whole layers during export, one a file, and how each becomes one ONNX node."""
+
+from __future__ import annotations
+
+from .gru import gru
+from .hamilton_matrix import hamilton_matrix
+from .linear import linear
+from .lstm import lstm
+from .modrelu import modrelu
+from .registry import translations
+from .rnn import rnn
+
+__all__ = ["gru", "hamilton_matrix", "linear", "lstm", "modrelu", "rnn", "translations"]
