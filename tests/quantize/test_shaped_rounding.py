@@ -83,7 +83,9 @@ def test_best_step_errs_least(weight):
         largest = np.abs(weight).max() / -low
         best = best_step(weight, low, high)
         assert 0 < best <= largest
-        assert error(best, low, high) <= min(error(largest * part, low, high) for part in (1.0, 0.9, 0.7, 0.5))
+        others = min(error(largest * part, low, high) for part in (1.0, 0.9, 0.7, 0.5))
+        # One of these may be the best step itself, but for the last bits: processors sum in different orders.
+        assert error(best, low, high) <= others * (1 + 1e-12)
     # Few bits are better spent on the many entries than on the largest.
     assert best_step(weight, -4, 3) < 0.9 * np.abs(weight).max() / 4
 
