@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
+    from .recurrent_classifier import RecurrentClassifier
     from .registry import ARCHITECTURES, build
     from .training import TrainingData, TrainReport, evaluate, train
 
@@ -33,6 +34,7 @@ __all__ = [
     "OrthogonalRNN",
     "QuaternionLenet300100",
     "QuaternionLinear",
+    "RecurrentClassifier",
     "TrainReport",
     "TrainingConfig",
     "TrainingData",
@@ -58,6 +60,7 @@ _LAZY = {
     "OrthogonalRNN": "orthogonal_rnn",
     "QuaternionLenet300100": "lenet",
     "QuaternionLinear": "quaternion_linear",
+    "RecurrentClassifier": "recurrent_classifier",
     "TrainReport": "training",
     "TrainingData": "training",
     "bjorck_orthogonalize": "bjorck",
