@@ -7,6 +7,7 @@ recording among those of its speaker and digit. The official test split is ``ind
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ def log_mel(samples: NDArray[np.int16]) -> NDArray[np.float32]:
 
 def _mel_bands() -> NDArray[np.float64]:
     """Triangles ``[32, 129]`` over the transform's frequencies, each from its neighbours' middle to the other's."""
-    ends = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
-    edges = 700 * (10 ** (np.linspace(*ends, BANDS + 2) / 2595) - 1)
+    low, high = (2595 * math.log10(1 + frequency / 700) for frequency in (LOWEST, HIGHEST))
+    edges = 700 * (10 ** (np.linspace(low, high, BANDS + 2) / 2595) - 1)
     frequencies = np.arange(TRANSFORM // 2 + 1) * (RATE / TRANSFORM)
     rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
