@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .quantizer import quantize_weight
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
     from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
+    from .recurrent_classifier import RecurrentClassifier
     from .registry import ARCHITECTURES, build
     from .training import TrainingData, TrainReport, evaluate, train
 
@@ -37,6 +38,7 @@ __all__ = [
     "QuaternionLenet300100",
     "QuaternionLinear",
     "QuaternionRNN",
+    "RecurrentClassifier",
     "TrainReport",
     "TrainingConfig",
     "TrainingData",
@@ -65,6 +67,7 @@ _LAZY = {
     "QuaternionLenet300100": "lenet",
     "QuaternionLinear": "quaternion_linear",
     "QuaternionRNN": "quaternion_recurrent",
+    "RecurrentClassifier": "recurrent_classifier",
     "TrainReport": "training",
     "TrainingData": "training",
     "bjorck_orthogonalize": "bjorck",

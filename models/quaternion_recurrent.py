@@ -93,7 +93,10 @@ class QuaternionRecurrent(nn.Module):
         Directions are uniform: together, four independent normal components. Biases are zero.
         """
         units = self.hidden_size // 4
-        for components, inputs in ((self.input_components(), self.input_size // 4), (self.recurrent_components(), units)):
+        for components, inputs in (
+            (self.input_components(), self.input_size // 4),
+            (self.recurrent_components(), units),
+        ):
             for component in components:
                 nn.init.normal_(component, std=(2.0 * (inputs + units)) ** -0.5)
         nn.init.zeros_(self.bias)

@@ -15,6 +15,7 @@ from .orthogonal_classifier import OUTPUT_ACTIVATIONS, STEPS, OrthogonalClassifi
 from .orthogonal_rnn import ORTHOGONAL
 from .quantizer import MAX_WEIGHT_BITS
 from .recurrence import ACTIVATIONS
+from .recurrent_classifier import CELLS, READOUTS, RecurrentClassifier
 
 __all__ = ["ARCHITECTURES", "build", "check_hyperparameters"]
 
@@ -75,12 +76,21 @@ _RULES: dict[str, dict[str, _Rule]] = {
         "orthogonal": _Choice(ORTHOGONAL),
         "output_weight_bits": _Size(high=MAX_WEIGHT_BITS, optional=True, required=False),
     },
+    "recurrent-classifier": {
+        "input_size": _Size(),
+        "hidden_size": _Size(),
+        "num_classes": _Size(),
+        "cell": _Choice(tuple(CELLS), required=True),
+        "layers": _Size(high=16, required=False),
+        "readout": _Choice(READOUTS),
+    },
 }
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "lenet-300-100": Lenet300100,
     "quaternion-lenet-300-100": QuaternionLenet300100,
     "orthogonal-classifier": OrthogonalClassifier,
+    "recurrent-classifier": RecurrentClassifier,
 }
 
 

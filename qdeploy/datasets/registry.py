@@ -17,6 +17,7 @@ from .copy_task import make_copy_task
 from .dataset import SPLITS, Dataset
 from .digits import load_digits
 from .mnist import load_mnist, permutation
+from .spoken_digits import load_spoken_digits
 from .vocabulary import Vocabulary
 
 __all__ = ["load", "load_characters", "names"]
@@ -45,6 +46,7 @@ _SOURCES: dict[str, tuple[Callable[[str], _Arrays], int | None]] = {
     "permuted-mnist": (lambda split: _steps(_permuted(load_mnist("mnist", split))), 0),
     "digits": (load_digits, None),
     "sequential-digits": (lambda split: _steps(load_digits(split)), 0),
+    "spoken-digits": (load_spoken_digits, 0),
     "copy": (lambda split: make_copy_task(COPY_SAMPLES[split], COPY_LENGTH, COPY_SEEDS[split]), 0),
 }
 

@@ -1,0 +1,95 @@
+"""A sequence classifier around recurrent layers of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qdeploy.runtime.errors import InvalidInputError
+
+__all__ = ["CELLS", "READOUTS", "RecurrentClassifier"]
+
+READOUTS = ("last", "mean", "every")
+
+CELLS: dict[str, Callable[..., nn.Module]] = {
+    "rnn-tanh": lambda inputs, hidden: nn.RNN(inputs, hidden, nonlinearity="tanh"),
+    "rnn-relu": lambda inputs, hidden: nn.RNN(inputs, hidden, nonlinearity="relu"),
+    "gru": nn.GRU,
+    "lstm": nn.LSTM,
+}
+"""By name, what makes a layer of I inputs and H units: time-major, ``(states [T, B, H], ...) = layer(inputs [T, B, I])``."""
+
+
+class RecurrentClassifier(nn.Module):
+    """``y = V h + b`` of the last state, of the states' mean over time, or of every state of recurrent layers.
+
+    Parameters: those of ``layers`` (one a layer), ``output.weight`` [C, H] and ``output.bias`` [C].
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_classes: int,
+        cell: str,
+        layers: int = 1,
+        readout: str = "last",
+    ) -> None:
+        """Builds the classifier with weights drawn from torch's global generator.
+
+        Args:
+            input_size: I.
+            hidden_size: H, of every layer.
+            num_classes: C.
+            cell: a name of ``CELLS``.
+            layers: how many recurrent layers stand on each other.
+            readout: ``last`` and ``mean`` give logits [B, C], ``every`` gives [B, T, C].
+
+        Raises:
+            InvalidInputError: for a value outside these.
+        """
+        super().__init__()
+        if cell not in CELLS:
+            raise InvalidInputError(f"cell={cell!r}: expected one of {', '.join(CELLS)}")
+        if readout not in READOUTS:
+            raise InvalidInputError(f"readout={readout!r}: expected one of {', '.join(READOUTS)}")
+        if min(input_size, hidden_size, num_classes, layers) < 1:
+            raise InvalidInputError(
+                f"input_size={input_size}, hidden_size={hidden_size}, num_classes={num_classes}, layers={layers}: "
+                "expected at least 1 each"
+            )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.cell = cell
+        self.readout = readout
+        sizes = [input_size, *[hidden_size] * (layers - 1)]
+        self.layers = nn.ModuleList(CELLS[cell](size, hidden_size) for size in sizes)
+        self.output = nn.Linear(hidden_size, num_classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits [B, C], or [B, T, C] of every step, of ``inputs`` [B, T, I], float32.
+
+        Raises:
+            InvalidInputError: for another rank or input size.
+        """
+        if inputs.dim() != 3 or inputs.shape[2] != self.input_size:
+            raise InvalidInputError(
+                f"recurrent classifier: found inputs {list(inputs.shape)}, expected [B, T, {self.input_size}]"
+            )
+        states = inputs.transpose(0, 1)
+        for layer in self.layers:
+            result: Any = layer(states)
+            states = result[0]
+        if self.readout == "every":
+            every: Tensor = self.output(states).transpose(0, 1)
+            return every
+        read = states[-1] if self.readout == "last" else torch.mean(states, dim=0)
+        logits: Tensor = self.output(read)
+        return logits
+
+    def extra_repr(self) -> str:
+        """What ``print(module)`` shows of it."""
+        return f"cell={self.cell!r}, readout={self.readout!r}"
