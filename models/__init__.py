@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
+    from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
     from .recurrent_classifier import RecurrentClassifier
     from .registry import ARCHITECTURES, build
     from .training import TrainingData, TrainReport, evaluate, train
@@ -32,8 +33,11 @@ __all__ = [
     "LoadedCheckpoint",
     "OrthogonalClassifier",
     "OrthogonalRNN",
+    "QuaternionGRU",
+    "QuaternionLSTM",
     "QuaternionLenet300100",
     "QuaternionLinear",
+    "QuaternionRNN",
     "RecurrentClassifier",
     "TrainReport",
     "TrainingConfig",
@@ -58,8 +62,11 @@ _LAZY = {
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
+    "QuaternionGRU": "quaternion_recurrent",
+    "QuaternionLSTM": "quaternion_recurrent",
     "QuaternionLenet300100": "lenet",
     "QuaternionLinear": "quaternion_linear",
+    "QuaternionRNN": "quaternion_recurrent",
     "RecurrentClassifier": "recurrent_classifier",
     "TrainReport": "training",
     "TrainingData": "training",
