@@ -259,6 +259,7 @@ NETWORKS: dict[str, Network] = {
     ),
     "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
+    **{f"lstm-shifts-state{state}": _lstm(state_bits=state) for state in (8, 12)},
     "lstm-two-layers": _lstm(LSTM_TWO),
     "lstm-per-channel-weights4": _lstm(weight_bits=4, recurrent_granularity="per_channel"),
     "lstm-multiplier1": _lstm(multiplier_bits=1),
