@@ -143,7 +143,7 @@ def _takes_a_part(node: ir.Node) -> bool:
     if data is None or indices is None:
         return False
     axis = attribute_int(node, "axis", 0)
-    return -len(data.shape) <= axis < len(data.shape) and indices.size <= data.shape[axis]
+    return -len(data.shape) <= axis < len(data.shape) and indices.size <= data.numpy().shape[axis]
 
 
 @contextlib.contextmanager

@@ -175,10 +175,10 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
     drive = np.abs(weights[0].astype(np.float64)).sum(axis=1) * x.scale * x.reach + bias
     beside = np.concatenate([drive[:gates], recurrent_bias])
     # The input's matrix costs the loop nothing whatever its scales are, and so do those of the gates.
-    least = bias / (x.scale * 2.0**DRIVE_BITS), beside / (state.scale * 2.0**DRIVE_BITS)
+    limits = bias / (x.scale * 2.0**DRIVE_BITS), beside / (state.scale * 2.0**DRIVE_BITS)
     given, recurrent = (
         _quantized(weight, recipe, name, shared_by_quaternion(context, name, limit))
-        for weight, name, limit in zip(weights, node.input[1:3], least, strict=True)
+        for weight, name, limit in zip(weights, node.input[1:3], limits, strict=True)
     )
 
     def largest(what: str) -> float:
