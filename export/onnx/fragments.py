@@ -135,3 +135,27 @@ def product(prefix: str, x: str, x_kind: str, weight: str, weight_zero_point: st
         f"{p}_acc = Add({p}_ah256, {p}_al)",
     ]
     return [line.replace(", )", ")") for line in lines], f"{p}_acc"
+
+
+LOOK_UP_FLAT = 256
+"""From so many elements on GatherElements of a flat index, with the two Reshapes it needs, is faster than Gather."""
+
+
+def look_up(result: str, table: str, index: str, *, shape: str | None) -> list[str]:
+    """Entries of a table ``[N]`` by an index of any shape.
+
+    onnxruntime's Gather copies entry by entry, 4 ns each; GatherElements takes a third of that, but an index of the table's
+    rank.
+
+    Args:
+        result: the name of the entries.
+        table, index: names.
+        shape: the name of the index's shape, int64, where GatherElements shall be used; None for Gather.
+    """
+    if shape is None:
+        return [f"{result} = Gather<axis = 0>({table}, {index})"]
+    return [
+        f"{result}_index = Reshape({index}, flat)",
+        f"{result}_flat = GatherElements<axis = 0>({table}, {result}_index)",
+        f"{result} = Reshape({result}_flat, {shape})",
+    ]

@@ -1,86 +1,24 @@
 """Body of LSTM: a Scan over one product for all four gates, with U x, biases and corrections hoisted out of it.
 
+Where the accumulator is closed by a shift, floor((W h 2^l + u + b + half) / 2^s) is one Div of what is never negative: the
+constant that makes it so also leads each gate's rows to their own part of one table, so that neither a Clip nor the choice
+of a table costs an operator.
 The products of gates and states are int32: gates are Q0.14, so that i g + f c + 2^30 is never negative and never beyond
 int32, and a Div rounds it. tanh of the cell state is one look-up in a table of all 2^16 cell states, made at load.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import onnx
 
 from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.fragments import INT16, INT32, INT64, UINT8, UINT16, UINT64
-from qdeploy.export.onnx.functions import Site, body, function, kind_of, weight_form
+from qdeploy.export.onnx.functions import Site, body, function
+from qdeploy.export.onnx.lstm_arrangement import Arrangement, arrange
 from qdeploy.runtime.ops.lstm import CELL_HIGH, CELL_LOW, GATE_BITS
 
 OFFSET = 2**30
 """Added before a division that truncates: |i g + f c| is less."""
-
-DIRECT_CAST_SHIFT = 30
-"""Up to this shift the constant of the 64-bit requantization is a multiple of 2^32, which a cast to int32 drops."""
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """How the body of one node is arranged; its text is the end of the function's name.
-
-    Attributes:
-        x_kind: ``u8`` or ``s16``.
-        input_form, form: ``s8`` or ``u8`` weights of U and W (see functions.weight_form).
-        wide_state: whether the loop holds h - low as a high and a low byte, two rows of one product (``rows``), instead of
-            a byte (``direct``).
-        scaled_weights: whether 2^recurrent_shift is multiplied into the weights (else into the multiplier).
-        direct_cast: whether the index is cast from 64 to 32 bits at once.
-        long_output: whether o tanh(c) and its zero point need 64 bits.
-        all_steps: whether y is wanted, or the last states only.
-    """
-
-    x_kind: str
-    input_form: str
-    form: str
-    wide_state: bool
-    scaled_weights: bool
-    direct_cast: bool
-    long_output: bool
-    all_steps: bool
-
-    @property
-    def name(self) -> str:
-        """One word for each choice."""
-        words = [
-            self.x_kind + self.input_form,
-            ("rows" if self.wide_state else "direct") + self.form,
-            "" if self.scaled_weights else "lifted",
-            "cast32" if self.direct_cast else "cast16",
-            "long" if self.long_output else "",
-            "all" if self.all_steps else "last",
-        ]
-        return "_".join(word for word in words if word)
-
-
-def arrange(site: Site) -> Arrangement:
-    """The arrangement that is exact for this node's weights, shifts and bounds."""
-    attributes, constants = site.attributes, site.constants
-    weight = constants["recurrent_weight"].astype(np.int64)
-    recurrent_shift, output_shift = int(attributes["recurrent_shift"]), int(attributes["output_shift"])
-    scaled = recurrent_shift == 0 or int(np.abs(weight).max(initial=0)) << recurrent_shift <= 127
-    wide = int(attributes["dtype"]) != UINT8
-    zero = int(attributes["h_zero_point"]) - (int(attributes["low"]) if wide else 0)
-    half = (1 << output_shift) >> 1
-    largest = 2**GATE_BITS * CELL_HIGH
-    return Arrangement(
-        x_kind=kind_of(site, "x"),
-        input_form=weight_form(constants["input_weight"].T),
-        form=weight_form((weight << recurrent_shift if scaled else weight).T),
-        wide_state=wide,
-        scaled_weights=scaled,
-        direct_cast=int(attributes["shift"]) <= DIRECT_CAST_SHIFT,
-        long_output=(abs(zero) << output_shift) + half + largest >= 2**31,
-        all_steps=bool(site.node.output[0]),
-    )
 
 
 @body("LSTM")
@@ -97,9 +35,13 @@ def _lines(a: Arrangement) -> list[str]:
     return [
         *lines,
         *_numbers(),
+        *_shapes(a),
         *_weights(a),
-        *_tables(),
-        *_drive(a),
+        *_rows(),
+        *_gate_tables(a),
+        *_cell_tables(),
+        *_input_part(a),
+        *(_multiplied_drive(a) if a.finish == "multiply" else _divided_drive(a)),
         *_output_constants(a),
         *_initial(a),
         _scan(a),
@@ -129,6 +71,17 @@ def _numbers() -> list[str]:
     return lines
 
 
+def _shapes(a: Arrangement) -> list[str]:
+    """The shapes of the gates and of the cell state in the loop; GatherElements wants a row of indices."""
+    rows = "any_one" if a.wide_state else "flat"
+    return [
+        *fragments.vector("flat", [-1]),
+        *fragments.vector("any_one", [-1, 1]),
+        f"gates_shape = Concat<axis = 0>({rows}, place_4)",
+        f"cell_shape_flat = Concat<axis = 0>({rows}, units)",
+    ]
+
+
 def _weights(a: Arrangement) -> list[str]:
     """The right-hand side of the product of the loop, and the sums of its rows."""
     lines = [
@@ -153,16 +106,13 @@ def _weights(a: Arrangement) -> list[str]:
     return [*lines, "w_rows = Transpose<perm = [1, 0]>(w_columns)"]
 
 
-def _tables() -> list[str]:
-    """Sigmoid's and tanh's entries one behind the other, by row of the gates; tanh of every cell state."""
+def _rows() -> list[str]:
+    """Which rows are the candidate's, the third of the four gates: 1, else 0."""
     return [
         "table_shape = Shape(gate_table)",
         "entries = Squeeze(table_shape)",
         "index_half = Div(entries, two)",
         "index_high = Sub(entries, one)",
-        "both = Concat<axis = 0>(gate_table, candidate_table)",
-        f"look_up = Cast<to = {INT32}>(both)",
-        # Rows of the candidate, the third of the four gates, read the second table.
         "rows_end = Squeeze(place_4)",
         "row = Range(zero, rows_end, one)",
         "gate = Div(row, units)",
@@ -170,8 +120,40 @@ def _tables() -> list[str]:
         "gate_low = Mod(gate, two)",
         "gate_even = Sub(one, gate_low)",
         "is_candidate = Mul(gate_high, gate_even)",
+    ]
+
+
+def _gate_tables(a: Arrangement) -> list[str]:
+    """look_up: sigmoid's and tanh's entries one behind the other; middle: where index 0 of each row stands in it."""
+    if a.finish == "table":
+        size, half = 1 << a.table_bits, 1 << (a.table_bits - 1)
+        return [
+            *fragments.constant("every_begin", "int64", -half),
+            *fragments.constant("every_end", "int64", half),
+            *fragments.constant("every_size", "int64", size),
+            "every_index = Range(every_begin, every_end, one)",
+            "every_above = Add(every_index, index_half)",
+            "every_entry = Clip(every_above, zero, index_high)",
+            "every_gate = Gather<axis = 0>(gate_table, every_entry)",
+            "every_candidate = Gather<axis = 0>(candidate_table, every_entry)",
+            "both = Concat<axis = 0>(every_gate, every_candidate)",
+            f"look_up = Cast<to = {INT32}>(both)",
+            "second = Mul(is_candidate, every_size)",
+            "middle = Sub(second, every_begin)",
+        ]
+    return [
+        "both = Concat<axis = 0>(gate_table, candidate_table)",
+        f"look_up = Cast<to = {INT32}>(both)",
         "second = Mul(is_candidate, entries)",
         f"table_offset = Cast<to = {INT32}>(second)",
+        "nowhere = Sub(is_candidate, is_candidate)",
+        "middle = Add(nowhere, index_half)",
+    ]
+
+
+def _cell_tables() -> list[str]:
+    """tanh of every cell state."""
+    return [
         # Gather counts negative indices from the end: entry i holds cell state i, or i - 2^16.
         *fragments.constant("c_end", "int64", CELL_HIGH + 1),
         *fragments.constant("c_begin", "int64", CELL_LOW),
@@ -197,24 +179,32 @@ def _tables() -> list[str]:
     ]
 
 
-def _drive(a: Arrangement) -> list[str]:
-    """U x + bias and all corrections, for every step at once, times the multiplier."""
+def _input_part(a: Arrangement) -> list[str]:
+    """driven: U x at the accumulator's scale, of every step; bias_all: the bias, and what W (h - z) has beside W code."""
     lines, matrix, zero_point = fragments.matrix("u", "input_weight", a.input_form)
     product_lines, product = fragments.product("p", "x", a.x_kind, matrix, zero_point)
-    input_constants, input_names = fragments.requantization_constants(
-        "i", multiplier="input_multiplier", shift="input_shift", zero_point="zero", low="int32_low", high="int32_high"
-    )
-    steps, result = fragments.requantization("ir", product, input_names)
-    constants, q = fragments.requantization_constants(
-        "q", multiplier="multiplier", shift="shift", zero_point="index_half", low="zero", high="index_high"
-    )
-    lines += [
-        *product_lines,
-        *fragments.constant("int32_low", "int64", -(2**31)),
-        *fragments.constant("int32_high", "int64", 2**31 - 1),
-        *input_constants,
-        *steps,
-        f"driven = Cast<to = {INT32}>({result})",
+    lines += product_lines
+    if a.requantized_input:
+        constants, names = fragments.requantization_constants(
+            "i",
+            multiplier="input_multiplier",
+            shift="input_shift",
+            zero_point="zero",
+            low="int32_low",
+            high="int32_high",
+        )
+        steps, result = fragments.requantization("ir", product, names)
+        lines += [
+            *fragments.constant("int32_low", "int64", -(2**31)),
+            *fragments.constant("int32_high", "int64", 2**31 - 1),
+            *constants,
+            *steps,
+            f"driven = Cast<to = {INT32}>({result})",
+        ]
+    else:
+        lines.append(f"driven = Mul({product}, input_multiplier)")
+    return [
+        *lines,
         # W (h - z) = W (code + base - z): the state's offset is a constant of the loop.
         f"base = Identity({'low' if a.wide_state else 'zero'})",
         f"base32 = Cast<to = {INT32}>(base)",
@@ -222,6 +212,15 @@ def _drive(a: Arrangement) -> list[str]:
         "offset = Sub(base32, zero_point32)",
         "correction = Mul(row_sums, offset)",
         "bias_all = Add(bias, correction)",
+    ]
+
+
+def _multiplied_drive(a: Arrangement) -> list[str]:
+    """drive: what the 64-bit requantization adds to the product."""
+    constants, q = fragments.requantization_constants(
+        "q", multiplier="multiplier", shift="shift", zero_point="index_half", low="zero", high="index_high"
+    )
+    return [
         "drive32 = Add(driven, bias_all)",
         *constants,
         f"drive_w = Cast<to = {UINT64}>(drive32)",
@@ -230,12 +229,48 @@ def _drive(a: Arrangement) -> list[str]:
         f"factor = Mul({q.multiplier}, lift_u64)" if not a.scaled_weights else f"factor = Identity({q.multiplier})",
         "drive = Unsqueeze(drive64, axis_2)" if a.wide_state else "drive = Identity(drive64)",
     ]
+
+
+def _divided_drive(a: Arrangement) -> list[str]:
+    """drive: what is added to the product before it is divided by index_step, 2^shift / multiplier.
+
+    A product that is not lifted is divided by less, and the drive before the loop: floor(floor(a / 2^l) / 2^m) is
+    floor(a / 2^(l + m)), and the drive's own numerator is no more negative than the whole one's.
+    """
+    lines = [
+        f"shift_u64 = Cast<to = {UINT64}>(shift)",
+        'step_u64 = BitShift<direction = "LEFT">(one_u64, shift_u64)',
+        f"step64 = Cast<to = {INT64}>(step_u64)",
+        f"multiplier64 = Cast<to = {INT64}>(multiplier)",
+        "divisor64 = Div(step64, multiplier64)",
+        "divisor_half = Div(divisor64, two)",
+        "middle_lifted = Mul(middle, divisor64)",
+        "above = Add(middle_lifted, divisor_half)",
+        f"bias64 = Cast<to = {INT64}>(bias_all)",
+        "addend64 = Add(bias64, above)",
+        f"addend = Cast<to = {INT32}>(addend64)",
+        "drive32 = Add(driven, addend)",
+    ]
+    drive = "drive32"
+    if a.scaled_weights:
+        lines.append(f"index_step = Cast<to = {INT32}>(divisor64)")
+    else:
+        drive = "drive_lowered"
+        lines += [
+            f"lift64 = Cast<to = {INT64}>(lift_u64)",
+            "divisor_left = Div(divisor64, lift64)",
+            f"index_step = Cast<to = {INT32}>(divisor_left)",
+            "drive_lowered = Div(drive32, lift)",
+        ]
+    lines.append(f"drive = Unsqueeze({drive}, axis_2)" if a.wide_state else f"drive = Identity({drive})")
+    if a.finish == "divide":
+        lines += [f"index_0 = Cast<to = {INT32}>(zero)", f"index_last = Cast<to = {INT32}>(index_high)"]
     return lines
 
 
 def _output_constants(a: Arrangement) -> list[str]:
     """What rounds the sums of products: of the cell state, and of the hidden state as the loop holds it."""
-    wide = INT64 if a.long_output else INT32
+    wide = INT64 if a.output == "long" else INT32
     return [
         *fragments.constant("c_addend", "int32", OFFSET + (1 << (GATE_BITS - 1))),
         *fragments.constant("c_step", "int32", 1 << GATE_BITS),
@@ -283,8 +318,9 @@ def _scan(a: Arrangement) -> str:
         steps.append("emitted = Identity(next)")
         outputs, results = f"{outputs}, uint8{dims} emitted", f"{results}, every"
     text = "\n    ".join(steps)
+    kind = "uint64" if a.finish == "multiply" else "int32"
     return (
-        f"{results} = Scan<num_scan_inputs = 1, body = step (uint8{dims} state, int32{dims} cell, uint64{dims} driven_t) "
+        f"{results} = Scan<num_scan_inputs = 1, body = step (uint8{dims} state, int32{dims} cell, {kind}{dims} driven_t) "
         f"=> ({outputs}) {{\n    {text}\n  }}>(state0, cell0, drive)"
     )
 
@@ -297,20 +333,7 @@ def _step(a: Arrangement) -> list[str]:
     if a.wide_state:
         lines.append("joined = MatMul(together, product)")
         accumulator = "joined"
-    lines += [
-        f"wide = Cast<to = {UINT64}>({accumulator})",
-        "scaled = Mul(wide, factor)",
-        "sum = Add(scaled, driven_t)",
-        'shifted = BitShift<direction = "RIGHT">(sum, q_s)',
-        "clipped = Clip(shifted, q_lo, q_hi)",
-    ]
-    if a.direct_cast:
-        lines.append(f"index = Cast<to = {INT32}>(clipped)")
-    else:
-        lines += [f"index16 = Cast<to = {UINT16}>(clipped)", f"index = Cast<to = {INT32}>(index16)"]
-    lines += ["entry = Add(index, table_offset)", "gates = Gather<axis = 0>(look_up, entry)"]
-    for place, name in enumerate(("i_t", "f_t", "g_t", "o_t")):
-        lines.append(f"{name} = Slice(gates, place_{place}, place_{place + 1}, last_axis)")
+    lines += [*_gates(a, accumulator), "i_t, f_t, g_t, o_t = Split<axis = -1, num_outputs = 4>(gates)"]
     lines += [
         "added = Mul(i_t, g_t)",
         "kept = Mul(f_t, cell)",
@@ -319,24 +342,59 @@ def _step(a: Arrangement) -> list[str]:
         "cell_above = Div(cell_rounded, c_step)",
         "cell_clipped = Clip(cell_above, c_low, c_high)",
         "cell_next = Sub(cell_clipped, c_zero)",
-        "tanh_c = Gather<axis = 0>(cell_look_up, cell_next)",
+        *fragments.look_up("tanh_c", "cell_look_up", "cell_next", shape="cell_shape_flat" if a.flat_cell else None),
         "shown = Mul(o_t, tanh_c)",
     ]
     shown = "shown"
-    if a.long_output:
+    if a.output == "long":
         lines.append(f"shown64 = Cast<to = {INT64}>(shown)")
         shown = "shown64"
     # The lower bound is no less than code 0, so that Div may truncate what is negative.
     lines += [f"h_total = Add({shown}, h_addend)", "h_quotient = Div(h_total, h_step)"]
-    lines.append("h_clipped = Clip(h_quotient, h_low, h_high)")
-    code = "h_clipped"
-    if a.long_output:
+    code = "h_quotient"
+    if a.output != "plain":
+        lines.append("h_clipped = Clip(h_quotient, h_low, h_high)")
+        code = "h_clipped"
+    if a.output == "long":
         lines.append(f"code = Cast<to = {INT32}>(h_clipped)")
         code = "code"
     if a.wide_state:
         lines.append(f"rows = Div({code}, bytes)")
         code = "rows"
     return [*lines, f"next = Cast<to = {UINT8}>({code})"]
+
+
+def _gates(a: Arrangement, product: str) -> list[str]:
+    """gates: the entries of all four gates."""
+    if a.finish == "table":
+        return [
+            f"sum = Add({product}, driven_t)",
+            "entry = Div(sum, index_step)",
+            *_look_up_gates(a),
+        ]
+    if a.finish == "divide":
+        lines = [
+            f"sum = Add({product}, driven_t)",
+            "quotient = Div(sum, index_step)",
+            "index = Clip(quotient, index_0, index_last)",
+        ]
+    else:
+        lines = [
+            f"wide = Cast<to = {UINT64}>({product})",
+            "scaled = Mul(wide, factor)",
+            "sum = Add(scaled, driven_t)",
+            'shifted = BitShift<direction = "RIGHT">(sum, q_s)',
+            "clipped = Clip(shifted, q_lo, q_hi)",
+        ]
+        if a.direct_cast:
+            lines.append(f"index = Cast<to = {INT32}>(clipped)")
+        else:
+            lines += [f"index16 = Cast<to = {UINT16}>(clipped)", f"index = Cast<to = {INT32}>(index16)"]
+    return [*lines, "entry = Add(index, table_offset)", *_look_up_gates(a)]
+
+
+def _look_up_gates(a: Arrangement) -> list[str]:
+    return fragments.look_up("gates", "look_up", "entry", shape="gates_shape" if a.flat_gates else None)
 
 
 def _final(a: Arrangement) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdeploy.export.onnx.fragments import UINT8
 from qdeploy.export.onnx.functions import Site, kind_of, weight_form
@@ -136,9 +137,14 @@ def _saturated(site: Site, ends: np.ndarray, multiplier: int, shift: int, low: i
 
 def accumulator_reach(site: Site) -> int:
     """A proven bound of |accumulator|, for every input that x's element type holds and every state."""
+    return int(row_reach(site).max(initial=0))
+
+
+def row_reach(site: Site) -> NDArray[np.object_]:
+    """The same of each row: Python integers ``[H]``, or ``[4H]`` of an LSTM."""
     attributes, constants = site.attributes, site.constants
     zero_point, x_zero_point = int(attributes["h_zero_point"]), int(attributes["x_zero_point"])
-    reach = recurrent_reach(
+    return recurrent_reach(
         recurrent_weight=constants["recurrent_weight"],
         input_weight=constants["input_weight"],
         bias=constants["bias"],
@@ -149,4 +155,3 @@ def accumulator_reach(site: Site) -> int:
         input_multiplier=constants.get("input_multiplier"),
         modrelu_bias=constants.get("modrelu_bias"),
     )
-    return int(reach.max(initial=0))

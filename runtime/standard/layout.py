@@ -101,6 +101,25 @@ def _build_transpose(node: Node) -> Kernel:
     return lambda x: np.ascontiguousarray(np.transpose(x, perm)) if x.ndim else x
 
 
+def _build_split(node: Node) -> Kernel:
+    axis, count = int(node.attributes.get("axis", 0)), node.attributes.get("num_outputs")
+
+    def kernel(x: Array, split: Array | None = None) -> tuple[Array, ...]:
+        if split is None:
+            # Equal parts, the last one smaller where they do not divide.
+            parts = node.outputs if count is None else int(count)
+            size = -(-x.shape[axis] // parts)
+            lengths = [size] * (parts - 1) + [x.shape[axis] - size * (parts - 1)]
+        else:
+            lengths = list(as_integers(split))
+        if min(lengths) < 0 or sum(lengths) != x.shape[axis] or len(lengths) != node.outputs:
+            msg = f"found parts of {lengths} for {node.outputs} outputs, expected as many that sum to {x.shape[axis]}"
+            raise ValueError(msg)
+        return tuple(np.ascontiguousarray(part) for part in np.split(x, np.cumsum(lengths)[:-1], axis))
+
+    return kernel
+
+
 def _build_squeeze(node: Node) -> Kernel:
     attribute = node.attributes.get("axes")
 
@@ -237,6 +256,7 @@ LAYOUT: dict[str, Build] = {
     "Reshape": _build_reshape,
     "Shape": _build_shape,
     "Slice": _build_slice,
+    "Split": _build_split,
     "Squeeze": _build_squeeze,
     "Tile": _build_tile,
     "Transpose": _build_transpose,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qdeploy.export.onnx.attach import sites
-from qdeploy.export.onnx.lstm import arrange
+from qdeploy.export.onnx.lstm_arrangement import arrange
 from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
 from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.reference import ReferenceModel
@@ -46,6 +46,8 @@ def layer(
     per_row: bool = True,
     every_step: bool = True,
     random_tables: bool = False,
+    powers: bool = False,
+    plain: bool = False,
     seed: int = 0,
 ) -> tuple[Any, dict[str, NDArray[Any]], dict[str, Any]]:
     """A model of one layer, its constants and its attributes; tables of sigmoid and tanh unless random ones are wanted."""
@@ -60,6 +62,9 @@ def layer(
         "candidate_table": np.rint(np.tanh(index * 8 / 2**index_bits) * 2**12),
         "cell_table": np.clip(np.rint(np.tanh(cell * 16 / 2**cell_bits) * 2**15), -32767, 32767),
     }
+    if plain:
+        # No hidden state leaves its bounds.
+        tables["cell_table"] = np.clip(tables["cell_table"], -32500, 32500)
     if random_tables:
         tables = {
             name: generator.choice([low, low // 3, high // 2, high], size=len(tables[name]))
@@ -75,6 +80,9 @@ def layer(
         "multiplier": (multiplier + np.arange(rows if per_row else 1) // max(1, hidden)).astype(np.int32),
         **{name: table.astype(np.int16) for name, table in tables.items()},
     }
+    if powers:
+        constants["multiplier"] = (1 << np.arange(rows) % 4).astype(np.int32)
+        constants["input_multiplier"] = (1 << np.arange(rows) % 3).astype(np.int32)
     attributes = {
         "x_zero_point": 3 if x_type == "uint8" else 0,
         "h_zero_point": 0 if wide else 2 ** (state_bits - 1),
@@ -117,6 +125,8 @@ def random_feeds(
     }
 
 
+# A power of two closes the accumulator and brings U x to it.
+SHIFTS: dict[str, Any] = {"multiplier": 1, "shift": 10, "per_row": False, "input_multiplier": 8, "input_shift": 0}
 CASES: dict[str, dict[str, Any]] = {
     "rows": {},
     "direct": {"state_bits": 8},
@@ -138,6 +148,15 @@ CASES: dict[str, dict[str, Any]] = {
     "last_direct": {"every_step": False, "state_bits": 8},
     "one_unit": {"hidden": 1, "inputs": 1},
     "extreme_tables": {"random_tables": True},
+    "shifts": SHIFTS,
+    "shifts_direct": {**SHIFTS, "state_bits": 8, "plain": True},
+    "shifts_of_many_units": {**SHIFTS, "hidden": 300, "inputs": 2, "weight_bits": 4, "shift": 12},
+    "shifts_lifted": {**SHIFTS, "recurrent_shift": 3, "shift": 14},
+    "shifts_lifted_far": {**SHIFTS, "recurrent_shift": 3, "shift": 2},
+    "shifts_of_a_long_reach": {**SHIFTS, "shift": 4},
+    "shifts_by_row": {**SHIFTS, "powers": True},
+    "shifts_with_few_entries": {**SHIFTS, "index_bits": 1, "shift": 16},
+    "shifts_of_a_requantized_input": {**SHIFTS, "input_multiplier": 30000, "input_shift": 9},
 }
 
 
@@ -157,8 +176,19 @@ def test_bodies_and_onnxruntime_give_the_contracts_bits(name: str) -> None:
 
 def test_the_cases_reach_every_arrangement() -> None:
     seen = [arrange(next(sites(layer(**case)[0]))) for case in CASES.values()]
-    for choice in ("wide_state", "scaled_weights", "direct_cast", "long_output", "all_steps"):
+    for choice in (
+        "wide_state",
+        "scaled_weights",
+        "direct_cast",
+        "requantized_input",
+        "flat_gates",
+        "flat_cell",
+        "all_steps",
+    ):
         assert {getattr(one, choice) for one in seen} == {False, True}, choice
+    assert {one.finish for one in seen} == {"table", "divide", "multiply"}
+    assert {one.output for one in seen} == {"plain", "clipped", "long"}
+    assert {one.scaled_weights for one in seen if one.finish == "table"} == {False, True}
     assert {one.form for one in seen} == {"s8", "u8"}
     assert {one.x_kind for one in seen} == {"u8", "s16"}
 
@@ -199,7 +229,7 @@ def test_any_split_of_a_sequence_and_of_a_batch_gives_the_same_bits(name: str) -
     multiplier=st.one_of(st.just(1), st.integers(1, 2**15 - 1), st.integers(2**30, 2**31 - 40)),
     shift=st.integers(0, 46),
     input_multiplier=st.one_of(st.just(1), st.integers(-40, 2**10)),
-    input_shift=st.integers(2, 30),
+    input_shift=st.one_of(st.just(0), st.integers(2, 30)),
     recurrent_shift=st.integers(0, 2),
     cell_shift=st.integers(0, 15),
     output_shift=st.integers(0, 30),
@@ -208,6 +238,7 @@ def test_any_split_of_a_sequence_and_of_a_batch_gives_the_same_bits(name: str) -
     per_row=st.booleans(),
     every_step=st.booleans(),
     random_tables=st.booleans(),
+    powers=st.booleans(),
     extreme=st.booleans(),
     batch=st.integers(1, 3),
     steps=st.integers(1, 5),

@@ -1,8 +1,11 @@
 """LSTM: scales of the gates' accumulator, of both states and of the tables between them.
 
 The accumulator of all gates has the scale s_W s_h, or that over a power of two where its unit would be coarse beside a
-step of the tables; U x is brought to it before the loop. The states' scales are powers of two, since products of gates and
-states are rounded by shifts alone: h reaches to 1, the cell state to the power of two above what calibration saw.
+step of the tables. Where W has one scale, what closes the accumulator is a shift: the tables' steps, which are free, are
+powers of two times its unit, and so is the scale of U x, whose rows lose less than a bit. Bodies then need no multiplier
+in the loop and none before it. Weights of few bits keep their scales, and U x is requantized before the loop.
+The states' scales are powers of two, since products of gates and states are rounded by shifts alone: h reaches to 1, the
+cell state to the power of two above what calibration saw.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from qdeploy.calibration import initial_state
 from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.lowerings.quaternion_rows import store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
 from qdeploy.quantize.lowerings.table import FUNCTIONS, INDEX_BITS, round_half_away
@@ -31,6 +35,9 @@ from qdeploy.runtime.ops.lstm import CELL_HIGH, CELL_LOW, GATE_BITS, MAX_OUTPUT_
 SIGMOID_REACH, TANH_REACH = 8.0, 4.0
 """Beyond this a table ends: sigmoid(8) is 0.0003 from 1 and tanh(4) 0.0007, as much as half a step of 12 bits is there."""
 
+SMALLEST_REACH = 1.0
+"""Tables reach at least so far: a finer step than 2^-11 gains nothing, and bodies hold one entry for every index there can be."""
+
 DRIVE_BITS = 28
 """Of an accumulator's 31, for U x + b; a recurrent weight that vanishes beside it is held coarser."""
 
@@ -38,6 +45,9 @@ STEPS_OF_INDEX = 4
 """The accumulator's unit is at most 2^-4 of a step of the tables, where int32 has room for it."""
 
 MAX_LIFT = 24
+
+FREE_SCALE_BITS = 6
+"""Weights of so many bits bear that U's scales are rounded up to powers of two of the accumulator's."""
 
 TANH_BITS = 15
 """Fractional bits of tanh of the cell state."""
@@ -73,21 +83,24 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
     recurrent = _recurrent(recurrent_float, input_float, bias, recipe, x, state, node)
     given = _input(input_float, recipe, x, node)
     gate_unit = recurrent.scale * state.scale
-    unit = float(gate_unit.min()) if recipe.multiplier_bits == 1 else None
+    shifts_only = recurrent.scale.size == 1 or recipe.multiplier_bits == 1
+    unit = float(gate_unit.min()) if shifts_only else None
     gates, candidate = context.calibration[f"{states}/gates"], context.calibration[f"{states}/candidate"]
     gate_scale = _index_scale(max(-gates.low, gates.high), SIGMOID_REACH, unit)
     candidate_scale = _index_scale(max(-candidate.low, candidate.high), TANH_REACH, unit)
     index_scale = np.repeat([gate_scale, gate_scale, candidate_scale, gate_scale], recurrent_float.shape[1])
-    chosen = _accumulator(node, recurrent, given, bias, x, state, recipe, min(gate_scale, candidate_scale))
-    multiplier = choose_multiplier(
-        np.broadcast_to(chosen.scale, index_scale.shape) / index_scale, recipe.multiplier_bits, name
-    )
+    chosen = _accumulator(node, recurrent, given, input_float, bias, x, state, recipe, min(gate_scale, candidate_scale))
+    given = chosen.input
+    ratio = np.broadcast_to(chosen.scale, index_scale.shape) / index_scale
+    multiplier = choose_multiplier(ratio, 1 if shifts_only else recipe.multiplier_bits, name)
 
     cell_shift = _cell_shift(cell)
     tables = {
         "gate_table": _entries("Sigmoid", gate_scale, 2.0**-GATE_BITS, 0, 2**GATE_BITS),
         "candidate_table": _entries("Tanh", candidate_scale, cell.scale, -CELL_HIGH, CELL_HIGH),
-        "cell_table": _entries("Tanh", cell.scale * 2.0**cell_shift, 2.0**-TANH_BITS, -CELL_HIGH, CELL_HIGH),
+        "cell_table": _entries(
+            "Tanh", cell.scale * 2.0**cell_shift, 2.0**-TANH_BITS, -CELL_HIGH, _tanh_high(state, output_shift)
+        ),
     }
     state_in, state_out = state_tensors(context, node)
     cell_in, cell_out = state_tensors(context, node, cell=True)
@@ -98,8 +111,8 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
             node.input[0],
             state_in,
             cell_in,
-            graph.weight(node.input[1], given),
-            graph.weight(node.input[2], recurrent),
+            store_weight(context, node.input[1], given),
+            store_weight(context, node.input[2], recurrent),
             graph.constant(f"{name}.bias", chosen.bias, bits=32, scale=chosen.scale),
             graph.constant(f"{name}.input_multiplier", chosen.input_multiplier, bits=32),
             graph.constant(f"{name}.multiplier", multiplier.values, bits=32),
@@ -134,19 +147,18 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
             "name": name,
             "operator": "LSTM",
             "activation": "sigmoid, tanh",
-            "weight_bits": max(recurrent.bits, given.bits),
             "exact_grid": recurrent.exact_grid and given.exact_grid,
             "weight_error": max(recurrent.error, given.error),
             "activation_bits": x.bits,
             "state_bits": state.bits,
             "cell_bits": cell.bits,
             "cell_scale": cell.scale,
-            "parameters": int(input_float.size + recurrent_float.size),
             "macs": int(input_float.size + recurrent_float.size),
             "accumulator_bits": accumulator_bits(chosen.reach),
             "multiplier_bits": int(multiplier.values.max()).bit_length(),
             "multiplier_error": multiplier.error,
             "calibrated_steps": max(1, context.calibration.steps),
+            **weight_record(context, {node.input[1]: given, node.input[2]: recurrent}),
             **ranges.report(state),
         }
     )
@@ -156,6 +168,7 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
 class _Accumulator:
     """The accumulator's scale ``[1]`` or ``[4H]``, what brings both products and the bias to it, and its proven reach."""
 
+    input: QuantizedWeight
     scale: NDArray[np.float64]
     lift: int
     input_multiplier: NDArray[np.int32]
@@ -167,7 +180,8 @@ class _Accumulator:
 def _accumulator(
     node: onnx.NodeProto,
     recurrent: QuantizedWeight,
-    given: QuantizedWeight,
+    free: QuantizedWeight,
+    input_float: NDArray[np.float32],
     bias: NDArray[np.float64],
     x: TensorType,
     state: TensorType,
@@ -181,12 +195,17 @@ def _accumulator(
     """
     product = recurrent.scale * state.scale
     wanted = math.ceil(math.log2(product.max() * 2**STEPS_OF_INDEX / step))
-    bits = 1 if recipe.multiplier_bits == 1 else 31
+    shifts_only = product.size == 1 and not free.exact_grid and free.bits >= FREE_SCALE_BITS
+    bits = 1 if shifts_only or recipe.multiplier_bits == 1 else 31
     for lift in range(min(MAX_LIFT, max(0, wanted)), -1, -1):
         scale = product / 2.0**lift
+        given = _multiple_of(free, input_float, scale, x) if shifts_only else free
         rows = np.broadcast_to(scale, bias.shape)
         integer_bias = np.rint(bias / rows)
         ratio = np.broadcast_to(given.scale * x.scale, bias.shape) / rows
+        if shifts_only:
+            # Made as powers of two; a division and a product may have moved them by a last bit.
+            ratio = 2.0 ** np.rint(np.log2(ratio))
         reach = np.abs(integer_bias)
         if reach.max() < INT32_REACH and ratio.max() < 2.0**30:
             multiplier = choose_multiplier(ratio, bits, node.name, max_shift=30)
@@ -203,7 +222,13 @@ def _accumulator(
             if reach.max() < INT32_REACH:
                 kept = scale[:1] if (scale == scale[0]).all() else scale
                 return _Accumulator(
-                    kept, lift, multiplier.values, multiplier.shift, integer_bias.astype(np.int32), int(reach.max())
+                    given,
+                    kept,
+                    lift,
+                    multiplier.values,
+                    multiplier.shift,
+                    integer_bias.astype(np.int32),
+                    int(reach.max()),
                 )
     raise AccumulatorOverflowError(
         f"node {node.name}: the accumulator of row {int(reach.argmax())} of its gates could reach more than int32 holds "
@@ -242,6 +267,15 @@ def _input(weight: NDArray[np.float32], recipe: Recipe, x: TensorType, node: onn
     return on_scale(weight, powers_of_two(found.scale * x.scale) / x.scale, recipe.weight_bits)
 
 
+def _multiple_of(
+    found: QuantizedWeight, weight: NDArray[np.float32], unit: NDArray[np.float64], x: TensorType
+) -> QuantizedWeight:
+    """U again, so that every row's s_U s_x is the next power of two times the accumulator's ``unit``, 1 at least."""
+    rows = np.broadcast_to(found.scale * x.scale / unit, weight.shape[:1])
+    raised = 2.0 ** np.maximum(0.0, np.ceil(np.log2(rows) - 1e-9))
+    return on_scale(weight, raised * unit / x.scale, found.bits)
+
+
 def _power_of_two(free: TensorType) -> TensorType:
     """The state's type over the next power of two that covers the range; the scale is that over the number of levels."""
     levels = free.high - free.zero_point
@@ -255,6 +289,18 @@ def _cell_type(largest: float) -> TensorType:
     return TensorType("int16", max(SMALLEST_CELL_SCALE, 2.0**exponent), 0, 16, CELL_LOW, CELL_HIGH)
 
 
+def _tanh_high(state: TensorType, output_shift: int) -> int:
+    """The largest tanh of a cell state, in Q0.15.
+
+    Where the hidden state reaches to one, it is what an open gate shows within its bounds: no step clips it then, and what
+    a gate that is not open loses is less than half a step of the state. A narrower state's bounds clip.
+    """
+    top = (state.high - state.zero_point + 1) << output_shift
+    if top < 1 << (GATE_BITS + TANH_BITS):
+        return CELL_HIGH
+    return min(CELL_HIGH, (top - ((1 << output_shift) >> 1) - 1) >> GATE_BITS)
+
+
 def _cell_shift(cell: TensorType) -> int:
     """By how much a cell state is shifted to be an index of the table of tanh."""
     reach = min(TANH_REACH, cell.scale * -CELL_LOW)
@@ -263,7 +309,7 @@ def _cell_shift(cell: TensorType) -> int:
 
 def _index_scale(reach: float, ceiling: float, unit: float | None) -> float:
     """A step of a table over +-reach, or +-ceiling if that is less; the next 2^n times ``unit`` where one is given."""
-    scale = min(reach, ceiling) / (_HALF - 1) if reach > 0 else 1.0 / _HALF
+    scale = min(max(reach, SMALLEST_REACH), ceiling) / (_HALF - 1)
     return scale if unit is None else unit * 2.0 ** math.ceil(math.log2(scale / unit))
 
 
