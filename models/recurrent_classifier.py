@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from qdeploy.runtime.errors import InvalidInputError
 
+from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
+
 __all__ = ["CELLS", "READOUTS", "RecurrentClassifier"]
 
 READOUTS = ("last", "mean", "every")
@@ -19,6 +21,10 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
     "rnn-relu": lambda inputs, hidden: nn.RNN(inputs, hidden, nonlinearity="relu"),
     "gru": nn.GRU,
     "lstm": nn.LSTM,
+    "quaternion-rnn-tanh": QuaternionRNN,
+    "quaternion-rnn-relu": lambda inputs, hidden: QuaternionRNN(inputs, hidden, "relu"),
+    "quaternion-gru": QuaternionGRU,
+    "quaternion-lstm": QuaternionLSTM,
 }
 """By name, what makes a layer of I inputs and H units: time-major, ``(states [T, B, H], ...) = layer(inputs [T, B, I])``."""
 

@@ -123,6 +123,12 @@ def _accumulator(layer: LayerReport) -> str:
 def _recurrent_lines(layer: LayerReport) -> list[str]:
     extra = layer.extra
     lines = _gain_lines(layer) if "gain_error" in extra else []
+    if "component_bytes" in extra:
+        compact, full, real = extra["component_bytes"], extra["matrix_bytes"], 4 * (layer.parameters or 0)
+        lines.append(
+            f"{layer.name}: quaternion weights of {compact:,} bytes; {full:,} as real matrices of integers, "
+            f"{real:,} as components in float32, {4 * real:,} as real matrices in float32"
+        )
     if "cell_scale" in extra:
         lines.append(
             f"{layer.name}: cell state of {extra.get('cell_bits')} bits up to {2**15 * extra['cell_scale']:.4g}"

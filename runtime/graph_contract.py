@@ -40,6 +40,7 @@ _KINDS = {
     "activation": onnx.AttributeProto.STRING,
     "grouping": onnx.AttributeProto.STRING,
     "shape": onnx.AttributeProto.INTS,
+    "order": onnx.AttributeProto.INTS,
 }
 
 

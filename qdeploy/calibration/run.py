@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qdeploy.calibration.cells import CELLS
 from qdeploy.calibration.states import initial_state
 from qdeploy.calibration.statistics import Calibration, TensorStatistics
+from qdeploy.capture.computed_weights import computed_weights, weight_nodes
 from qdeploy.capture.functions import RECURRENT
 from qdeploy.capture.session import FloatSession
 from qdeploy.runtime.errors import InvalidInputError
@@ -53,7 +54,7 @@ def calibrate(
     names = [value.name for value in shown.graph.output]
     recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type in RECURRENT and node.output[0]}
     statistics = {name: TensorStatistics() for name in [*names, *feeds]}
-    weights = {t.name: onnx.numpy_helper.to_array(t) for t in shown.graph.initializer}
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in shown.graph.initializer} | computed_weights(model)
     batches = list(_batches(feeds, batch_axes, samples))
     steps = 0
     for done, batch in enumerate(batches):
@@ -101,6 +102,7 @@ def _exposed(model: onnx.ModelProto) -> onnx.ModelProto:
     shown.CopyFrom(model)
     del shown.graph.output[:]
     weights = {t.name for t in shown.graph.initializer}
+    weights.update(name for node in weight_nodes(shown) for name in node.output)
     for node in shown.graph.node:
         if node.op_type in RECURRENT and not node.output[0]:
             node.output[0] = f"{node.output[1]}/states"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qdeploy.capture.computed_weights import computed_weights
 from qdeploy.runtime.errors import UnsupportedModelError
 
 FLOAT_DOMAIN = "qdeploy.float"
@@ -17,6 +19,7 @@ class FloatGraph:
     """Indexes over the top-level graph of a float model."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
         self.nodes = list(model.graph.node)
         self.inputs = list(model.graph.input)
         self.outputs = [value.name for value in model.graph.output]
@@ -30,6 +33,11 @@ class FloatGraph:
                 if name:
                     self._readers.setdefault(name, []).append(node)
 
+    @cached_property
+    def computed(self) -> dict[str, NDArray[np.float32]]:
+        """The matrices that nodes make of constants, such as a quaternion layer's."""
+        return computed_weights(self._model)
+
     def readers(self, name: str) -> list[onnx.NodeProto]:
         """The nodes that read tensor ``name``."""
         return self._readers.get(name, [])
@@ -42,13 +50,15 @@ class FloatGraph:
         return None
 
     def constant(self, node: onnx.NodeProto, index: int, what: str) -> NDArray[np.float32]:
-        """Input ``index`` of ``node`` as a constant.
+        """Input ``index`` of ``node`` as a constant, or as what nodes make of constants alone.
 
         Raises:
             UnsupportedModelError: when the network computes it.
         """
         name = node.input[index] if index < len(node.input) else ""
         if name not in self.constants:
+            if name in self.computed:
+                return self.computed[name]
             raise UnsupportedModelError(
                 f"node {node.name} ({node.op_type}): its {what} ({name or 'absent'}) is computed by the network; "
                 "expected a trained constant."

@@ -76,6 +76,17 @@ def test_hamilton_matrix_is_the_models_own(grouping, m, n, seed):
     assert np.array_equal(result, expected.numpy())
 
 
+@pytest.mark.parametrize(("parts", "order"), [(4, (0, 1, 2)), (1, (0, 1, 3, 2)), (3, (0,))])
+def test_gate_rows_are_the_models_own(rng, parts, order):
+    torch = pytest.importorskip("torch")
+    from qdeploy.models.quaternion_recurrent import order_gate_rows
+
+    node = float_node("GateRows", ["weight"], ["rows"], parts=parts, order=order)
+    weight = rng.normal(size=(parts * len(order) * 2, 3)).astype(np.float32)
+    found = FloatSession(model_of(node, [("weight", 2)], ["rows"])).run({"weight": weight})["rows"]
+    assert np.array_equal(found, order_gate_rows(torch.from_numpy(weight), parts, order).numpy())
+
+
 @pytest.mark.parametrize("has_h0", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @settings(max_examples=8, deadline=None)

@@ -50,6 +50,21 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
   h = Squeeze (last, first)
   y = qdeploy.float.Linear (h, v, c)
 }"""
+QUATERNION_LOOP = """
+g (float[time, batch, 8] x) => (float[time, batch, 4] y)
+{
+  %s
+  y = qdeploy.float.Linear (flat, v, c)
+}"""
+QUATERNION_RNN = QUATERNION_LOOP % 'flat, last = qdeploy.float.RNN <activation = "tanh"> (x, u, w, b)'
+QUATERNION_GRU = QUATERNION_LOOP % "flat, last = qdeploy.float.GRU <hidden_size = 12> (x, u, w, b, r)"
+QUATERNION_LSTM = (
+    QUATERNION_LOOP
+    % """
+  states, last, cell = LSTM <hidden_size = 12> (x, p, q, k)
+  axis = Constant <value = int64[1] {1}> ()
+  flat = Squeeze (states, axis)"""
+)
 MLP = """
 g (float[batch, 16] x) => (float[batch, 5] y)
 {
@@ -142,6 +157,27 @@ def feedforward_weights() -> Weights:
     return parts | {name: generator.standard_normal(shape) / 3 for name, shape in shapes.items()}
 
 
+def quaternion_weights(parts: int, gates: tuple[int, ...]) -> Weights:
+    """Of a loop of twelve units, three quaternions, in the scale of Glorot's initialization.
+
+    Args:
+        parts: 4 where every gate is a Hamilton product, 1 where every part of a product is a gate.
+        gates: where in the file's order each gate of the Hamilton matrix' rows stands.
+    """
+    generator = np.random.default_rng(3)
+    found: Weights = {}
+    for name, columns in (("u", 2), ("w", 3)):
+        r, i, j, k = generator.standard_normal((4, 3 * len(gates), columns)) / np.sqrt(10)
+        matrix = np.block([[r, -i, -j, -k], [i, r, -k, j], [j, k, r, -i], [k, -j, i, r]])
+        rows = matrix.reshape(parts, len(gates), -1, 4 * columns).transpose(1, 0, 2, 3)
+        found[name] = rows[list(gates)].reshape(matrix.shape)
+    # The same for ONNX's operator, whose weights have an axis of directions, and two biases.
+    found |= {"p": found["u"][None], "q": found["w"][None]}
+    shapes: dict[str, tuple[int, ...]] = {"b": (len(gates) * HIDDEN,), "k": (1, 2 * len(gates) * HIDDEN)}
+    shapes |= {"r": (HIDDEN,), "v": (CLASSES, HIDDEN), "c": (CLASSES,)}
+    return found | {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
+
+
 def lstm_weights() -> Weights:
     """Of two layers whose gates open and close; the forget gates are biased to stay open."""
     generator = np.random.default_rng(2)
@@ -173,6 +209,13 @@ def _feedforward(text: str, *, options: dict[str, Any] | None = None, **recipe: 
 
 def _lstm(text: str = LSTM, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
     return Network(text, _used(text, lstm_weights), (STEPS, INPUTS), recipe, {"time_axis": 0, **(options or {})})
+
+
+def _quaternion_loop(
+    text: str, parts: int, gates: tuple[int, ...], *, options: dict[str, Any] | None = None, **recipe: Any
+) -> Network:
+    weights = _used(text, lambda: quaternion_weights(parts, gates))
+    return Network(text, weights, (STEPS, 8), recipe, {"time_axis": 0, **(options or {})})
 
 
 def _rnn(activation: str, text: str = LAST) -> str:
@@ -232,6 +275,14 @@ NETWORKS: dict[str, Network] = {
     "quaternion-expanded": _feedforward(QUATERNION % "blocked", options={"storage": "expanded"}),
     "quaternion-weights4": _feedforward(QUATERNION % "blocked", weight_bits=4),
     "quaternion-inline": _feedforward(QUATERNION % "adjacent", options={"inline": True}),
+    "quaternion-rnn": _quaternion_loop(QUATERNION_RNN, 4, (0,)),
+    "quaternion-gru": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    # ONNX orders the gates i, o, f, c.
+    "quaternion-lstm": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2)),
+    "quaternion-lstm-weights4": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), weight_bits=4),
+    # SpeechBrain's parts are i, f, o, c.
+    "quaternion-lstm-per-part": _quaternion_loop(QUATERNION_LSTM, 1, (0, 2, 1, 3)),
+    "quaternion-lstm-inline": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), options={"inline": True}),
     "tables-sums": _feedforward(TABLES),
     "tables-sums-multiplier1": _feedforward(TABLES, multiplier_bits=1),
 }

@@ -243,6 +243,24 @@ def test_hamilton_matrix(data: st.DataObject, grouping: str) -> None:
         assert matrix.astype(object).dot(flat).tolist() == expected.reshape(-1).tolist()
 
 
+@property_of("GateRows")
+@many
+@given(st.data())
+def test_gate_rows(data: st.DataObject) -> None:
+    parts, units, columns = (data.draw(st.integers(1, most)) for most in (4, 3, 4))
+    order = data.draw(st.permutations(range(data.draw(st.integers(1, 4)))))
+    weight = data.draw(filled("int8", (parts * len(order) * units, columns), 0, low=-128, high=127))
+    row = weight.tolist()
+    expected = [
+        row[(part * len(order) + gate) * units + unit]
+        for gate in order
+        for part in range(parts)
+        for unit in range(units)
+    ]
+    for rows in shown("GateRows", {"g": weight}, parts=parts, order=list(order)):
+        assert rows.tolist() == expected
+
+
 @st.composite
 def recurrences(draw: st.DrawFn, product: str, activation: str, finish: str) -> dict[str, Any]:
     """A recurrent layer that is likely to get this arrangement: small weights for digits, channels for multiply, ..."""

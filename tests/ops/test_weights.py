@@ -1,4 +1,4 @@
-"""UnpackWeights and HamiltonMatrix: constants that runtimes fold at load."""
+"""UnpackWeights, HamiltonMatrix and GateRows: constants that runtimes fold at load."""
 
 from __future__ import annotations
 
@@ -92,3 +92,30 @@ def test_minus_128_has_no_negative() -> None:
     parts = [np.full((1, 1), value, np.int8) for value in (1, -128, 2, 3)]
     with pytest.raises(ContractError, match="-128"):
         OPERATORS["HamiltonMatrix"].meaning(Node("q"), *parts, grouping="blocked")
+
+
+@pytest.mark.parametrize(("parts", "order"), [(4, [0, 1, 2]), (1, [0, 1, 3, 2]), (2, [1, 0])])
+def test_rows_of_gates(parts: int, order: list[int]) -> None:
+    units = 2
+    # Each row says where it stands: a hundred times its part, ten times its gate, and its unit.
+    rows = [
+        30 * part + 10 * gate + unit for part in range(parts) for gate in range(len(order)) for unit in range(units)
+    ]
+    expected = [30 * part + 10 * gate + unit for gate in order for part in range(parts) for unit in range(units)]
+    for found in shown("GateRows", {"g": np.array(rows, np.int8)[:, None]}, parts=parts, order=order):
+        assert found[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("parts", "order", "words"),
+    [
+        (4, [0, 0], "permutation"),
+        (4, [1, 2], "permutation"),
+        (4, [], "permutation"),
+        (4, [0, 1], "12 rows; expected a multiple of 4 parts of 2"),
+        (0, [0, 1], "multiple of 0 parts"),
+    ],
+)
+def test_rows_that_are_no_gates(parts: int, order: list[int], words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        OPERATORS["GateRows"].meaning(Node("g"), np.zeros((12, 3), np.int8), parts=parts, order=order)

@@ -7,6 +7,7 @@ from functools import cache
 from onnx import FunctionProto, NodeProto
 
 from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, RECURRENT
+from .gate_rows import gate_rows
 from .gru import gru, gru_overload
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
 from .linear import linear
@@ -24,6 +25,7 @@ __all__ = [
     "RECURRENT",
     "float_functions",
     "functions_of",
+    "gate_rows",
     "gru",
     "gru_overload",
     "hamilton_matrix",
@@ -41,6 +43,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     """Every function, by operator and overload."""
     functions = [linear(has_bias=True), linear(has_bias=False), modrelu()]
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
+    functions.append(gate_rows())
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
     functions += [gru(has_h0=has_h0) for has_h0 in (False, True)]
     functions += [lstm(has_states=has_states) for has_states in (False, True)]

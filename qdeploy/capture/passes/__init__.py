@@ -15,6 +15,7 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
+from .access import attribute_int
 from .allowed import check_allowed, check_weights
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
@@ -26,6 +27,7 @@ from .modrelu import make_modrelu
 from .names import name_nodes, name_values
 from .no_operations import remove_no_operations
 from .own_weights import give_own_weights
+from .quaternion_rows import recognise_quaternion_rows
 from .recurrent_operator import convert_rnn_operators
 from .recurrent_scan import convert_scans
 from .shapes import fix_reshapes
@@ -88,6 +90,7 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
     common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)
+    recognise_quaternion_rows(graph_model)
     softmax = drop_softmax(graph_model)
     common.RemoveUnusedNodesPass()(graph_model)
     name_nodes(graph_model)
@@ -127,9 +130,20 @@ def _may_fold(node: ir.Node) -> bool | None:
         if value.shape is not None and len(sizes) == len(value.shape):
             if math.prod(sizes) > largest:
                 return False
-        elif node.op_type not in _NOT_GROWING:
+        elif node.op_type not in _NOT_GROWING and not _takes_a_part(node):
             return False
     return None
+
+
+def _takes_a_part(node: ir.Node) -> bool:
+    """Whether a Gather of constants takes no more slices than there are."""
+    if node.op_type != "Gather" or len(node.inputs) != 2:
+        return False
+    data, indices = (None if value is None else value.const_value for value in node.inputs)
+    if data is None or indices is None:
+        return False
+    axis = attribute_int(node, "axis", 0)
+    return -len(data.shape) <= axis < len(data.shape) and indices.size <= data.numpy().shape[axis]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,7 +134,7 @@ def insert(
     domain: str = "",
     overload: str = "",
     name: str | None = None,
-    attributes: dict[str, int | str | list[int]] | None = None,
+    attributes: Mapping[str, int | float | str | list[int]] | None = None,
     outputs: int = 1,
 ) -> ir.Node:
     """A new node in front of ``before``."""

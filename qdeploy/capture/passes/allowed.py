@@ -18,7 +18,7 @@ STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
     "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward, linear_before_reset 1), "
-    "LSTM (forward), Scan whose step is act(W h + U x + b), "
+    "LSTM (forward), Scan whose step is made of these cells, "
     "Relu, Tanh, "
     "Sigmoid, Add of two activations, quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "
@@ -30,9 +30,6 @@ _NEAREST = {
     "LayerNormalization": "train without normalization layers",
     "Conv": "convolutions are not supported; flatten the image and use Linear layers",
     "Loop": "write the recurrence as an RNN operator or a Scan of one state",
-    "Scan": "the step must be Relu, Tanh, modReLU or nothing over a sum of MatMul or Gemm with constant weights, of "
-    "one "
-    "state [B, H] and one input [T, B, I], and its scan outputs must be the new state",
     "Gelu": "use Relu, Tanh or Sigmoid",
     "LeakyRelu": "use Relu, Tanh or Sigmoid",
     "Elu": "use Relu, Tanh or Sigmoid",

@@ -35,9 +35,10 @@ def complete_float_nodes(model: ir.Model) -> None:
             overload = rnn_overload(activation, has_h0=len(present) == (6 if activation == "modrelu" else 5))
         elif node.op_type == "GRU":
             overload = gru_overload(has_h0=len(present) == 6)
-            weight = constant(node.inputs[2])
-            if weight is not None:
-                node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", weight.shape[1])
+            # Not of W, which may be computed of quaternion components.
+            recurrent_bias = constant(node.inputs[4])
+            if recurrent_bias is not None:
+                node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", recurrent_bias.shape[0])
         elif node.op_type == "LSTM":
             overload = lstm_overload(has_states=len(present) == 6)
         node.overload = overload

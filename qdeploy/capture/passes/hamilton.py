@@ -15,10 +15,13 @@ def recognise_hamilton_matrices(model: ir.Model) -> None:
     """Replaces Concat(Concat(r, Neg(i), …), …) of four constants by ``qdeploy.float::HamiltonMatrix``.
 
     Both nestings are read (rows of columns, columns of rows), and both products: L(w), and L(conj w) whose grid is the
-    transposed one. Requires: constants are not folded yet. Ensures: nothing for matrices of another build; they stay
-    as they are and are folded later.
+    transposed one. Requires: constants are not folded yet. Ensures: nothing for matrices of another build, and for those
+    that no product of the top-level graph reads at once (a recurrent layer's, see ``recognise_quaternion_rows``); they
+    stay as they are and are folded later.
     """
     for node in list(model.graph):
+        if not _multiplies(node.outputs[0], model.graph):
+            continue
         grid = _grid(node)
         if grid is None:
             continue
@@ -50,6 +53,20 @@ def recognise_hamilton_matrices(model: ir.Model) -> None:
         )
         replace(node.outputs[0], matrix.outputs[0])
         model.graph.remove(node, safe=True)
+
+
+def _multiplies(value: ir.Value, graph: ir.Graph) -> bool:
+    """Whether only products of ``graph`` read the value, transposed or not."""
+    readers = [use.node for use in value.uses()]
+    return bool(readers) and all(
+        reader.domain == ""
+        and reader.graph is graph
+        and (
+            reader.op_type in {"MatMul", "Gemm"}
+            or (reader.op_type == "Transpose" and _multiplies(reader.outputs[0], graph))
+        )
+        for reader in readers
+    )
 
 
 Grid = list[list[tuple[int, ir.Value]]]

@@ -13,6 +13,7 @@ _PARAMETERS = {
     "Linear": ("", "weight", "bias"),
     "ModRelu": ("", "bias"),
     "HamiltonMatrix": ("r_weight", "i_weight", "j_weight", "k_weight"),
+    "GateRows": ("",),
     "RNN": ("", "input_weight", "recurrent_weight", "bias", "modrelu_bias"),
     "GRU": ("", "input_weight", "recurrent_weight", "bias", "recurrent_bias"),
     "LSTM": ("", "input_weight", "recurrent_weight", "bias"),

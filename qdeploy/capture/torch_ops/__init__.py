@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .gate_rows import gate_rows
 from .gru import gru
 from .hamilton_matrix import hamilton_matrix
 from .linear import linear
@@ -10,4 +11,4 @@ from .modrelu import modrelu
 from .registry import translations
 from .rnn import rnn
 
-__all__ = ["gru", "hamilton_matrix", "linear", "lstm", "modrelu", "rnn", "translations"]
+__all__ = ["gate_rows", "gru", "hamilton_matrix", "linear", "lstm", "modrelu", "rnn", "translations"]

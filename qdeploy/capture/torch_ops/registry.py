@@ -27,10 +27,19 @@ def define(schema: str) -> None:
     _LIBRARY.define(schema)
 
 
-def float_op(name: str, inputs: int, outputs: int, attributes: tuple[str, ...] = ()) -> Any:
+def float_op(
+    name: str,
+    inputs: int,
+    outputs: int,
+    attributes: tuple[str, ...] = (),
+    *,
+    integers: tuple[str, ...] = (),
+    lists: tuple[str, ...] = (),
+) -> Any:
     """An onnxscript operator that records one node of the float domain, with any of its inputs absent.
 
-    ``attributes`` are texts; ``layer``, the node's name, is one of every operator.
+    ``attributes`` are texts, ``integers`` integers, ``lists`` lists of integers; ``layer``, the node's name, is a text that
+    every operator has.
     """
     schema = onnx.defs.OpSchema
     optional = schema.FormalParameterOption.Optional
@@ -41,7 +50,15 @@ def float_op(name: str, inputs: int, outputs: int, attributes: tuple[str, ...] =
         inputs=[schema.FormalParameter(f"in{n}", "T", param_option=optional) for n in range(inputs)],
         outputs=[schema.FormalParameter(f"out{n}", "T") for n in range(outputs)],
         type_constraints=[("T", ["tensor(float)"], "")],
-        attributes=[schema.Attribute(attribute, schema.AttrType.STRING) for attribute in (*attributes, "layer")],
+        attributes=[
+            schema.Attribute(attribute, kind)
+            for kind, names in (
+                (schema.AttrType.STRING, (*attributes, "layer")),
+                (schema.AttrType.INT, integers),
+                (schema.AttrType.INTS, lists),
+            )
+            for attribute in names
+        ],
     )
     return onnxscript.values.Op(onnxscript.values.Opset(FLOAT_DOMAIN, 1), name, operator)
 

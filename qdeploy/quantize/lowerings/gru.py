@@ -25,6 +25,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.lowerings.quaternion_rows import shared_by_quaternion, store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
 from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
@@ -126,8 +127,8 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
         [
             node.input[0],
             state_in,
-            graph.weight(node.input[1], scales.input),
-            graph.weight(node.input[2], scales.recurrent),
+            store_weight(context, node.input[1], scales.input),
+            store_weight(context, node.input[2], scales.recurrent),
             graph.constant(f"{name}.bias", integer_bias.astype(np.int32), bits=32, scale=product),
             graph.constant(
                 f"{name}.recurrent_bias",
@@ -160,23 +161,21 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
         if state_out != node.output[1]:
             graph.nodes.append(onnx.helper.make_node("Identity", [state_out], [node.output[1]], name=f"{name}.last"))
     graph.states.append(State(state_in, state_out, state, hidden))
-    size = int(input_weight.size + recurrent_weight.size)
     graph.layers.append(
         {
             "name": name,
             "operator": "GRU",
             "activation": "sigmoid, tanh",
-            "weight_bits": max(scales.recurrent.bits, scales.input.bits),
             "exact_grid": scales.recurrent.exact_grid and scales.input.exact_grid,
             "weight_error": max(scales.recurrent.error, scales.input.error),
             "activation_bits": x.bits,
             "state_bits": state.bits,
-            "parameters": size,
-            "macs": size,
+            "macs": int(input_weight.size + recurrent_weight.size),
             "accumulator_bits": accumulator_bits(reach),
             "multiplier_bits": int(multiplier.values.max()).bit_length(),
             "multiplier_error": max(input_multiplier.error, multiplier.error),
             "calibrated_steps": max(1, context.calibration.steps),
+            **weight_record(context, {node.input[1]: scales.input, node.input[2]: scales.recurrent}),
             **ranges.report(state),
         }
     )
@@ -192,8 +191,11 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
     drive = np.abs(weights[0].astype(np.float64)).sum(axis=1) * x.scale * x.reach + bias
     beside = np.concatenate([drive[:gates], recurrent_bias])
     # The input's matrix costs the loop nothing whatever its scales are, and so do those of the gates.
-    given = _quantized(weights[0], recipe, node.input[1], bias / (x.scale * 2.0**DRIVE_BITS))
-    recurrent = _quantized(weights[1], recipe, node.input[2], beside / (state.scale * 2.0**DRIVE_BITS))
+    limits = bias / (x.scale * 2.0**DRIVE_BITS), beside / (state.scale * 2.0**DRIVE_BITS)
+    given, recurrent = (
+        _quantized(weight, recipe, name, shared_by_quaternion(context, name, limit))
+        for weight, name, limit in zip(weights, node.input[1:3], limits, strict=True)
+    )
     related = _related(weights[1], recurrent)
     shifts = related is not None
     if related is not None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from qdeploy.calibration import initial_state
 from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.lowerings.quaternion_rows import store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
 from qdeploy.quantize.lowerings.table import FUNCTIONS, INDEX_BITS, round_half_away
@@ -110,8 +111,8 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
             node.input[0],
             state_in,
             cell_in,
-            graph.weight(node.input[1], given),
-            graph.weight(node.input[2], recurrent),
+            store_weight(context, node.input[1], given),
+            store_weight(context, node.input[2], recurrent),
             graph.constant(f"{name}.bias", chosen.bias, bits=32, scale=chosen.scale),
             graph.constant(f"{name}.input_multiplier", chosen.input_multiplier, bits=32),
             graph.constant(f"{name}.multiplier", multiplier.values, bits=32),
@@ -146,19 +147,18 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
             "name": name,
             "operator": "LSTM",
             "activation": "sigmoid, tanh",
-            "weight_bits": max(recurrent.bits, given.bits),
             "exact_grid": recurrent.exact_grid and given.exact_grid,
             "weight_error": max(recurrent.error, given.error),
             "activation_bits": x.bits,
             "state_bits": state.bits,
             "cell_bits": cell.bits,
             "cell_scale": cell.scale,
-            "parameters": int(input_float.size + recurrent_float.size),
             "macs": int(input_float.size + recurrent_float.size),
             "accumulator_bits": accumulator_bits(chosen.reach),
             "multiplier_bits": int(multiplier.values.max()).bit_length(),
             "multiplier_error": multiplier.error,
             "calibrated_steps": max(1, context.calibration.steps),
+            **weight_record(context, {node.input[1]: given, node.input[2]: recurrent}),
             **ranges.report(state),
         }
     )

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from qdeploy.calibration import initial_cell_state, initial_state
 from qdeploy.quantize.float_graph import attribute
 from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.lowerings.quaternion_rows import store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
@@ -110,8 +111,8 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     inputs = [
         node.input[0],
         state_in,
-        graph.weight(node.input[1], loop.input),
-        graph.weight(node.input[2], loop.recurrent),
+        store_weight(context, node.input[1], loop.input),
+        store_weight(context, node.input[2], loop.recurrent),
         graph.constant(f"{name}.bias", integer_bias.astype(np.int32), bits=32, scale=loop.accumulator_scale),
         graph.constant(f"{name}.multiplier", multiplier.values, bits=32),
         "",
@@ -156,19 +157,18 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
             "name": name,
             "operator": "RNN",
             "activation": activation,
-            "weight_bits": max(loop.recurrent.bits, loop.input.bits),
             "exact_grid": loop.recurrent.exact_grid and loop.input.exact_grid,
             "shaped_rounding": loop.recurrent.shaped,
             "weight_error": max(loop.recurrent.error, loop.input.error),
             "activation_bits": x.bits,
             "state_bits": loop.state.bits,
-            "parameters": int(weights[0].size + weights[1].size),
             "macs": int(weights[0].size + weights[1].size),
             "accumulator_bits": accumulator_bits(reach),
             "multiplier_bits": int(multiplier.values.max()).bit_length(),
             "multiplier_error": multiplier.error,
             "calibrated_steps": steps,
             "gain_error": gain_error,
+            **weight_record(context, {node.input[1]: loop.input, node.input[2]: loop.recurrent}),
             **ranges.report(loop.state),
             **_orthogonality(weights[1], loop.recurrent),
         }
