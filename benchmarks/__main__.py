@@ -20,8 +20,11 @@ from qdeploy.quantize import load_recipe
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One comparison. ``goal`` is the largest ratio (or, without ``other``, the largest value) that is good enough;
-    None where a row is there to be seen."""
+    """One comparison.
+
+    ``goal`` is the largest ratio (or, without ``other``, the largest value) that is good enough; None where a row is there to
+    be seen.
+    """
 
     name: str
     ours: float
