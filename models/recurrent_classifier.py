@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from qdeploy.runtime.errors import InvalidInputError
 
+from .fast_grnn import FastGRNN
+from .fast_rnn import FastRNN
 from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
 
 __all__ = ["CELLS", "READOUTS", "RecurrentClassifier"]
@@ -21,6 +23,8 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
     "rnn-relu": lambda inputs, hidden: nn.RNN(inputs, hidden, nonlinearity="relu"),
     "gru": nn.GRU,
     "lstm": nn.LSTM,
+    "fast-rnn": FastRNN,
+    "fast-grnn": FastGRNN,
     "quaternion-rnn-tanh": QuaternionRNN,
     "quaternion-rnn-relu": lambda inputs, hidden: QuaternionRNN(inputs, hidden, "relu"),
     "quaternion-gru": QuaternionGRU,
