@@ -135,3 +135,9 @@ def dequantize(values: IntArray, scale: float, zero_point: int) -> NDArray[np.fl
     """float32(values - zero_point) * float32(scale), as ONNX DequantizeLinear does."""
     real: NDArray[np.float32] = (values.astype(np.int64) - zero_point).astype(np.float32) * np.float32(scale)
     return real
+
+
+def is_power_of_two(values: IntArray) -> bool:
+    """Whether every entry is 2^n, n >= 0."""
+    wide = values.astype(np.int64)
+    return bool(((wide > 0) & (wide & (wide - 1) == 0)).all())

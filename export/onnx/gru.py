@@ -13,22 +13,23 @@ from __future__ import annotations
 
 import onnx
 
-from qdeploy.export.onnx import fragments
+from qdeploy.export.onnx import fragments, gru_divided
 from qdeploy.export.onnx.fragments import INT32, INT64, UINT8, UINT64
-from qdeploy.export.onnx.functions import Site, body, function, kind_of, weight_form
+from qdeploy.export.onnx.functions import Site, body, function
+from qdeploy.export.onnx.gru_arrangement import Arrangement, arrange
 from qdeploy.runtime.ops.gru import DRIVE_LIMIT, GATE_BITS
 
 
 @body("GRU")
 def gru(site: Site) -> onnx.FunctionProto:
-    """Chooses by the types of input and state, by the weights' forms, and by whether every state is wanted."""
-    x_kind = kind_of(site, "x")
-    input_form = weight_form(site.constants["input_weight"].T)
-    form = weight_form(site.constants["recurrent_weight"].T)
-    wide = int(site.attributes["dtype"]) != UINT8
-    every = bool(site.node.output[0])
-    product = "rows" if wide else "direct"
-    name = f"{x_kind}{input_form}_{product}{form}_{'all' if every else 'last'}"
+    """Chooses the arrangement from the node's constants and writes it."""
+    chosen = arrange(site)
+    return function("GRU", chosen.name, gru_divided.lines(chosen) if chosen.divided else _lines(chosen))
+
+
+def _lines(a: Arrangement) -> list[str]:
+    """The whole body with 64-bit requantizations."""
+    form, wide, every = a.form, a.wide_state, a.all_steps
     lines = [
         *(
             line
@@ -36,7 +37,7 @@ def gru(site: Site) -> onnx.FunctionProto:
             for line in fragments.attribute(attribute, INT64)
         ),
         *_numbers(),
-        *_input_part(x_kind, input_form),
+        *_input_part(a.x_kind, a.input_form),
         *_recurrent_constants(form),
         *_drives(wide=wide),
         *_tables(),
@@ -45,7 +46,7 @@ def gru(site: Site) -> onnx.FunctionProto:
     if not every:
         # The contract has two outputs; a node that drops y never reads this one.
         lines += [*fragments.vector("y_axis", [0]), "y = Unsqueeze(y_h, y_axis)"]
-    return function("GRU", name, lines)
+    return lines
 
 
 def _numbers() -> list[str]:

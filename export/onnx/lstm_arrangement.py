@@ -9,6 +9,7 @@ import numpy as np
 from qdeploy.export.onnx.fragments import LOOK_UP_FLAT, UINT8
 from qdeploy.export.onnx.functions import Site, kind_of, weight_form
 from qdeploy.export.onnx.rnn_arrangement import row_reach
+from qdeploy.runtime.numeric import is_power_of_two
 from qdeploy.runtime.ops.lstm import CELL_HIGH, GATE_BITS
 
 DIRECT_CAST_SHIFT = 30
@@ -82,7 +83,7 @@ def arrange(site: Site) -> Arrangement:
         x_kind=kind_of(site, "x"),
         input_form=weight_form(constants["input_weight"].T),
         form=weight_form((weight << recurrent_shift if scaled else weight).T),
-        requantized_input=int(attributes["input_shift"]) > 0 or not _is_power_of_two(constants["input_multiplier"]),
+        requantized_input=int(attributes["input_shift"]) > 0 or not is_power_of_two(constants["input_multiplier"]),
         wide_state=wide,
         scaled_weights=scaled,
         finish=finish,
@@ -99,7 +100,7 @@ def divisors(site: Site) -> np.ndarray | None:
     """2^shift / multiplier of each row ``[4H]`` where these are powers of two, 1 at least."""
     multiplier = site.constants["multiplier"].astype(np.int64)
     step = 1 << int(site.attributes["shift"])
-    if not _is_power_of_two(multiplier) or int(multiplier.max()) > step:
+    if not is_power_of_two(multiplier) or int(multiplier.max()) > step:
         return None
     return np.broadcast_to(step // multiplier, site.constants["bias"].shape)
 
@@ -132,8 +133,3 @@ def _output(site: Site, *, wide: bool) -> str:
     gate = int(site.constants["gate_table"].max())
     ends = [(gate * int(entry) + half) >> shift for entry in (min(entries.min(), 0), max(entries.max(), 0))]
     return "plain" if low <= ends[0] + zero_point and ends[1] + zero_point <= high else "clipped"
-
-
-def _is_power_of_two(values: np.ndarray) -> bool:
-    wide = values.astype(np.int64)
-    return bool(((wide > 0) & (wide & (wide - 1) == 0)).all())

@@ -257,6 +257,7 @@ NETWORKS: dict[str, Network] = {
     "gru-every-state12": _gated(
         GATED.replace("float[batch, 4]", "float[time, batch, 4]").replace("(last, v", "(states, v")
     ),
+    **{f"gru-shifts-state{state}": _gated(GATED, state_bits=state) for state in (8, 12)},
     "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
     **{f"lstm-shifts-state{state}": _lstm(state_bits=state) for state in (8, 12)},

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qdeploy.export.onnx import attach_bodies
+from qdeploy.export.onnx.attach import sites
+from qdeploy.export.onnx.gru_arrangement import arrange
 from qdeploy.runtime.engines import open_engine
 from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.ops import operator_name
@@ -21,7 +25,7 @@ HIDDEN, INPUTS = 7, 3
 Arrays = dict[str, NDArray[Any]]
 
 
-def layer(state_bits: int, *, every: bool = True, **changed: Any) -> tuple[Any, Arrays]:
+def layer(state_bits: int, *, every: bool = True, units: int = HIDDEN, **changed: Any) -> tuple[Any, Arrays]:
     """A random layer, and feeds over the whole range of its types; ``changed`` replaces constants or attributes."""
     generator = np.random.default_rng(3)
     half = 1 << (state_bits - 1)
@@ -30,12 +34,12 @@ def layer(state_bits: int, *, every: bool = True, **changed: Any) -> tuple[Any, 
     state_shift = 16 - state_bits
     index = np.arange(-2048, 2048) / 256
     constants: Arrays = {
-        "input_weight": generator.integers(-127, 128, (3 * HIDDEN, INPUTS)).astype(np.int8),
-        "recurrent_weight": generator.integers(-127, 128, (3 * HIDDEN, HIDDEN)).astype(np.int8),
-        "bias": generator.integers(-9000, 9000, 3 * HIDDEN).astype(np.int32),
-        "recurrent_bias": generator.integers(-9000, 9000, HIDDEN).astype(np.int32),
-        "input_multiplier": generator.integers(1 << 20, 1 << 21, 3 * HIDDEN).astype(np.int32),
-        "multiplier": generator.integers(1 << 12, 1 << 13, 3 * HIDDEN).astype(np.int32),
+        "input_weight": generator.integers(-127, 128, (3 * units, INPUTS)).astype(np.int8),
+        "recurrent_weight": generator.integers(-127, 128, (3 * units, units)).astype(np.int8),
+        "bias": generator.integers(-9000, 9000, 3 * units).astype(np.int32),
+        "recurrent_bias": generator.integers(-9000, 9000, units).astype(np.int32),
+        "input_multiplier": generator.integers(1 << 20, 1 << 21, 3 * units).astype(np.int32),
+        "multiplier": generator.integers(1 << 12, 1 << 13, 3 * units).astype(np.int32),
         "sigmoid_table": np.clip(np.rint(2**15 / (1 + np.exp(-index))), 0, 2**15 - 1).astype(np.int16),
         "tanh_table": np.rint(np.tanh(index) * ((half - 1) << state_shift)).astype(np.int16),
     }
@@ -54,10 +58,103 @@ def layer(state_bits: int, *, every: bool = True, **changed: Any) -> tuple[Any, 
     attributes |= {name: value for name, value in changed.items() if name in attributes}
     feeds = {
         "x": generator.integers(0, 256, (12, 4, INPUTS)).astype(np.uint8),
-        "h0": generator.integers(zero_point - half, zero_point + half, (4, HIDDEN)).astype(kind),
+        "h0": generator.integers(zero_point - half, zero_point + half, (4, units)).astype(kind),
     }
     outputs = {"y": kind if every else "", "y_h": kind}
     return one_node("GRU", feeds, constants, ["x", "h0", *constants], outputs, **attributes), feeds
+
+
+SHIFTS: dict[str, dict[str, Any]] = {
+    # A sum reaches 7 * 127 * 2^(bits-1) and what drives it.
+    "tables": {"shift": 8, "candidate_shift": 17, "input_multiplier": 4},
+    "a_clipped_candidate": {"shift": 6, "candidate_shift": 8, "input_multiplier": 2},
+    "rows_apart": {"shift": 12, "candidate_shift": 16, "input_multiplier": 1, "multiplier": 8},
+    "few_entries": {"shift": 14, "candidate_shift": 17, "input_multiplier": 1},
+    "no_room_for_tables": {"shift": 0, "candidate_shift": 15, "input_multiplier": 1},
+    "a_drive_that_is_clipped": {"shift": 8, "candidate_shift": 17, "input_multiplier": 1 << 16},
+}
+
+
+def shifts(case: str, state_bits: int) -> dict[str, Any]:
+    """Constants and attributes whose sums are closed by powers of two, those of z by another than those of r."""
+    chosen = SHIFTS[case]
+    gates = np.repeat([1, chosen.get("multiplier", 1), 2], HIDDEN)
+    return {
+        "multiplier": gates.astype(np.int32),
+        "input_multiplier": np.full(3 * HIDDEN, chosen["input_multiplier"], np.int32),
+        "input_shift": 0,
+        "shift": min(30, chosen["shift"] + max(0, state_bits - 8)),
+        "candidate_shift": chosen["candidate_shift"],
+    }
+
+
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("case", SHIFTS)
+@pytest.mark.parametrize("state_bits", [2, 8, 12, 16])
+def test_shifts_give_the_contracts_bits(state_bits: int, case: str, every: bool) -> None:
+    model, feeds = layer(state_bits, every=every, **shifts(case, state_bits))
+    found = agreed(model, feeds, onnx_reference=True, inlined=True)
+    assert len(np.unique(found["y_h"])) >= 2
+
+
+def test_the_shifts_reach_every_arrangement() -> None:
+    chosen = [arrange(next(sites(layer(bits, **shifts(case, bits))[0]))) for bits in (2, 8, 12, 16) for case in SHIFTS]
+    assert {one.divided for one in chosen} == {False, True}
+    divided = [one for one in chosen if one.divided]
+    for choice in ("wide_state", "candidate_bits", "lifted"):
+        assert {bool(getattr(one, choice)) for one in divided} == {False, True}, choice
+
+
+@given(
+    state_bits=st.integers(2, 16),
+    shift=st.integers(0, 20),
+    candidate_shift=st.integers(0, 17),
+    powers=st.tuples(st.integers(0, 12), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),
+    bits=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    every=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_random_shifts(
+    state_bits: int, shift: int, candidate_shift: int, powers: Any, bits: Any, every: bool, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    half = 1 << (state_bits - 1)
+    state_shift = 16 - state_bits
+    model, feeds = layer(
+        state_bits,
+        every=every,
+        input_weight=generator.integers(-127, 128, (3 * HIDDEN, INPUTS)).astype(np.int8),
+        recurrent_weight=generator.integers(-127, 128, (3 * HIDDEN, HIDDEN)).astype(np.int8),
+        input_multiplier=np.full(3 * HIDDEN, 1 << powers[0], np.int32),
+        multiplier=np.repeat([1 << power for power in powers[1:]], HIDDEN).astype(np.int32),
+        sigmoid_table=generator.integers(0, 2**15, 2 ** bits[0]).astype(np.int16),
+        tanh_table=generator.integers(-half << state_shift, ((half - 1) << state_shift) + 1, 2 ** bits[1]).astype(
+            np.int16
+        ),
+        input_shift=0,
+        shift=shift,
+        candidate_shift=candidate_shift,
+    )
+    agreed(model, feeds)
+
+
+@pytest.mark.parametrize("hidden", [90, 300])
+def test_many_units_look_up_flat_indices(hidden: int) -> None:
+    generator = np.random.default_rng(0)
+    model, feeds = layer(
+        12,
+        input_shift=0,
+        shift=12,
+        candidate_shift=17,
+        units=hidden,
+        multiplier=np.ones(3 * hidden, np.int32),
+        input_multiplier=np.ones(3 * hidden, np.int32),
+        recurrent_weight=generator.integers(-3, 4, (3 * hidden, hidden)).astype(np.int8),
+    )
+    chosen = arrange(next(sites(model)))
+    assert (chosen.divided, chosen.flat_gates, chosen.flat_candidate) == (True, True, hidden == 300)
+    # onnx.reference has no GatherElements of so many indices.
+    agreed(model, feeds)
 
 
 @pytest.mark.parametrize("every", [True, False])

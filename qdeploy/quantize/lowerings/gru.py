@@ -9,7 +9,9 @@ Let s_W, s_U, s_x, s_h be the scales of a row of W, of U, of the input and of th
 - the table of tanh has the state's scale over 2^a, the finest that int16 holds: the mix of candidate and state is a
   convex combination of integers of one scale, and never leaves the state's range.
 
-Every row has a multiplier of its own at no cost, so that ``per_tensor`` means one scale a gate.
+``per_tensor`` means one scale a gate. Then what closes the sums are shifts: the steps of the tables and of m, which are
+free, are powers of two times the sums' unit; z has the scale of r over a power of two, and so has U x, of which a row loses
+less than a bit. Bodies need no multiplier then. Weights of few bits and trained grids keep their scales.
 """
 
 from __future__ import annotations
@@ -42,13 +44,25 @@ DRIVE_BITS = 28
 HEADROOM = 1.25
 """How far beyond what calibration saw the tables of sigmoid and tanh reach, unless they are flat there."""
 
+SHIFT_HEADROOM = 1.1
+"""The same where a power of two above it is what they reach."""
+
+SMALLEST_REACH = 1.0
+"""Tables reach at least so far: a finer step than 2^-11 gains nothing, and bodies hold one entry for every index there can be."""
+
+FREE_SCALE_BITS = 6
+"""Weights of so many bits bear that U's scales are rounded up to powers of two of the accumulator's."""
+
 RECALLED_HEADROOM = 2.0
 """The same of W h + c, which has 16 bits: one of them, as outputs of a network have."""
 
 
 @dataclass(frozen=True)
 class _Scales:
-    """What the loop's integers follow from; weights have a scale a row."""
+    """What the loop's integers follow from; weights have a scale a row.
+
+    ``shifts``: powers of two close the sums; ``input_shifts``: and bring U x + b to them.
+    """
 
     input: QuantizedWeight
     recurrent: QuantizedWeight
@@ -56,6 +70,8 @@ class _Scales:
     gate_index: float
     recalled: float
     candidate_shift: int
+    shifts: bool
+    input_shifts: bool
 
     @property
     def gated(self) -> float:
@@ -72,10 +88,6 @@ class _Scales:
 def gru(context: Context, node: onnx.NodeProto) -> None:
     """Quantizes one layer; its state becomes an input and an output of the network."""
     graph, recipe, floats = context.integers, context.recipe, context.floats
-    if recipe.multiplier_bits == 1:
-        raise UnsupportedModelError(
-            f"node {node.name}: a GRU has no form with multipliers of 1 bit; use 15 or 31 (--multiplier-bits)."
-        )
     x = context.type_of(node.input[0])
     names = ("input weight", "recurrent weight", "bias", "recurrent bias")
     input_weight, recurrent_weight, bias, recurrent_bias = (
@@ -97,8 +109,12 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
     gates = 2 * hidden
     before_loop = np.concatenate([product[:gates] / accumulator[:gates], product[gates:] / scales.gated])
     in_loop = accumulator / np.concatenate([np.full(gates, scales.gate_index), np.full(hidden, scales.recalled)])
-    input_multiplier = choose_multiplier(before_loop, 31, node.name, max_shift=30)
-    multiplier = choose_multiplier(in_loop, recipe.multiplier_bits, node.name, max_shift=30)
+    input_multiplier = choose_multiplier(
+        _exact(before_loop) if scales.input_shifts else before_loop, 1 if scales.input_shifts else 31, node.name, 30
+    )
+    multiplier = choose_multiplier(
+        _exact(in_loop) if scales.shifts else in_loop, 1 if scales.shifts else recipe.multiplier_bits, node.name, 30
+    )
     integer_bias = np.rint(bias / product)
     integer_recurrent_bias = np.rint(recurrent_bias / accumulator[gates:])
     reach = _prove(node.name, scales, x, integer_bias, integer_recurrent_bias, input_multiplier)
@@ -180,6 +196,15 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
         _quantized(weight, recipe, name, shared_by_quaternion(context, name, limit))
         for weight, name, limit in zip(weights, node.input[1:3], limits, strict=True)
     )
+    related = _related(weights[1], recurrent)
+    shifts = related is not None
+    if related is not None:
+        recurrent = related
+    elif recipe.multiplier_bits == 1:
+        raise UnsupportedModelError(
+            f"node {node.name}: multipliers of 1 bit need one scale for each gate of {node.input[2]}, and those of r and z "
+            "apart by a power of two; use multipliers of 15 or 31 bits, or recurrent_granularity per_tensor."
+        )
 
     def largest(what: str) -> float:
         found = context.calibration[f"{states}/{what}"]
@@ -188,14 +213,73 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
     half = 2 ** (INDEX_BITS - 1)
     finest = 2.0 ** -(GATE_BITS + 1)
     ceiling = min(1.0 - finest, state.scale * (state.high - state.zero_point))
-    gate = min(HEADROOM * largest("gates"), math.log((1.0 - finest) / finest)) or 1.0
-    candidate = min(HEADROOM * largest("candidate"), math.atanh(ceiling)) or 1.0
+    headroom = SHIFT_HEADROOM if shifts else HEADROOM
+    gate = min(max(headroom * largest("gates"), SMALLEST_REACH), math.log((1.0 - finest) / finest))
+    candidate = min(max(headroom * largest("candidate"), SMALLEST_REACH), math.atanh(ceiling))
     # Of U x + b the contract holds DRIVE_LIMIT times 2^-15 of m's unit.
     units = (largest("recalled") / (2**15 - 1), largest("driven") * 2.0**GATE_BITS / DRIVE_LIMIT)
     least = RECALLED_HEADROOM * max(units) or candidate / (half - 1)
     index = candidate / (half - 1) * 2.0**GATE_BITS
-    shift = min(MAX_CANDIDATE_SHIFT, max(0, math.floor(math.log2(index / least))))
-    return _Scales(given, recurrent, state, gate / (half - 1), max(index / 2.0**shift, least), shift)
+    if not shifts:
+        shift = min(MAX_CANDIDATE_SHIFT, max(0, math.floor(math.log2(index / least))))
+        return _Scales(
+            given,
+            recurrent,
+            state,
+            gate / (half - 1),
+            max(index / 2.0**shift, least),
+            shift,
+            shifts=False,
+            input_shifts=False,
+        )
+    accumulator = recurrent.scale * state.scale
+    # m holds all that W h + c and U x + b can be, where its step stays near that of tanh's index: nothing is clipped then.
+    state_reach = max(state.high - state.zero_point, state.zero_point - state.low)
+    reach = (np.abs(recurrent.integers[gates:].astype(np.int64)).sum(axis=1) * state_reach + 1) * accumulator[gates:]
+    beyond = float(drive[gates:].max()) * 2.0**GATE_BITS / 2**28
+    for levels in (2**14, 2**15 - 2):
+        whole = max(float((reach + recurrent_bias).max()) / levels, beyond)
+        if whole < 2 * candidate / (half - 1):
+            least = max(least, whole)
+            break
+    gate_index = _power_of_two(gate / (half - 1), float(accumulator[0]))
+    recalled = _power_of_two(least, float(accumulator[gates]))
+    shift = min(MAX_CANDIDATE_SHIFT, max(0, math.ceil(math.log2(index / recalled))))
+    scales = _Scales(given, recurrent, state, gate_index, recalled, shift, shifts=True, input_shifts=False)
+    if (given.exact_grid or given.bits < FREE_SCALE_BITS) and recipe.multiplier_bits > 1:
+        return scales
+    unit = np.concatenate([accumulator[:gates], np.full(len(recurrent_bias), scales.gated)])
+    raised = 2.0 ** np.maximum(0.0, np.ceil(np.log2(given.scale * x.scale / unit) - 1e-9))
+    return dataclasses.replace(
+        scales, input=on_scale(weights[0], raised * unit / x.scale, given.bits), input_shifts=True
+    )
+
+
+def _related(weight: NDArray[np.float32], found: QuantizedWeight) -> QuantizedWeight | None:
+    """W with one scale a gate, the smaller one of r's and z's raised to a power of two below the other; None if it cannot."""
+    parts = np.split(found.scale, 3)
+    if any((part != part[0]).any() for part in parts):
+        return None
+    first, second = float(parts[0][0]), float(parts[1][0])
+    largest = max(first, second)
+    raised = [largest / 2.0 ** math.floor(math.log2(largest / one) + 1e-9) for one in (first, second)]
+    if raised == [first, second]:
+        return found
+    if found.exact_grid:
+        return None
+    scale = np.concatenate([np.full_like(parts[0], raised[0]), np.full_like(parts[1], raised[1]), parts[2]])
+    return on_scale(weight, scale, found.bits)
+
+
+def _power_of_two(least: float, unit: float) -> float:
+    """The smallest power of two times ``unit``, 1 at least, that is not below ``least``."""
+    return unit * 2.0 ** max(0, math.ceil(math.log2(least / unit) - 1e-9))
+
+
+def _exact(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Powers of two, of which divisions and products may have moved a last bit."""
+    exact: NDArray[np.float64] = 2.0 ** np.rint(np.log2(ratio))
+    return exact
 
 
 def _quantized(weight: NDArray[np.float32], recipe: Recipe, where: str, least: NDArray[np.float64]) -> QuantizedWeight:
