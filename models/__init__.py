@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .bjorck import bjorck_orthogonalize
     from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
     from .lenet import Lenet300100, QuaternionLenet300100
+    from .ligru import LiGRU, QuaternionLiGRU
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ARCHITECTURES",
     "Lenet300100",
+    "LiGRU",
     "LoadedCheckpoint",
     "OrthogonalClassifier",
     "OrthogonalRNN",
     "QuaternionGRU",
     "QuaternionLSTM",
     "QuaternionLenet300100",
+    "QuaternionLiGRU",
     "QuaternionLinear",
     "QuaternionRNN",
     "RecurrentClassifier",
@@ -59,12 +62,14 @@ __all__ = [
 _LAZY = {
     "ARCHITECTURES": "registry",
     "Lenet300100": "lenet",
+    "LiGRU": "ligru",
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
     "QuaternionGRU": "quaternion_recurrent",
     "QuaternionLSTM": "quaternion_recurrent",
     "QuaternionLenet300100": "lenet",
+    "QuaternionLiGRU": "ligru",
     "QuaternionLinear": "quaternion_linear",
     "QuaternionRNN": "quaternion_recurrent",
     "RecurrentClassifier": "recurrent_classifier",

@@ -2,8 +2,8 @@
 
 Inside the loop a state is held as its code, c = h - low, which is never negative: uint8 as it is (``direct``), int16 as
 int32 ``[B, 1, H]``, whose high and low byte are two rows of the product (``rows``). Rows of 16 bits are made by a Div where
-the multiplier is one and int32 has room for an offset (``divide``), else in 64 bits (``multiply``). What follows from a
-row alone, gate and candidate, is looked up in tables of all 2^16 rows, which are made at load: activation, slope,
+the multipliers are powers of two and int32 has room for an offset (``divide``), else in 64 bits (``multiply``). What
+follows from a row alone, gate and candidate, is looked up in tables of all 2^16 rows, which are made at load: activation, slope,
 multiplier and shift of the candidate cost the loop nothing. In codes the mix is not negative either: with n' the
 candidate above the state's lowest value,
 
@@ -95,7 +95,10 @@ def _arrange(site: Site) -> _Arrangement:
     constants, attributes = site.constants, site.attributes
     x_kind = kind_of(site, "x")
     zero_point, shift = int(attributes["h_zero_point"]), int(attributes["shift"])
-    offset = (ROWS // 2 << shift) + (1 << shift >> 1)
+    multiplier = constants["multiplier"].astype(np.int64)
+    # Of every row what a Div divides by, where that is whole.
+    steps = np.array([(1 << shift) // int(m) if m > 0 and (1 << shift) % int(m) == 0 else 0 for m in multiplier])
+    offset = int(steps.max()) * (ROWS // 2) + int(steps.max()) // 2
     reach = int(
         gru_reach(
             recurrent_weight=constants["recurrent_weight"],
@@ -112,14 +115,14 @@ def _arrange(site: Site) -> _Arrangement:
     # The loop's own product is of codes, which reach twice as far as centred states; the drive takes the difference back.
     codes = np.abs(constants["recurrent_weight"].astype(np.int64)).sum(axis=1).max(initial=0)
     codes *= int(attributes["high"]) - int(attributes["low"])
-    divide = bool((constants["multiplier"] == 1).all()) and reach + int(codes) + offset < INT32_REACH
+    divide = bool(steps.min() > 0) and reach + int(codes) + offset < INT32_REACH
     return _Arrangement(
         x_kind=x_kind,
         input_form=weight_form(constants["input_weight"].T),
         form=weight_form(constants["recurrent_weight"].T),
         wide=int(attributes["dtype"]) != UINT8,
         divide=divide,
-        clip=reach + (1 << shift >> 1) >= ROWS // 2 << shift,
+        clip=reach + int(steps.min()) // 2 >= ROWS // 2 * int(steps.min()),
         table="candidate_table" in constants,
         flat=constants["recurrent_weight"].shape[1] >= fragments.LOOK_UP_FLAT,
         every=bool(site.node.output[0]),
@@ -185,11 +188,14 @@ def _recurrent_part(a: _Arrangement) -> list[str]:
     ]
     if a.divide:
         lines += [
-            "row_middle = Mul(row_zero, shift_step)",
-            "row_offset = Add(row_middle, shift_half)",
+            f"multiplier64 = Cast<to = {INT64}>(multiplier)",
+            "row_step64 = Div(shift_step, multiplier64)",
+            "row_half = Div(row_step64, two)",
+            "row_middle = Mul(row_zero, row_step64)",
+            "row_offset = Add(row_middle, row_half)",
             "drive64 = Add(corrected, row_offset)",
             f"drive_rows = Cast<to = {INT32}>(drive64)",
-            f"row_step = Cast<to = {INT32}>(shift_step)",
+            f"row_step = Cast<to = {INT32}>(row_step64)",
             f"index_low = Cast<to = {INT32}>(zero)",
             f"index_high = Cast<to = {INT32}>(row_last)",
         ]

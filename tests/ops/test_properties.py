@@ -462,11 +462,12 @@ def light_gated_layers(draw: st.DrawFn) -> dict[str, Any]:
     low, high = zero_point - half, zero_point - half + (1 << state_bits) - 1
     state_shift = draw(whole(0, min(14, (15 if unsigned else 16) - state_bits)))
     x_kind = draw(st.sampled_from(["uint8", "int16"]))
-    # Shifts alone are what a Div can do.
     divided = draw(st.booleans())
     input_shift, shift = draw(whole(0, 30)), draw(whole(0, 12 if divided else 30))
     reach = draw(st.sampled_from([2**12, 2**22, 2**30]))
-    multiplier = np.ones(1, np.int32)
+    # Powers of two are what a Div can do.
+    powers = draw(st.lists(whole(0, shift), min_size=2 * hidden, max_size=2 * hidden))
+    multiplier = np.left_shift(1, powers if draw(st.booleans()) else powers[:1]).astype(np.int32)
     if not divided:
         multiplier = draw(filled("int32", draw(st.sampled_from([1, 2 * hidden])), 1 << shift, low=0))
     constants = {
