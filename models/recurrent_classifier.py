@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from qdeploy.runtime.errors import InvalidInputError
 
+from .ligru import LiGRU, QuaternionLiGRU
 from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
 
 __all__ = ["CELLS", "READOUTS", "RecurrentClassifier"]
@@ -21,6 +22,8 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
     "rnn-relu": lambda inputs, hidden: nn.RNN(inputs, hidden, nonlinearity="relu"),
     "gru": nn.GRU,
     "lstm": nn.LSTM,
+    "ligru": LiGRU,
+    "quaternion-ligru": QuaternionLiGRU,
     "quaternion-rnn-tanh": QuaternionRNN,
     "quaternion-rnn-relu": lambda inputs, hidden: QuaternionRNN(inputs, hidden, "relu"),
     "quaternion-gru": QuaternionGRU,

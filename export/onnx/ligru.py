@@ -4,12 +4,13 @@ Inside the loop a state is held as its code, c = h - low, which is never negativ
 int32 ``[B, 1, H]``, whose high and low byte are two rows of the product (``rows``). Rows of 16 bits are made by a Div where
 the multipliers are powers of two and int32 has room for an offset (``divide``), else in 64 bits (``multiply``). What
 follows from a row alone, gate and candidate, is looked up in tables of all 2^16 rows, which are made at load: activation, slope,
-multiplier and shift of the candidate cost the loop nothing. In codes the mix is not negative either: with n' the
-candidate above the state's lowest value,
+multiplier and shift of the candidate cost the loop nothing. With n' the candidate above the state's lowest value,
 
     c_t = (n' 2^15 + g (c_{t-1} 2^a - n') + half) / 2^(15 + a)
 
-so that a Div, which truncates, rounds half up, and a second table gives n' 2^15 + half at once.
+which is a Div that truncates: it rounds half up where the dividend is not negative, and where it is, because a candidate
+can lie below the states' range, a Clip gives 0 for both (``wide``; else there is none). A second table gives
+n' 2^15 + half at once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.fragments import INT32, INT64, UINT8, UINT64
 from qdeploy.export.onnx.functions import Site, body, function, kind_of, weight_form
 from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
+from qdeploy.runtime.numeric import requantize
 from qdeploy.runtime.ops.ligru import DRIVE_LIMIT, GATE_BITS
 
 ROWS = 2**16
@@ -40,6 +42,7 @@ class _Arrangement:
         divide: whether a Div closes the accumulator.
         clip: whether the quotient can leave 16 bits.
         table: whether the candidate has a table.
+        beyond: whether a candidate can lie beyond the state's range.
         flat: whether look-ups go over flat indices.
         every: whether every state is wanted.
     """
@@ -51,6 +54,7 @@ class _Arrangement:
     divide: bool
     clip: bool
     table: bool
+    beyond: bool
     flat: bool
     every: bool
 
@@ -61,7 +65,7 @@ class _Arrangement:
             self.x_kind + self.input_form,
             ("rows" if self.wide else "direct") + self.form,
             ("divide" if self.divide else "multiply") + ("" if self.clip or not self.divide else "free"),
-            "table" if self.table else "rectifier",
+            ("table" if self.table else "rectifier") + ("wide" if self.beyond else ""),
             "flat" if self.flat else "",
             "all" if self.every else "last",
         ]
@@ -124,9 +128,25 @@ def _arrange(site: Site) -> _Arrangement:
         divide=divide,
         clip=reach + int(steps.min()) // 2 >= ROWS // 2 * int(steps.min()),
         table="candidate_table" in constants,
+        beyond=_beyond(site),
         flat=constants["recurrent_weight"].shape[1] >= fragments.LOOK_UP_FLAT,
         every=bool(site.node.output[0]),
     )
+
+
+def _beyond(site: Site) -> bool:
+    """Whether any row's candidate lies outside [low, high]."""
+    attributes = {name: int(value) for name, value in site.attributes.items()}
+    low, high = (
+        (attributes[name] - attributes["h_zero_point"]) << attributes["state_shift"] for name in ("low", "high")
+    )
+    table = site.constants.get("candidate_table")
+    if table is not None:
+        return int(table.min()) < low or int(table.max()) > high
+    rows = np.array([-(ROWS // 2), ROWS // 2 - 1])
+    scaled = requantize(rows, attributes["candidate_multiplier"], attributes["candidate_shift"], 0, -(2**46), 2**46)
+    least = max(int(scaled[0]), int(requantize(scaled[:1], attributes["slope"], GATE_BITS, 0, -(2**46), 2**46)[0]))
+    return max(least, -(2**15)) < low or min(int(scaled[1]), 2**15 - (1 << attributes["state_shift"])) > high
 
 
 def _numbers() -> list[str]:
@@ -237,7 +257,17 @@ def _tables(a: _Arrangement) -> list[str]:
         f"gates = Cast<to = {INT32}>(gates_16)",
         "scaled_row = Mul(row, candidate_multiplier)",
         "scaled_rounded = Add(scaled_row, candidate_shift_half)",
-        *_floor("scaled", "scaled_rounded", "candidate_shift_step"),
+        *_floor("scaled_far", "scaled_rounded", "candidate_shift_step"),
+        # From 2^30 on every candidate stands at an end. onnxruntime's Clip, Max and Min of int64 are wrong where the high
+        # words of two numbers are equal and their low words differ in the sign bit; those of uint64 are right.
+        *fragments.constant("far", "int64", 2**47),
+        *fragments.constant("far_low", "uint64", 2**47 - 2**30),
+        *fragments.constant("far_high", "uint64", 2**47 + 2**30),
+        "scaled_above = Add(scaled_far, far)",
+        f"scaled_u64 = Cast<to = {UINT64}>(scaled_above)",
+        "scaled_near = Clip(scaled_u64, far_low, far_high)",
+        f"scaled_i64 = Cast<to = {INT64}>(scaled_near)",
+        "scaled = Sub(scaled_i64, far)",
         "lowest = Mul(offset, state_shift_step)",
     ]
     if a.table:
@@ -253,14 +283,15 @@ def _tables(a: _Arrangement) -> list[str]:
         ]
     else:
         lines += [
-            "range_high = Sub(high, h_zero_point)",
-            "highest = Mul(range_high, state_shift_step)",
+            *fragments.constant("candidate_least", "int64", -(2**15)),
+            *fragments.constant("candidate_end", "int64", 2**15),
+            "candidate_most = Sub(candidate_end, state_shift_step)",
             "sloped = Mul(scaled, slope)",
             "q15_half = Div(q15, two)",
             "sloped_rounded = Add(sloped, q15_half)",
             *_floor("leak", "sloped_rounded", "q15"),
             "rectified = Max(scaled, leak)",
-            "candidates_64 = Clip(rectified, lowest, highest)",
+            "candidates_64 = Clip(rectified, candidate_least, candidate_most)",
         ]
     return [
         *lines,
@@ -273,6 +304,9 @@ def _tables(a: _Arrangement) -> list[str]:
         f"candidates_half = Cast<to = {INT32}>(candidates_and_half)",
         f"lift = Cast<to = {INT32}>(state_shift_step)",
         f"divisor = Cast<to = {INT32}>(divisor64)",
+        "code_most = Sub(high, low)",
+        f"code_low = Cast<to = {INT32}>(zero)",
+        f"code_high = Cast<to = {INT32}>(code_most)",
         *fragments.vector("flat", [-1]),
         *fragments.vector("any_one", [-1, 1]),
         f"state_shape = Concat<axis = 0>({'any_one' if a.wide else 'flat'}, units)",
@@ -353,12 +387,10 @@ def _step(a: _Arrangement) -> list[str]:
         "kept = Mul(update, distance)",
         "mixed = Add(chosen_half, kept)",
     ]
-    lines += (
-        ["next = Div(mixed, divisor)"]
-        if a.wide
-        else [
-            "next32 = Div(mixed, divisor)",
-            f"next = Cast<to = {UINT8}>(next32)",
-        ]
-    )
+    lines.append("quotient_h = Div(mixed, divisor)")
+    after = "quotient_h"
+    if a.beyond:
+        lines.append("bounded_h = Clip(quotient_h, code_low, code_high)")
+        after = "bounded_h"
+    lines.append(f"next = Identity({after})" if a.wide else f"next = Cast<to = {UINT8}>({after})")
     return [*lines, "emitted = Identity(next)"] if a.every else lines

@@ -66,10 +66,11 @@ def ligru(
         g   = sigmoid_table[round(r_z / 2^gate_shift) + S/2]                                       index [0, S - 1]
         m   = round(r_a candidate_multiplier / 2^candidate_shift)
         n   = candidate_table[m + S'/2]                                                            index [0, S' - 1]
-              or, without that table, max(m, round(m slope / 2^15))                                [L, H]
-        h_t = ((2^15 - g) n + g (h_{t-1} - h_zero_point) 2^state_shift) / 2^(15 + state_shift) + h_zero_point, rounded
+              or, without that table, max(m, round(m slope / 2^15))                     [-2^15, 2^15 - 2^state_shift]
+        h_t = round(((2^15 - g) n + g (h_{t-1} - h_zero_point) 2^state_shift) / 2^(15 + state_shift)) + h_zero_point
+                                                                                                   [low, high]
 
-    with L = (low - h_zero_point) 2^state_shift and H likewise, so that h_t stays in [low, high] by itself.
+    A rectifier's candidate may lie far beyond the states, of which it is mixed into for some part only.
 
     Args:
         x: uint8 or int16 ``[T, B, I]``, T >= 1.
@@ -80,7 +81,8 @@ def ligru(
         input_multiplier: int32 ``[1]`` or ``[2H]``, not negative; it brings U x + b to the scale of W h.
         multiplier: int32 ``[1]`` or ``[2H]``, not negative.
         sigmoid_table: int16 ``[S]``, S = 2^k, k <= 12, entries not negative: Q0.15.
-        candidate_table: int16 ``[S']``, S' as S, entries in [L, H]: tanh, at the state's scale over 2^state_shift.
+        candidate_table: int16 ``[S']``, S' as S, entries up to 2^15 - 2^state_shift: tanh, at the state's scale over
+            2^state_shift.
         x_zero_point, h_zero_point: zero points; the state's is also what a zero state holds.
         input_shift, shift: 0 to 30.
         gate_shift: 0 to 15.
@@ -114,7 +116,7 @@ def ligru(
         node.require(-(2**15) <= least < largest < 2**15, f"the state's range, {least} to {largest}, leaves int16.")
         _check_table(node, "sigmoid_table", sigmoid_table, 0, 2**15 - 1)
         if candidate_table is not None:
-            _check_table(node, "candidate_table", candidate_table, least, largest)
+            _check_table(node, "candidate_table", candidate_table, -(2**15), 2**15 - (1 << state_shift))
         constants = node.cache["constants"] = _Constants.checked(
             node,
             x_largest=max(x_zero_point, 255 - x_zero_point) if x.dtype == np.uint8 else 2**15,
@@ -135,7 +137,6 @@ def ligru(
     node.require_shape("h0", h0, x.shape[1], hidden)
     check_range(h0, low, high, f"node {node.name}, h0")
 
-    least, largest = (low - h_zero_point) << state_shift, (high - h_zero_point) << state_shift
     y = np.empty((x.shape[0], x.shape[1], hidden), kind)
     h = h0
     for t in range(x.shape[0]):
@@ -154,7 +155,7 @@ def ligru(
         if candidate_table is None:
             scaled = requantize(wide, candidate_multiplier, candidate_shift, 0, -(2**46), 2**46)
             rectified = np.maximum(scaled, requantize(scaled, slope, 15, 0, -(2**46), 2**46))
-            candidate = np.clip(rectified, least, largest)
+            candidate = np.clip(rectified, -(2**15), 2**15 - (1 << state_shift))
         else:
             half = candidate_table.size // 2
             index = requantize(wide, candidate_multiplier, candidate_shift, half, 0, 2 * half - 1)

@@ -163,12 +163,12 @@ def light_gated_recurrence(
             scaled = rounded(rows[place] * attributes["candidate_multiplier"], attributes["candidate_shift"])
             if table is None:
                 scaled = max(scaled, rounded(scaled * attributes["slope"], 15))
-                low, high = ((attributes[bound] - zero_point) * lift for bound in ("low", "high"))
-                candidate = min(high, max(low, scaled))
+                candidate = min(2**15 - lift, max(-(2**15), scaled))
             else:
                 candidate = entry(table, scaled)
             mixed = (2**15 - gate) * candidate + gate * state * lift
-            after[place] = rounded(mixed, 15 + attributes["state_shift"]) + zero_point
+            state = rounded(mixed, 15 + attributes["state_shift"]) + zero_point
+            after[place] = min(attributes["high"], max(attributes["low"], state))
         held = after
         states.append(held)
     return np.array(states, object)

@@ -480,7 +480,9 @@ def light_gated_layers(draw: st.DrawFn) -> dict[str, Any]:
     }
     table = draw(st.booleans())
     if table:
-        ends = (low - zero_point) << state_shift, (high - zero_point) << state_shift
+        # Within the state's range, or far beyond it.
+        inside = (low - zero_point) << state_shift, (high - zero_point) << state_shift
+        ends = draw(st.sampled_from([inside, (-(2**15), 2**15 - (1 << state_shift))]))
         constants["candidate"] = _ramp(draw(st.sampled_from([2, 4096])), *ends)
     return {
         "constants": constants,
@@ -506,7 +508,7 @@ def light_gated_layers(draw: st.DrawFn) -> dict[str, Any]:
 
 @property_of("LiGRU")
 def test_ligru() -> None:
-    finishes = set()
+    finishes, candidates = set(), set()
 
     @many
     @given(light_gated_layers())
@@ -528,7 +530,9 @@ def test_ligru() -> None:
         names = ["x", "h0", "u", "w", "b", "input_m", "m", "sigmoid"]
         names += ["candidate"] if "candidate" in constants else []
         model = one_node("LiGRU", {"x": x, "h0": h0}, constants, names, kinds, **attributes)
-        finishes.add(attach_bodies(model).graph.node[0].op_type.split("_")[3])
+        words = attach_bodies(model).graph.node[0].op_type.split("_")
+        finishes.add(words[3])
+        candidates.add(words[4])
         found = agreed(model, {"x": x, "h0": h0})
         states = definitions.light_gated_recurrence(x, h0, constants, attributes)
         assert (found["y_h"] == states[-1]).all()
@@ -537,6 +541,7 @@ def test_ligru() -> None:
 
     holds()
     assert finishes == {"divide", "dividefree", "multiply"}
+    assert candidates == {"table", "tablewide", "rectifier", "rectifierwide"}
 
 
 @st.composite

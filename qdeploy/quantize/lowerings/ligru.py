@@ -5,15 +5,17 @@ loop. Candidate and gate have rows of 16 bits; what a unit of them means is free
 a power of two times s_W s_h where W has one scale, over at least what counts of what calibration saw:
 
 - of the gate, as far as the sigmoid is not flat;
-- of a rectifier's candidate, as far as the state's range, beyond which it is clipped; a leaky one's negative side likewise;
-- of a tanh, as far as it is not flat.
+- of a tanh, as far as it is not flat;
+- of a rectifier's candidate all, for it may lie far beyond the states.
 
-The candidate gets the state's scale over 2^a, the finest that int16 holds: the mix of candidate and state is a convex
-combination of integers of one scale, and never leaves the state's range.
+The candidate gets the state's scale over 2^a, the finest at which int16 holds what counts of it; the mix of candidate and
+state is a convex combination of integers of one scale. Where not even the state's own scale leaves room (a state of 16 bits),
+that becomes coarser.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -79,8 +81,7 @@ def ligru(context: Context, node: onnx.NodeProto) -> None:
     # A tanh's state stays within 1 unless an initial one of the user's lies beyond it.
     signed = not rectifier or slope > 0 or seen.low < 0
     ranges = StateRange(seen, recipe, signed, math.inf if rectifier else max(1.0, -seen.low, seen.high))
-    state = ranges.free()
-    state_shift = GATE_BITS - (state.high - state.zero_point).bit_length()
+    state, state_shift = _state(ranges.free(), _candidate_reach(context, states, slope) if rectifier else 0.0)
 
     drive = np.abs(input_weight.astype(np.float64)).sum(axis=1) * x.scale * x.reach + np.abs(bias)
     limits = np.abs(bias) / (x.scale * 2.0**DRIVE_BITS), drive / (state.scale * 2.0**DRIVE_BITS)
@@ -197,7 +198,7 @@ def _rows(
     """Units over what counts of the sums; where W has one scale, powers of two times the accumulator's."""
     states = node.output[0] or f"{node.output[1]}/states"
     reaches = (
-        _rectified_reach(context, states, state, slope) if rectifier else _tanh_reach(context, states, state),
+        _rectified_reach(context, states, slope) if rectifier else _tanh_reach(context, states, state),
         _gate_reach(context, states),
     )
     recipe, hidden = context.recipe, len(context.floats.constant(node, 3, "bias")) // 2
@@ -232,14 +233,25 @@ def _tanh_reach(context: Context, states: str, state: TensorType) -> float:
     return min(HEADROOM * max(-found.low, found.high), math.atanh(ceiling)) or 1.0
 
 
-def _rectified_reach(context: Context, states: str, state: TensorType, slope: int) -> float:
-    """As far as the state's range, and calibration saw; below zero the slope comes between."""
+def _rectified_reach(context: Context, states: str, slope: int) -> float:
+    """As far as calibration saw of a rectifier's operand; without a slope, what is below zero does not count."""
     found = context.calibration[f"{states}/candidate"]
-    positive = min(HEADROOM * found.high, state.scale * (state.high - state.zero_point))
-    negative = 0.0
-    if slope:
-        negative = min(HEADROOM * -found.low, state.scale * (state.zero_point - state.low) * 2.0**SLOPE_BITS / slope)
-    return max(positive, negative) if max(positive, negative) > 0 else 1.0
+    return HEADROOM * max(found.high, -found.low if slope else 0.0, 0.0) or 1.0
+
+
+def _candidate_reach(context: Context, states: str, slope: int) -> float:
+    """The largest candidate behind a rectifier."""
+    found = context.calibration[f"{states}/candidate"]
+    return HEADROOM * max(found.high, -found.low * slope / 2.0**SLOPE_BITS, 0.0)
+
+
+def _state(tight: TensorType, candidate: float) -> tuple[TensorType, int]:
+    """The state's type, and the a for which its scale over 2^a holds state and candidate in int16."""
+    shift = GATE_BITS - (tight.high - tight.zero_point).bit_length()
+    while shift > 0 and candidate > tight.scale / 2.0**shift * (2**GATE_BITS - 2**shift):
+        shift -= 1
+    least = candidate / (2**GATE_BITS - 1)
+    return (dataclasses.replace(tight, scale=least) if tight.scale < least else tight), shift
 
 
 def _index_shift(reach: float, unit: float) -> int:
