@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from qdeploy.runtime.errors import InvalidInputError
 
+from .fast_grnn import FastGRNN
+from .fast_rnn import FastRNN
 from .ligru import LiGRU, QuaternionLiGRU
 from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
 
@@ -24,6 +26,8 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
     "lstm": nn.LSTM,
     "ligru": LiGRU,
     "quaternion-ligru": QuaternionLiGRU,
+    "fast-rnn": FastRNN,
+    "fast-grnn": FastGRNN,
     "quaternion-rnn-tanh": QuaternionRNN,
     "quaternion-rnn-relu": lambda inputs, hidden: QuaternionRNN(inputs, hidden, "relu"),
     "quaternion-gru": QuaternionGRU,
