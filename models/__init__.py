@@ -17,6 +17,9 @@ from .shipped import resolve, shipped_names
 if TYPE_CHECKING:
     from .bjorck import bjorck_orthogonalize
     from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+    from .edgeml import edgeml_classifier, edgeml_layer, read_edgeml
+    from .fast_grnn import FastGRNN
+    from .fast_rnn import FastRNN
     from .lenet import Lenet300100, QuaternionLenet300100
     from .ligru import LiGRU, QuaternionLiGRU
     from .orthogonal_classifier import OrthogonalClassifier
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHITECTURES",
+    "FastGRNN",
+    "FastRNN",
     "Lenet300100",
     "LiGRU",
     "LoadedCheckpoint",
@@ -48,11 +53,14 @@ __all__ = [
     "bjorck_orthogonalize",
     "build",
     "config_names",
+    "edgeml_classifier",
+    "edgeml_layer",
     "evaluate",
     "hamilton_matrix",
     "load_checkpoint",
     "load_config",
     "quantize_weight",
+    "read_edgeml",
     "resolve",
     "save_checkpoint",
     "shipped_names",
@@ -61,6 +69,8 @@ __all__ = [
 
 _LAZY = {
     "ARCHITECTURES": "registry",
+    "FastGRNN": "fast_grnn",
+    "FastRNN": "fast_rnn",
     "Lenet300100": "lenet",
     "LiGRU": "ligru",
     "LoadedCheckpoint": "checkpoint",
@@ -77,10 +87,13 @@ _LAZY = {
     "TrainingData": "training",
     "bjorck_orthogonalize": "bjorck",
     "build": "registry",
+    "edgeml_classifier": "edgeml",
+    "edgeml_layer": "edgeml",
     "evaluate": "training",
     "hamilton_matrix": "quaternion_linear",
     "load_checkpoint": "checkpoint",
     "quantize_weight": "quantizer",
+    "read_edgeml": "edgeml",
     "save_checkpoint": "checkpoint",
     "train": "training",
 }
