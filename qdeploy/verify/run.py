@@ -377,7 +377,9 @@ class _Verification:
                     voice.difference = voice.difference or self._difference(voice, case, "", problem, None)
                     continue
                 expected, found = {}, {}
-                compared = [output.name for output in manifest.outputs if symbol == "batch" or output.name not in whole_only]
+                compared = [
+                    output.name for output in manifest.outputs if symbol == "batch" or output.name not in whole_only
+                ]
                 for tensor in [*compared, *states.values()]:
                     axis = self._axes[tensor].batch if symbol == "batch" else self._axes[tensor].time
                     expected[tensor] = tensors[tensor]

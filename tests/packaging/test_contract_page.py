@@ -10,7 +10,8 @@ import pytest
 from qdeploy.runtime.ops import OPERATORS, RECURRENT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
-SECTIONS = {title: text for title, _, text in (part.partition("\n") for part in re.split(r"^## ", PAGE, flags=re.M)[1:])}
+PARTS = [part.partition("\n") for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]]
+SECTIONS = {title: text for title, _, text in PARTS}
 
 
 @pytest.mark.parametrize("operator", sorted(OPERATORS))

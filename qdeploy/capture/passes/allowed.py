@@ -21,7 +21,8 @@ _SUPPORTED = (
     "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward, linear_before_reset 1), "
     "LSTM (forward), Scan whose step is made of these cells, "
     "Relu, Tanh, "
-    "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
+    "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "
+    "quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "
     "Slice, Gather and Concat with constant parameters, Dropout, Identity, a final Softmax or LogSoftmax"
 )
