@@ -17,6 +17,7 @@ from .shipped import resolve, shipped_names
 if TYPE_CHECKING:
     from .bjorck import bjorck_orthogonalize
     from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+    from .hadamard_rnn import HadamardRNN
     from .lenet import Lenet300100, QuaternionLenet300100
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHITECTURES",
+    "HadamardRNN",
     "Lenet300100",
     "LoadedCheckpoint",
     "OrthogonalClassifier",
@@ -58,6 +60,7 @@ __all__ = [
 
 _LAZY = {
     "ARCHITECTURES": "registry",
+    "HadamardRNN": "hadamard_rnn",
     "Lenet300100": "lenet",
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
