@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -34,10 +34,34 @@ class Contender:
     feeds: Mapping[str, NDArray[Any]]
 
     def microseconds(self) -> float:
-        """One call, per step: processor time of this thread, in which another process's turn does not count."""
+        """One call, per step."""
+        feeds = dict(self.feeds)
+        return self.timed(lambda: self.session.run(None, feeds))
+
+    @staticmethod
+    def timed(call: Callable[[], Any]) -> float:
+        """Microseconds a step: processor time of this thread, in which another process's turn does not count."""
         start = time.thread_time()
-        self.session.run(None, dict(self.feeds))
+        call()
         return (time.thread_time() - start) / STEPS * 1e6
+
+
+class Timed(Protocol):
+    """Whatever can be called in turns with others."""
+
+    def microseconds(self) -> float:
+        """One call, per step."""
+
+
+def medians(contenders: Mapping[str, Timed], calls: int) -> dict[str, float]:
+    """Median microseconds a step of ``calls`` calls in turns, after three that do not count."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for call in range(calls + 3):
+        for name, contender in contenders.items():
+            value = contender.microseconds()
+            if call >= 3:
+                times[name].append(value)
+    return {name: float(np.median(values)) for name, values in times.items()}
 
 
 def measure(hidden: int, recipes: Mapping[str, tuple[Recipe, bool]]) -> dict[str, float]:
@@ -49,13 +73,7 @@ def measure(hidden: int, recipes: Mapping[str, tuple[Recipe, bool]]) -> dict[str
     """
     contenders = {FLOAT: _float_operator(hidden)}
     contenders.update({name: _integer_loop(hidden, recipe, on_grid=grid) for name, (recipe, grid) in recipes.items()})
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for call in range(CALLS + 3):
-        for name, contender in contenders.items():
-            value = contender.microseconds()
-            if call >= 3:
-                times[name].append(value)
-    return {name: float(np.median(values)) for name, values in times.items()}
+    return medians(contenders, CALLS)
 
 
 def _weights(hidden: int, *, on_grid: bool) -> dict[str, NDArray[np.float32]]:
@@ -98,7 +116,7 @@ def _integer_loop(hidden: int, recipe: Recipe, *, on_grid: bool) -> Contender:
         "x": np.random.default_rng(2).integers(0, 256, (STEPS, 1, 1)).astype(np.uint8),
         state.input: np.full((1, hidden), state.type.zero_point, state.type.dtype),
     }
-    return Contender(_session(attach_bodies(integers.model)), feeds)
+    return Contender(one_thread_session(attach_bodies(integers.model)), feeds)
 
 
 def _float_operator(hidden: int) -> Contender:
@@ -127,10 +145,11 @@ def _float_operator(hidden: int) -> Contender:
         "x": np.random.default_rng(2).uniform(0, 1, (STEPS, 1, 1)).astype(np.float32),
         "h0": np.zeros((1, 1, hidden), np.float32),
     }
-    return Contender(_session(model), feeds)
+    return Contender(one_thread_session(model), feeds)
 
 
-def _session(model: onnx.ModelProto) -> Any:
+def one_thread_session(model: onnx.ModelProto) -> Any:
+    """A session of onnxruntime on one thread."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
