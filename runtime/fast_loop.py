@@ -204,10 +204,13 @@ def mix_reach(tables: dict[str, IntArray], kept: int, *, state: int, offset: int
         offset: z_h - low.
         state_shift: a; h counts 2^a, and what is divided is at 2^-14 of that.
     """
-    added = int(np.abs(tables["added_table"].astype(np.int64)).max())
-    candidate = int(np.abs(tables["candidate_table"].astype(np.int64)).max()) if "candidate_table" in tables else 0
-    unit = 1 << (GATE_BITS + state_shift)
-    return added + kept * ((state << state_shift) + candidate) + unit * (offset + 1)
+    added = tables["added_table"].astype(np.int64)
+    candidate = tables.get("candidate_table", np.zeros(1, np.int16)).astype(np.int64)
+    held = state << state_shift
+    # Linear in z, so that an end of its range is the worst; A and B have one index.
+    sums = max(int(np.abs(added).max()), int(np.abs(added - kept * candidate).max()) + kept * held)
+    part = kept * (held + int(np.abs(candidate).max()))
+    return max(part, sums + (1 << (GATE_BITS + state_shift)) * (offset + 1))
 
 
 def next_state(sums: IntArray, state_shift: int, zero_point: int, low: int, high: int) -> NDArray[np.int64]:
