@@ -128,7 +128,7 @@ def export_model(
     feeds = captured.arrange(samples.named(captured))
     statistics = calibrate(captured.model, feeds, {s.name: s.batch_axis for s in captured.inputs}, progress=progress)
     integers = quantize(captured.model, statistics, chosen, storage=storage)
-    finished = _finish(integers, inline=inline, float_io=float_io)
+    finished = finish(integers, inline=inline, float_io=float_io)
     said("evaluate the float model", 0, 1)
     baseline = _baseline(captured, evaluation_samples(samples, evaluation, limit or EVALUATION_SAMPLES), said)
     contents, manifest = _assemble(captured, integers, finished, chosen, feeds, baseline, float_io=float_io, seed=seed)
@@ -171,8 +171,8 @@ def _default_data(model: Any) -> str:
     )
 
 
-def _finish(integers: IntegerModel, *, inline: bool, float_io: bool) -> onnx.ModelProto:
-    """Bodies, borders, the flat form; and the check that the claim holds."""
+def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = False) -> onnx.ModelProto:
+    """What ``model.onnx`` holds: bodies, borders, the flat form; and the check that the claim holds."""
     from qdeploy.export.onnx import add_float_borders, attach_bodies, check_integer_only
     from qdeploy.export.onnx import inline as inlined
 

@@ -40,6 +40,8 @@ def float_model(text: str, weights: dict[str, NDArray[np.float32]]) -> onnx.Mode
             node.overload = fast_overload(
                 attributes["activation"], attributes["rank"], gate=attributes.get("gate", ""), has_h0=has_h0
             )
+        elif node.op_type == "LiGRU":
+            node.overload = attributes["candidate"] + ("_h0" if len(node.input) > 4 else "")
         elif node.op_type == "HamiltonMatrix":
             node.overload = attributes["grouping"]
     model.graph.initializer.extend(onnx.numpy_helper.from_array(a.astype(np.float32), n) for n, a in weights.items())

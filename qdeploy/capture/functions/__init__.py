@@ -12,6 +12,7 @@ from .fast_rnn import NONLINEARITIES, RANKS, fast_grnn, fast_overload, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru, gru_overload
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
+from .ligru import LIGRU_CANDIDATES, ligru, ligru_overload
 from .linear import linear
 from .lstm import lstm, lstm_overload
 from .modrelu import modrelu
@@ -23,6 +24,7 @@ __all__ = [
     "GROUPINGS",
     "HAMILTON_ROWS",
     "IR_VERSION",
+    "LIGRU_CANDIDATES",
     "NONLINEARITIES",
     "OPSET",
     "RECURRENT",
@@ -35,6 +37,8 @@ __all__ = [
     "gru",
     "gru_overload",
     "hamilton_matrix",
+    "ligru",
+    "ligru_overload",
     "linear",
     "lstm",
     "lstm_overload",
@@ -55,6 +59,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     for rank, has_h0 in itertools.product(RANKS, (False, True)):
         functions += [fast_rnn(name, rank, has_h0=has_h0) for name in NONLINEARITIES]
         functions += [fast_grnn(gate, name, rank, has_h0=has_h0) for gate in NONLINEARITIES for name in NONLINEARITIES]
+    functions += [ligru(candidate, has_h0=has_h0) for candidate in LIGRU_CANDIDATES for has_h0 in (False, True)]
     functions += [lstm(has_states=has_states) for has_states in (False, True)]
     return {(function.name, function.overload): function for function in functions}
 
