@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,7 +271,7 @@ def _manifest(
         qdeploy=qdeploy.__version__,
         created_from={
             "source": captured.source,
-            "float_parameters": int(_float_parameters(captured.model)),
+            "float_parameters": int(_float_parameters(captured.model)) - _implied(integers.graph.layers),
             "float_bytes_expanded": int(_float_parameters(captured.model, expanded=True)) * 4,
             "notes": list(captured.notes),
         },
@@ -329,6 +329,11 @@ def _float_parameters(model: onnx.ModelProto, *, expanded: bool = False) -> int:
             if node.op_type == "HamiltonMatrix":
                 total += 3 * sum(sizes.get(name, 0) for name in node.input)
     return total
+
+
+def _implied(layers: Iterable[Mapping[str, Any]]) -> int:
+    """How many entries of Hadamard matrices the float model writes out that were never trained: all but a sign a unit."""
+    return sum(int(layer["macs"]) - int(layer["parameters"]) for layer in layers if "hadamard_block" in layer)
 
 
 def _vectors(

@@ -160,6 +160,13 @@ def recurrent_weights(bits: int | None = None) -> Weights:
     }
 
 
+def hadamard_weights() -> Weights:
+    """Signs times three Hadamard matrices of four units, beside a 4-bit U."""
+    two = np.array([[1.0, 1.0], [1.0, -1.0]])
+    signs = np.where(np.arange(HIDDEN) % 5 < 2, -1.0, 1.0)
+    return recurrent_weights(4) | {"w": signs[:, None] * np.kron(np.eye(HIDDEN // 4), np.kron(two, two)) / 2}
+
+
 def gated_weights() -> Weights:
     """Of the network with a GRU, in the scale that torch initializes it."""
     generator = np.random.default_rng(2)
@@ -294,6 +301,16 @@ def _rnn(activation: str, text: str = LAST) -> str:
 
 
 NETWORKS: dict[str, Network] = {
+    **{
+        f"rnn-hadamard-{activation}": Network(
+            _rnn(activation, EVERY),
+            _used(_rnn(activation, EVERY), hadamard_weights),
+            (STEPS, INPUTS),
+            {},
+            {"time_axis": 0},
+        )
+        for activation in ("linear", "relu")
+    },
     **{
         f"rnn-{activation}-state{state}": _loop(_rnn(activation), state_bits=state)
         for activation in ("relu", "modrelu", "tanh", "linear")

@@ -244,6 +244,22 @@ def test_hamilton_matrix(data: st.DataObject, grouping: str) -> None:
         assert matrix.astype(object).dot(flat).tolist() == expected.reshape(-1).tolist()
 
 
+@property_of("HadamardMatrix")
+@many
+@given(st.data(), st.sampled_from([1, 2, 4, 8]), st.integers(1, 4))
+def test_hadamard_matrix(data: st.DataObject, block: int, blocks: int) -> None:
+    size = block * blocks
+    signs = data.draw(st.lists(st.sampled_from([-1, 1]), min_size=size, max_size=size))
+    number = sum(1 << i for i, sign in enumerate(signs) if sign < 0)
+    packed = np.frombuffer(number.to_bytes(-(-size // 8), "little"), np.uint8)
+    expected = [
+        [signs[i] * (-1) ** (i % block & j % block).bit_count() if i // block == j // block else 0 for j in range(size)]
+        for i in range(size)
+    ]
+    for matrix in shown("HadamardMatrix", {"s": packed}, size=size, block=block):
+        assert matrix.tolist() == expected
+
+
 @property_of("GateRows")
 @many
 @given(st.data())
