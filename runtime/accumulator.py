@@ -59,7 +59,8 @@ def recurrent_reach(
 
 def product_reach(weight: IntArray, largest: int) -> NDArray[np.object_]:
     """A bound of |weight v| of each row, for vectors of entries up to ``largest``; Python integers ``[N]``."""
-    return _row_sums(weight) * largest
+    reach: NDArray[np.object_] = _row_sums(weight) * largest
+    return reach
 
 
 def _row_sums(weight: IntArray) -> NDArray[np.object_]:

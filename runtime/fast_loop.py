@@ -89,8 +89,8 @@ class FastLoop:
             "factor_shift": (factor_shift, 30),
             "state_shift": (state_shift, 14),
         }
-        for name, (value, most) in shifts.items():
-            node.require(0 <= value <= most, f"{name} is {value}; expected 0 to {most}.")
+        for name, (found, most) in shifts.items():
+            node.require(0 <= found <= most, f"{name} is {found}; expected 0 to {most}.")
         least, largest = int(index_shift.min()), int(index_shift.max())
         node.require(0 <= least <= largest <= 30, f"index_shift reaches from {least} to {largest}; expected 0 to 30.")
         sizes = {table.shape for table in tables.values()}
