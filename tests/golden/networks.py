@@ -82,6 +82,20 @@ QUATERNION_LSTM = (
   axis = Constant <value = int64[1] {1}> ()
   flat = Squeeze (states, axis)"""
 )
+AROUND = """
+g (float[time, batch, 3] x) => (float[batch, 4] y, float[time, batch, 12] residual)
+{
+  states, last = qdeploy.float.RNN <activation = "tanh"> (x, u, w, b)
+  drive = qdeploy.float.Linear (x, gate, b)
+  open = Sigmoid (drive)
+  gated = Mul (states, open)
+  residual = Add (gated, states)
+  axes = Constant <value = int64[1] {0}> ()
+  mean = ReduceMean <keepdims = 0> (residual, axes)
+  largest = ReduceMax <keepdims = 0> (gated, axes)
+  both = Concat <axis = 1> (mean, largest, last)
+  y = qdeploy.float.Linear (both, v, c)
+}"""
 MLP = """
 g (float[batch, 16] x) => (float[batch, 5] y)
 {
@@ -212,6 +226,13 @@ def quaternion_weights(parts: int, gates: tuple[int, ...]) -> Weights:
     return found | {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
 
 
+def around_weights() -> Weights:
+    """Of a loop with a gate and a residual sum behind it, and a classifier of its mean, its maximum and its last state."""
+    generator = np.random.default_rng(4)
+    shapes = {"gate": (HIDDEN, INPUTS), "v": (CLASSES, 3 * HIDDEN)}
+    return recurrent_weights() | {name: generator.standard_normal(shape) for name, shape in shapes.items()}
+
+
 def lstm_weights() -> Weights:
     """Of two layers whose gates open and close; the forget gates are biased to stay open."""
     generator = np.random.default_rng(2)
@@ -287,6 +308,11 @@ def _feedforward(text: str, *, options: dict[str, Any] | None = None, **recipe: 
 
 def _lstm(text: str = LSTM, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
     return Network(text, _used(text, lstm_weights), (STEPS, INPUTS), recipe, {"time_axis": 0, **(options or {})})
+
+
+def _around(*, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
+    weights = _used(AROUND, around_weights)
+    return Network(AROUND, weights, (STEPS, INPUTS), recipe, {"time_axis": 0, **(options or {})})
 
 
 def _quaternion_loop(
@@ -375,6 +401,9 @@ NETWORKS: dict[str, Network] = {
     # SpeechBrain's parts are i, f, o, c.
     "quaternion-lstm-per-part": _quaternion_loop(QUATERNION_LSTM, 1, (0, 2, 1, 3)),
     "quaternion-lstm-inline": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), options={"inline": True}),
+    **{f"around-loops-state{state}": _around(state_bits=state) for state in (8, 12)},
+    "around-loops-multiplier1": _around(multiplier_bits=1),
+    "around-loops-inline": _around(options={"inline": True}),
     "ligru-relu-state8": _light_gated("real", "relu", state_bits=8),
     "ligru-leaky-state12": _light_gated("real", "leaky-relu"),
     "ligru-tanh-state16": _light_gated("real", "tanh", state_bits=16),
