@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from qdeploy.bundle import Bundle
 from qdeploy.calibration import calibrate
 from qdeploy.evaluation import Samples, data_sha256, evaluation_samples, load_samples, run_float
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
-from qdeploy.quantize.quantizer import dimensions
+from qdeploy.quantize.quantizer import dimensions, of_whole_sequences
 from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
@@ -253,6 +253,7 @@ def _manifest(
     import qdeploy
 
     types = integers.graph.types
+    whole = of_whole_sequences(integers.model)
     by_name = {spec.name: spec for spec in captured.inputs}
     shapes = {value.name: tuple(dimensions(value)) for value in integers.model.graph.output}
     tensors = {
@@ -271,7 +272,7 @@ def _manifest(
         qdeploy=qdeploy.__version__,
         created_from={
             "source": captured.source,
-            "float_parameters": int(_float_parameters(captured.model)),
+            "float_parameters": int(_float_parameters(captured.model)) - _implied(integers.graph.layers),
             "float_bytes_expanded": int(_float_parameters(captured.model, expanded=True)) * 4,
             "notes": list(captured.notes),
         },
@@ -291,7 +292,14 @@ def _manifest(
             for name in integers.inputs
         ),
         outputs=tuple(
-            OutputSpec(name, outside(types[name].dtype), shapes[name], types[name].scale, types[name].zero_point)
+            OutputSpec(
+                name,
+                outside(types[name].dtype),
+                shapes[name],
+                types[name].scale,
+                types[name].zero_point,
+                {"whole_sequence": True} if name in whole else {},
+            )
             for name in integers.outputs
         ),
         states=tuple(
@@ -329,6 +337,11 @@ def _float_parameters(model: onnx.ModelProto, *, expanded: bool = False) -> int:
             if node.op_type == "HamiltonMatrix":
                 total += 3 * sum(sizes.get(name, 0) for name in node.input)
     return total
+
+
+def _implied(layers: Iterable[Mapping[str, Any]]) -> int:
+    """How many entries of Hadamard matrices the float model writes out that were never trained: all but a sign a unit."""
+    return sum(int(layer["macs"]) - int(layer["parameters"]) for layer in layers if "hadamard_block" in layer)
 
 
 def _vectors(
