@@ -41,7 +41,9 @@ class Classifier(torch.nn.Module):
 
 
 @cache
-def network(layers: int, gain: float, projected: int = 0) -> tuple[Any, Calibration, dict[str, np.ndarray], list[np.ndarray]]:
+def network(
+    layers: int, gain: float, projected: int = 0
+) -> tuple[Any, Calibration, dict[str, np.ndarray], list[np.ndarray]]:
     """A captured torch module, its calibration, its feeds, and what torch itself computes."""
     from qdeploy.capture import capture
 
