@@ -16,7 +16,7 @@ from qdeploy.bundle import Bundle
 from qdeploy.calibration import calibrate
 from qdeploy.evaluation import Samples, data_sha256, evaluation_samples, load_samples, run_float
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
-from qdeploy.quantize.quantizer import dimensions
+from qdeploy.quantize.quantizer import dimensions, of_whole_sequences
 from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
@@ -253,6 +253,7 @@ def _manifest(
     import qdeploy
 
     types = integers.graph.types
+    whole = of_whole_sequences(integers.model)
     by_name = {spec.name: spec for spec in captured.inputs}
     shapes = {value.name: tuple(dimensions(value)) for value in integers.model.graph.output}
     tensors = {
@@ -291,7 +292,14 @@ def _manifest(
             for name in integers.inputs
         ),
         outputs=tuple(
-            OutputSpec(name, outside(types[name].dtype), shapes[name], types[name].scale, types[name].zero_point)
+            OutputSpec(
+                name,
+                outside(types[name].dtype),
+                shapes[name],
+                types[name].scale,
+                types[name].zero_point,
+                {"whole_sequence": True} if name in whole else {},
+            )
             for name in integers.outputs
         ),
         states=tuple(

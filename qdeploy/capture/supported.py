@@ -13,7 +13,7 @@ SUPPORTED_LAYERS = (
     "OrthogonalClassifier, RNN (relu or tanh, one direction), "
     "GRU (one direction), LSTM (one direction), ReLU, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
-    "compute with these and with addition, reshape, transpose, slice and cat"
+    "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
 )
 
 _CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)

@@ -6,7 +6,9 @@ onnxruntime: four voices, one result.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -644,4 +646,7 @@ def test_lstm(layer: dict[str, Any]) -> None:
 
 
 def test_every_operator_has_a_property_test() -> None:
+    """Also those whose tests stand in a file of their own, ``test_properties_*.py``."""
+    for path in Path(__file__).parent.glob("test_properties_*.py"):
+        importlib.import_module(f"{__package__}.{path.stem}")
     assert set(OPERATORS) == COVERED
