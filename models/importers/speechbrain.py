@@ -211,7 +211,9 @@ def _quaternion(
     else:
         first, second = (taken(tensors, f"{product}.bias", where) for product in "wu")
         if first.shape != second.shape:
-            raise InvalidFileError(f"{where} ({kind}): the biases have the shapes {list(first.shape)}, {list(second.shape)}")
+            raise InvalidFileError(
+                f"{where} ({kind}): the biases have the shapes {list(first.shape)}, {list(second.shape)}"
+            )
         bias = first + second
         if kind == "QLSTM":
             layer = QuaternionLSTM(inputs, hidden, gate_layout="per-part")
