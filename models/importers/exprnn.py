@@ -22,7 +22,8 @@ __all__ = ["LIBRARY"]
 
 def _cayley(skew: Tensor) -> Tensor:
     identity = torch.eye(len(skew), dtype=skew.dtype)
-    return torch.linalg.solve(identity + skew, identity - skew)
+    turned: Tensor = torch.linalg.solve(identity + skew, identity - skew)
+    return turned
 
 
 _MAPS = {"exponential": torch.linalg.matrix_exp, "cayley": _cayley}

@@ -19,7 +19,8 @@ __all__ = ["LIBRARY"]
 
 def _cayley(skew: Tensor) -> Tensor:
     identity = torch.eye(len(skew), dtype=skew.dtype)
-    return torch.linalg.solve(identity - skew / 2, identity + skew / 2)
+    turned: Tensor = torch.linalg.solve(identity - skew / 2, identity + skew / 2)
+    return turned
 
 
 _MAPS = {"expm": torch.linalg.matrix_exp, "cayley": _cayley}
