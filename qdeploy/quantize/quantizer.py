@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import onnx
 
-from qdeploy.calibration import Calibration
+from qdeploy.calibration import Calibration, initial_cell_state, initial_state
 from qdeploy.quantize.float_graph import FloatGraph
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings import LOWERINGS, Context
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import grid_type
 from qdeploy.runtime.errors import UnsupportedModelError
-from qdeploy.runtime.ops import DOMAIN, VERSION, WHOLE_SEQUENCE, operator_name
+from qdeploy.runtime.ops import DOMAIN, RECURRENT, VERSION, WHOLE_SEQUENCE, operator_name
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,13 @@ def _give_last_states_twice(floats: FloatGraph, graph: IntegerGraph) -> None:
 
 def _state_inputs(floats: FloatGraph) -> set[str]:
     """Graph inputs that serve as initial states."""
-    names: set[str] = set()
-    for node in floats.nodes:
-        first = {"RNN": 4, "GRU": 5, "LSTM": 4, "LiGRU": 4}.get(node.op_type)
-        if first is not None:
-            names.update(name for name in node.input[first:] if name in {value.name for value in floats.inputs})
-    return names
+    initial = {
+        name
+        for node in floats.nodes
+        if node.op_type in RECURRENT
+        for name in (initial_state(node), initial_cell_state(node))
+    }
+    return initial & {value.name for value in floats.inputs}
 
 
 def _assemble(

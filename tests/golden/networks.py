@@ -30,6 +30,24 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
   states, last = qdeploy.float.GRU <hidden_size = 12> (x, u, w, b, r)
   y = qdeploy.float.Linear (last, v, c)
 }"""
+FAST_RNN = """
+g (float[time, batch, 3] x) => (float[batch, 4] y)
+{
+  states, last = qdeploy.float.FastRNN <activation = "tanh", rank = "full"> (x, u, w, b1, m)
+  y = qdeploy.float.Linear (last, v, c)
+}"""
+FAST_GRNN = """
+g (float[time, batch, 3] x) => (float[time, batch, 4] y)
+{
+  states, last = qdeploy.float.FastGRNN <activation = "tanh", rank = "full", gate = "sigmoid"> (x, u, w, b, m)
+  y = qdeploy.float.Linear (states, v, c)
+}"""
+FAST_LOW_RANK = """
+g (float[time, batch, 3] x) => (float[batch, 4] y)
+{
+  states, last = qdeploy.float.FastGRNN <activation = "quant_tanh", rank = "low", gate = "quant_sigmoid"> (x, u, w1, b, m, f)
+  y = qdeploy.float.Linear (last, v, c)
+}"""
 LSTM = """
 g (float[time, batch, 3] x) => (float[time, batch, 4] y)
 {
@@ -171,6 +189,14 @@ def gated_weights() -> Weights:
     return {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
 
 
+def fast_weights() -> Weights:
+    """Of the networks with a FastRNN or FastGRNN, whose gates are open at first, as trained ones are."""
+    generator = np.random.default_rng(4)
+    shapes = {"u": (HIDDEN, INPUTS), "w": (HIDDEN, HIDDEN), "w1": (HIDDEN, 5), "f": (5, HIDDEN)}
+    shapes |= {"b": (2 * HIDDEN,), "b1": (HIDDEN,), "v": (CLASSES, HIDDEN), "c": (CLASSES,)}
+    return {name: generator.uniform(-0.5, 0.9, shape) for name, shape in shapes.items()} | {"m": np.array([0.7, 0.1])}
+
+
 def feedforward_weights() -> Weights:
     """Of the networks without a loop."""
     generator = np.random.default_rng(1)
@@ -230,6 +256,10 @@ def _loop(text: str, *, bits: int | None = None, options: dict[str, Any] | None 
 
 def _gated(text: str, **recipe: Any) -> Network:
     return Network(text, gated_weights, (STEPS, INPUTS), recipe, {"time_axis": 0})
+
+
+def _fast(text: str, **recipe: Any) -> Network:
+    return Network(text, _used(text, fast_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
 
 def _light_gated(kind: str, activation: str, **recipe: Any) -> Network:
@@ -341,6 +371,10 @@ NETWORKS: dict[str, Network] = {
     "gru-every-state12": _gated(
         GATED.replace("float[batch, 4]", "float[time, batch, 4]").replace("(last, v", "(states, v")
     ),
+    **{f"fast-rnn-state{state}": _fast(FAST_RNN, state_bits=state) for state in (8, 12)},
+    **{f"fast-grnn-state{state}": _fast(FAST_GRNN, state_bits=state) for state in (8, 12, 16)},
+    "fast-grnn-low-rank": _fast(FAST_LOW_RANK),
+    "fast-grnn-per-channel-weights4": _fast(FAST_GRNN, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"gru-shifts-state{state}": _gated(GATED, state_bits=state) for state in (8, 12)},
     "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
