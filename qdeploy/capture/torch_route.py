@@ -34,6 +34,10 @@ LOOP_STEPS = 32
 # Tracing is done over few steps: no layer-sized node depends on their number, and an unrolled loop shows itself soon.
 TRACED_STEPS = 11
 
+# Steps of a loop that is traced unrolled, to be rolled up again: enough to see that they are equal, and torch takes a
+# tenth of a second or more for each.
+UNROLLED_STEPS = 5
+
 # Two samples and not one, because torch.export takes a dimension of size one for a constant.
 TRACED_SAMPLES = 2
 
@@ -91,14 +95,17 @@ def export_torch(
         return _runner(widened, samples, by_name=names is not None, source=source)(feeds)
 
     by_name = names is not None
-    model = _export(traced, samples, time_axis, by_name=by_name, outputs=outputs, recurrent=bool(recurrent))
+    model: onnx.ModelProto | None = None
+    # A cell stands in a loop of the user's: torch would try for long to make the number of steps free.
+    if not (has_cells and has_sequences and _unrolls(traced, samples, time_axis or 0, by_name=by_name)):
+        model = _export(traced, samples, time_axis, by_name=by_name, outputs=outputs, recurrent=bool(recurrent))
     unrolled = ""
     if model is None:
         # The loop runs over the second axis where none was named.
         time_axis = 1 if time_axis is None else time_axis
         unrolled = _loop_message(samples)
         model = _export_once(
-            traced, samples, time_axis, TRACED_STEPS, by_name=by_name, outputs=outputs, free_steps=False
+            traced, samples, time_axis, UNROLLED_STEPS, by_name=by_name, outputs=outputs, free_steps=False
         )
     return TorchExport(model, run, double, time_axis if has_sequences else None, tuple(notes), unrolled)
 

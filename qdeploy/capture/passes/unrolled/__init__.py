@@ -22,13 +22,13 @@ def roll_loops(model: ir.Model) -> list[str]:
     Requires: the lengths of the sequences are known. Ensures: the graph's nodes are sorted; what cannot be rolled stays.
 
     Returns:
-        Why values of single steps are still read, one sentence each; empty where no chain is left.
+        Why values of single steps are still read, one sentence each; empty where every one belonged to a chain.
     """
     graph = model.graph
     common.TopologicalSortPass()(model)
     slices = slices_of(graph)
     if not slices:
-        return []
+        return ["no sequence is read step by step from its first step to its last"]
     search = _Search(graph, slices)
     search.find()
     for roller in search.rollers:
