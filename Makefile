@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest fuzz interrupt verify-cpus bench weight-bits lint types format wheel-check python-check docs-output clean
+.PHONY: help setup demo test pytest fuzz interrupt verify-cpus bench weight-bits cells lint types format wheel-check python-check docs-output clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,11 @@ weight-bits: $(STAMP) ## Train at 3 to 8 bits of weights: the tables and the pic
 	@mkdir -p build/study
 	@$(BIN)/qdeploy study weight-bits qornn-smnist -o build/study/smnist 2> build/study/smnist.log
 	@$(BIN)/qdeploy study weight-bits qornn-digits --twin ornn-digits --epochs 30 -o build/study/digits 2> build/study/digits.log
+
+cells: $(STAMP) ## Judge every recurrent network, train every cell in several sizes: tables and pictures of docs/recurrent_cells.md
+	@mkdir -p build/study
+	@$(BIN)/qdeploy study cells all --limit 1000 -o build/study 2> build/study/cells.log
+	@$(BIN)/qdeploy study sizes sequential-digits -o build/study/sizes 2> build/study/sizes.log
 
 lint: $(STAMP) types ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

@@ -13,7 +13,9 @@ from .options import Output, common_options
 from .progress import progress_bars
 
 if TYPE_CHECKING:
+    from qdeploy.studies.cells import CellsReport
     from qdeploy.studies.ptq import PtqReport
+    from qdeploy.studies.sizes import SizesReport
     from qdeploy.studies.state_bits import StateBitsReport
     from qdeploy.studies.weight_bits import WeightBitsReport
 
@@ -36,7 +38,9 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.command("study")
 @click.argument("study", type=click.Choice(list(STUDIES)))
 @click.argument("model")
-@click.option("--bits", callback=_numbers, help="Comma separated. [state-bits: 6,8,10,12,16; others: 3,4,5,6,8]")
+@click.option(
+    "--bits", callback=_numbers, help="Comma separated. [state-bits: 6,8,10,12,16; sizes: 3 to 8; others: 3,4,5,6,8]"
+)
 @click.option(
     "--state-range", "rules", callback=_names, help="state-bits: rules to compare, comma separated; all four."
 )
@@ -48,7 +52,8 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     callback=_names,
     help="weight-bits: of bjorck, projunn-d, projunn-t, comma separated; all three.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="weight-bits: instead of the configuration's.")
+@click.option("--hidden", callback=_numbers, help="sizes: hidden units of each cell.  [default: 32,64,128]")
+@click.option("--epochs", type=click.IntRange(1), help="weight-bits, sizes: instead of the configuration's.")
 @click.option("--data", metavar="DATA", help="A data set's name, or an .npz with x and y; else the checkpoint's own.")
 @click.option("--recipe", default="default", show_default=True, help="For all that is not studied.")
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
@@ -63,6 +68,7 @@ def command(
     trained: tuple[str, ...],
     twin: str | None,
     methods: tuple[str, ...] | None,
+    hidden: tuple[int, ...] | None,
     epochs: int | None,
     data: str | None,
     recipe: str,
@@ -75,33 +81,57 @@ def command(
 
     state-bits: loss, accuracy and the state's error over time, by bits of the state and rule for its range.
     weight-bits: MODEL, a training configuration, is trained for each number of bits, into the folder of -o.
+    cells: a shipped network, all that were trained on the data set MODEL, or "all" recurrent ones, at three settings.
+    sizes: every recurrent configuration of the data set MODEL is trained in several sizes, into the folder of -o.
     ptq: weights of a float network quantized after training, beside networks trained on the grid.
 
     \b
     qdeploy study state-bits qornn-copy -o study
     qdeploy study weight-bits qornn-smnist -o study
+    qdeploy study cells all -o study
+    qdeploy study sizes sequential-digits -o study
     qdeploy study ptq ornn-digits --trained qornn-digits
     """  # noqa: D301 - click's mark for a paragraph that keeps its lines
-    given = {
-        "--state-range": ("state-bits", rules),
-        "--trained": ("ptq", trained),
-        "--twin": ("weight-bits", twin),
-        "--method": ("weight-bits", methods),
-        "--epochs": ("weight-bits", epochs),
+    given: dict[str, tuple[tuple[str, ...], object]] = {
+        "--bits": (("state-bits", "weight-bits", "sizes", "ptq"), bits),
+        "--state-range": (("state-bits",), rules),
+        "--trained": (("ptq",), trained),
+        "--twin": (("weight-bits",), twin),
+        "--method": (("weight-bits",), methods),
+        "--hidden": (("sizes",), hidden),
+        "--epochs": (("weight-bits", "sizes"), epochs),
     }
-    for option, (owner, value) in given.items():
-        if value and study != owner:
-            raise click.UsageError(f"{option} belongs to {owner}")
-    if study == "weight-bits" and (folder is None or data is not None or time_axis is not None):
-        raise click.UsageError("weight-bits trains: it needs a folder, -o, and takes data and time from MODEL")
-    from qdeploy.studies import ptq, state_bits, weight_bits
+    for option, (owners, value) in given.items():
+        if value and study not in owners:
+            raise click.UsageError(f"{option} belongs to {', '.join(owners)}")
+    trains = study in ("weight-bits", "sizes")
+    if trains and folder is None:
+        raise click.UsageError(f"{study} trains: it needs a folder, -o")
+    if study not in ("state-bits", "ptq") and (data is not None or time_axis is not None):
+        raise click.UsageError(f"{study} takes data and time from MODEL")
+    from qdeploy.studies import cells, ptq, sizes, state_bits, weight_bits
 
     if folder is not None and study != "ptq":
         state_bits.check_can_draw()
+    report: CellsReport | PtqReport | SizesReport | StateBitsReport | WeightBitsReport
     written: list[Path] = []
-    report: PtqReport | StateBitsReport | WeightBitsReport
     with progress_bars(output) as progress:
-        if study == "weight-bits" and folder is not None:
+        if study == "cells":
+            table = cells.run(model, recipe=recipe, limit=limit, progress=progress)
+            report, written = table, cells.write(table, folder) if folder else written
+        elif study == "sizes" and folder is not None:
+            compared = sizes.run(
+                model,
+                folder,
+                hidden=hidden or sizes.HIDDEN,
+                bits=bits or sizes.BITS,
+                epochs=epochs,
+                recipe=recipe,
+                limit=limit,
+                progress=progress,
+            )
+            report, written = compared, sizes.write(compared, folder)
+        elif study == "weight-bits" and folder is not None:
             grids = weight_bits.run(
                 model,
                 folder,

@@ -110,13 +110,16 @@ class Subject:
             raise InvalidInputError(f"{self.test.source} holds no labels.")
         return labels
 
+    def float_logits(self) -> NDArray[np.float32]:
+        """Of the float network, samples on axis 0."""
+        return run_float(self.captured.model, self.feeds(), self.captured)[self.captured.outputs[0]]
+
     def float_loss(self) -> Loss:
         """Of the float network."""
-        outputs = run_float(self.captured.model, self.feeds(), self.captured)
-        return loss_of(outputs[self.captured.outputs[0]], self.labels)
+        return loss_of(self.float_logits(), self.labels)
 
-    def integer_loss(self, integers: IntegerModel) -> Loss:
-        """Of an integer form, computed by onnxruntime."""
+    def integer_logits(self, integers: IntegerModel) -> NDArray[np.float32]:
+        """Of an integer form, computed by onnxruntime: real numbers, samples on axis 0."""
         from qdeploy.export.onnx import attach_bodies
         from qdeploy.runtime.engines import open_engine
 
@@ -129,7 +132,11 @@ class Subject:
         for start in range(0, len(self.labels), BATCH):
             answers = engine.run(self.integers(integers, _rows(self.captured, feeds, start, start + BATCH)))[name]
             parts.append(np.moveaxis(dequantize(answers, found.scale, found.zero_point), axis, 0))
-        return loss_of(np.concatenate(parts), self.labels)
+        return np.concatenate(parts)
+
+    def integer_loss(self, integers: IntegerModel) -> Loss:
+        """Of an integer form, computed by onnxruntime."""
+        return loss_of(self.integer_logits(integers), self.labels)
 
     def compare_engines(self, integers: IntegerModel) -> tuple[int, int]:
         """How many integers the NumPy reference and onnxruntime both computed, all layers and steps, and how many differ."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from qdeploy.quantize import Recipe
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.studies import ptq
+from qdeploy.studies.variants import train_variant
 
 if TYPE_CHECKING:
     from qdeploy.models.config import TrainingConfig
@@ -80,7 +81,6 @@ def run(
     Raises:
         InvalidInputError: no orthogonal network, no float twin, other bits or methods.
     """
-    import qdeploy.training
     from qdeploy.models.config import load_config
 
     base = load_config(config)
@@ -100,7 +100,7 @@ def run(
     for done, (method, k) in enumerate(plan):
         if progress:
             progress("training", done, len(plan))
-        trained.append(_train(qdeploy.training.train, _variant(base, method, k, epochs), folder))
+        trained.append(train_variant(_variant(base, method, k, epochs), folder))
     if progress:
         progress("training", len(plan), len(plan))
     table = ptq.run(beside, trained=trained, bits=bits, recipe=recipe, limit=limit, progress=progress)
@@ -122,15 +122,6 @@ def _variant(base: TrainingConfig, method: str, bits: int, epochs: int | None) -
         recurrent_learning_rate=base.recurrent_learning_rate if method in ("shaped", "bjorck") else None,
         epochs=epochs or base.epochs,
     )
-
-
-def _train(train: Callable[..., Any], config: TrainingConfig, folder: Path) -> Path:
-    """The checkpoint of a variant: as it is where its training is complete, else trained or gone on with."""
-    place = folder / config.name
-    place.mkdir(parents=True, exist_ok=True)
-    description = place / "config.json"
-    description.write_text(json.dumps(config.as_dict(), indent=2) + "\n", encoding="utf-8")
-    return Path(train(description, place).checkpoint)
 
 
 def write(report: WeightBitsReport, folder: Path) -> list[Path]:

@@ -51,6 +51,14 @@ def test_ptq(qdeploy_command, recurrent, labelled):
     assert "4  after training, q_k" in done.out
 
 
+@pytest.mark.needs("matplotlib")
+def test_cells(qdeploy_command, tmp_path):
+    done = qdeploy_command("study", "cells", "qornn-digits", "--limit", "10", "-o", tmp_path / "out")
+    assert done.code == 0
+    assert "QORNN, relu, 170 units, on sequential-digits: 10 answers" in done.out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"cells.json", "cells.png"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -60,7 +68,12 @@ def test_ptq(qdeploy_command, recurrent, labelled):
         (("ptq", "m", "--method", "bjorck"), "--method belongs to weight-bits"),
         (("weight-bits", "qornn-digits"), "it needs a folder, -o"),
         (("weight-bits", "qornn-digits", "-o", "f", "--data", "d"), "takes data and time from MODEL"),
-        (("colours", "m"), "'colours' is not one of 'state-bits', 'weight-bits', 'ptq'"),
+        (("colours", "m"), "'colours' is not one of 'state-bits', 'weight-bits', 'cells', 'sizes', 'ptq'"),
+        (("cells", "all", "--data", "d"), "cells takes data and time from MODEL"),
+        (("cells", "all", "--bits", "4"), "--bits belongs to state-bits, weight-bits, sizes, ptq"),
+        (("sizes", "digits"), "sizes trains: it needs a folder, -o"),
+        (("sizes", "digits", "-o", "f", "--time-axis", "0"), "sizes takes data and time from MODEL"),
+        (("ptq", "m", "--hidden", "32"), "--hidden belongs to sizes"),
     ],
 )
 def test_usage(qdeploy_command, arguments, message):

@@ -105,6 +105,9 @@ def is_zero(value: ir.Value | None) -> bool:
         return fill is None or not fill.as_tensor().numpy().any()
     if node.op_type == "Concat":
         return all(is_zero(one) for one in node.inputs)
+    if node.op_type == "MatMul" or (node.op_type == "Gemm" and is_zero([*node.inputs, None][2])):
+        # Finite weights are checked elsewhere.
+        return any(is_zero(one) for one in node.inputs[:2])
     return node.op_type in _ZERO_KEEPING and is_zero(node.inputs[0])
 
 
@@ -120,7 +123,7 @@ def new_initializer(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value
     while unique in graph.initializers:
         number += 1
         unique = f"{name}_{number}"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=unique)
+    tensor = ir.tensor(np.array(array, order="C"), name=unique)
     value = ir.Value(name=unique, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
     graph.register_initializer(value)
     return value

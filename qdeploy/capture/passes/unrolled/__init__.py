@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ..access import attribute_int, constant, insert, new_initializer, replace
-from .roll import Roller, RollError, State, Steps, local_key
+from .roll import Roller, RollError, Steps, local_key
 from .slices import Slice, Stages, slices_of, stages_of
 
 __all__ = ["roll_loops"]
@@ -37,11 +40,11 @@ def roll_loops(model: ir.Model) -> list[str]:
     common.TopologicalSortPass()(model)
     common.RemoveUnusedNodesPass()(model)
     if not any(roller.states for roller in search.rollers):
-        return search.failures
+        return [*search.certain, *search.failures]
     _read_last_steps(graph, slices)
     left = [value for value in slices if any(value is output for node in graph for output in node.outputs)]
     kept = [f"step {slices[value].index} of {slices[value].group.sequence.name} is read alone" for value in left]
-    return [*search.failures, *kept] if kept else []
+    return [*search.certain, *search.failures, *kept] if kept else []
 
 
 class _Search:
@@ -52,11 +55,15 @@ class _Search:
         self.slices = slices
         self.stages = stages_of(graph, slices)
         self.rollers: list[Roller] = []
+        # Why chains are none: what is certain, and what the first guess at a chain failed at.
+        self.certain: list[str] = []
         self.failures: list[str] = []
         self.alike: dict[tuple[object, ...], list[ir.Node]] = {}
         # Results of the graph that a roller gives: one value of every step along an axis, and last values.
         self.stacks: dict[ir.Value, tuple[Roller, Steps, int]] = {}
         self.lasts: dict[ir.Value, tuple[Roller, Steps]] = {}
+        # Results of loops that are written already, by what they replaced.
+        self.written: dict[ir.Value, ir.Value] = {}
         for node in graph:
             self.alike.setdefault(local_key(node), []).append(node)
 
@@ -77,15 +84,41 @@ class _Search:
             if value in seen or value in self.stacks or not self.stages.get(value):
                 continue
             seen.add(value)
-            steps = self._steps_of(value)
-            roller = None if steps is None else self._rolled(steps, state=True)
-            if steps is not None and roller is not None:
-                self.lasts[value] = (roller, steps)
+            found = self._state_of(value)
+            if found is not None:
+                roller = found[0]
+                self.lasts[value] = found
                 pending += [state.initial for state in roller.states]
                 pending += [group.sequence for group in roller.inputs]
                 continue
             producer = value.producer()
             pending += [one for one in producer.inputs if one is not None] if producer is not None else []
+
+    def _state_of(self, last: ir.Value) -> tuple[Roller, Steps] | None:
+        """The loop of which ``last`` is a state after the last step, and the state of every step."""
+        steps = self._steps_of(last)
+        roller = None if steps is None else self._rolled(steps, state=True)
+        if steps is not None and roller is not None:
+            return roller, steps
+        # A loop that begins where another one of the same sequence ended: its nodes are evenly spaced all the same.
+        told = len(self.failures)
+        for steps in self._evenly_spaced(last):
+            roller = self._rolled(steps, state=True)
+            if roller is not None:
+                del self.failures[told:]
+                return roller, steps
+        del self.failures[told:]
+        return None
+
+    def _evenly_spaced(self, last: ir.Value) -> Iterator[Steps]:
+        node = last.producer()
+        if node is None or last in self.slices:
+            return
+        alike, place = self.alike[local_key(node)], list(node.outputs).index(last)
+        at = alike.index(node)
+        for count in sorted({one.group.steps for one in self.slices.values()}):
+            for distance in range(1, at // (count - 1) + 1):
+                yield tuple(alike[at - distance * back].outputs[place] for back in reversed(range(count)))
 
     def _steps_of(self, last: ir.Value) -> Steps | None:
         """The values of all steps of which ``last`` is the last, by the order of equal nodes within a step."""
@@ -123,6 +156,11 @@ class _Search:
             return None
         if not fresh.states and not state:
             return None
+        if _reads_itself(fresh):
+            self.certain.append(
+                "a second loop reads every state of a first one and begins where it ended; let it read torch.stack of them"
+            )
+            return None
         for roller in self.rollers:
             shared = [one for one in fresh.values if one in roller.values and len(set(one)) == len(one)]
             if any(one[0] not in self.slices for one in shared):
@@ -133,7 +171,7 @@ class _Search:
 
     def write(self, roller: Roller) -> None:
         """Writes the Scan of ``roller`` and lets the graph read it."""
-        graph, states, groups = self.graph, roller.states, list(roller.inputs)
+        states, groups = roller.states, list(roller.inputs)
         stacks = {value: (steps, axis) for value, (one, steps, axis) in self.stacks.items() if one is roller}
         news = [_copied(roller, roller.roll(state.new)) for state in states]
         shown = [_copied(roller, roller.values[steps]) for steps, _ in stacks.values()]
@@ -145,6 +183,7 @@ class _Search:
         )
         direction = int(bool(roller.backwards))
         read = [*(state.initial for state in states), *(group.sequence for group in groups)]
+        read = [self.written.get(value, value) for value in read]
         before = next(iter(stacks), None) or next(value for value, (one, _) in self.lasts.items() if one is roller)
         producer = before.producer()
         if producer is None:
@@ -169,11 +208,28 @@ class _Search:
         for output, value in zip(scan.outputs[len(states) :], stacks, strict=True):
             output.shape, output.type = value.shape, value.type
             replace(value, output)
+            self.written[value] = output
         for output, state in zip(scan.outputs, states, strict=False):
             last = state.new[0] if roller.backwards else state.new[-1]
             output.shape, output.type = last.shape, last.type
             if last in self.lasts:
                 replace(last, output)
+                self.written[last] = output
+
+
+def _reads_itself(roller: Roller) -> bool:
+    """Whether an initial state comes from a state of the same loop: two loops that were rolled up into one."""
+    own = {value for state in roller.states for value in state.new}
+    pending, seen = [state.initial for state in roller.states], set[ir.Value]()
+    while pending:
+        value = pending.pop()
+        if value in own:
+            return True
+        producer = value.producer()
+        if value not in seen and producer is not None:
+            pending += [one for one in producer.inputs if one is not None]
+        seen.add(value)
+    return False
 
 
 def _copied(roller: Roller, value: ir.Value) -> ir.Value:
@@ -192,7 +248,7 @@ def _is_of(found: Stages, final: Stages, step: int) -> bool:
 
 def _stacked(node: ir.Node) -> tuple[Steps, int] | None:
     """The values that a node stacks along a new axis, and the axis."""
-    if node.domain != "" or node.op_type != "Concat" or len(node.inputs) < 3:  # noqa: PLR2004  # fewer are no loop
+    if node.domain != "" or node.op_type != "Concat" or len(node.inputs) < 3:  # fewer are no loop
         return None
     axis = attribute_int(node, "axis", 0)
     parts = []
@@ -215,5 +271,5 @@ def _read_last_steps(graph: ir.Graph, slices: dict[ir.Value, Slice]) -> None:
             continue
         indices = constant(node.inputs[1])
         if indices is not None:
-            node.replace_input_with(1, new_initializer(graph, "last.indices", indices - found.group.steps))
+            node.replace_input_with(1, new_initializer(graph, "last.indices", np.full(indices.shape, -1, np.int64)))
             slices.pop(node.outputs[0])

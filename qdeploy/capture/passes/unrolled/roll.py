@@ -12,7 +12,7 @@ import onnx_ir as ir
 from ..access import constant, label, new_initializer
 from .slices import Group, Slice
 
-__all__ = ["Roller", "RollError", "State", "local_key"]
+__all__ = ["RollError", "Roller", "State", "local_key"]
 
 # A step is a few dozen operators deep; a deeper one is refused before Python's own limit.
 _DEEPEST = 250
@@ -162,7 +162,7 @@ class Roller:
         nodes = tuple(producers)
         if nodes not in self._rolled:
             self._started(nodes)
-            operands = []
+            operands: list[ir.Value | None] = []
             for place, operand in enumerate(nodes[0].inputs):
                 values = [node.inputs[place] for node in nodes]
                 present = tuple(value for value in values if value is not None)

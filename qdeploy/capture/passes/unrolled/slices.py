@@ -75,7 +75,9 @@ def _parts(node: ir.Node, rank: int) -> list[tuple[int, ir.Value, int, bool]]:
         axis, count = attribute_int(node, "axis", 0) % rank, len(node.outputs)
         sizes = attribute_ints(node, "split") or ([1] * count if first is None else [int(size) for size in first])
         return [(axis, value, index, True) for index, value in enumerate(node.outputs)] if sizes == [1] * count else []
-    if node.op_type != "Slice" or len(numbers) < 3 or any(array is None or array.size != 1 for array in numbers):  # noqa: PLR2004  # starts, ends and axes
+    if (
+        node.op_type != "Slice" or len(numbers) < 3 or any(array is None or array.size != 1 for array in numbers)
+    ):  # starts, ends and axes
         return []
     start, end, axis, *step = [int(array.reshape(-1)[0]) for array in numbers if array is not None]
     single = step in ([], [1]) and (end == start + 1 or (start == -1 and end >= 1 << 31))
