@@ -42,7 +42,7 @@ class IntegerForm:
     Attributes:
         setting: what the study calls it.
         weight_bits: of the recurrent layer; those of the grid where the network was trained on one.
-        state_bits: of the widest state.
+        state_bits: of the hidden state; an LSTM's cell state keeps its own.
         accuracy: the part of answers that are right.
         disagreements: answers that are not the float network's.
         bytes: of ``model.onnx``.
@@ -83,7 +83,7 @@ def judge_integer(subject: Subject, recipe: Recipe, setting: str) -> IntegerForm
     return IntegerForm(
         setting=setting,
         weight_bits=max(layers, key=lambda layer: layer.get("parameters") or 0)["weight_bits"],
-        state_bits=max((state.type.bits or 0 for state in integers.graph.states), default=0),
+        state_bits=min((state.type.bits or 0 for state in integers.graph.states), default=0),
         accuracy=loss_of(logits, subject.labels).accuracy,
         disagreements=disagreements,
         bytes=len(finish(integers).SerializeToString()),

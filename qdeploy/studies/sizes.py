@@ -29,7 +29,7 @@ __all__ = ["BITS", "HIDDEN", "SizesReport", "draw", "run", "write"]
 
 BITS = (3, 4, 5, 6, 7, 8)
 """k, of quantized orthogonal networks."""
-HIDDEN = (32, 64, 128)
+HIDDEN = (32, 64)
 ROUNDED_BITS = (8, 4)
 """Of weights that are rounded after training."""
 
@@ -40,6 +40,9 @@ _STYLES: dict[str, tuple[str, Literal[":", "-", "--"], bool]] = {
     "trained on a grid": ("s", "-", True),
 }
 """Marker, line and whether the marker is filled."""
+
+LOWEST = 70
+"""Percent: a picture down to guesses would not tell the good networks apart."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -221,46 +224,45 @@ def write(report: SizesReport, folder: Path) -> list[Path]:
 
 
 def draw(report: SizesReport, path: Path) -> None:
-    """A PNG at ``path``: accuracy against the bytes of the file; float, and weights of 8 and 4 bits or of a grid."""
+    """A PNG at ``path``: accuracy against the bytes of the file, and against those of its weights."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(8.6, 5.2), layout="constrained")
+    figure = Figure(figsize=(11.5, 5.4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    cells = list(dict.fromkeys(row.cell for row in report.rows))
-    colours = {cell: f"C{index}" for index, cell in enumerate(cells)}
-    lines: dict[tuple[str, str], list[tuple[int, float, str]]] = {}
-    for row in report.rows:
-        size = f"k={row.trained_bits}" if row.trained_bits else str(row.hidden_size)
-        form = row.float_form
-        lines.setdefault((row.cell, "float32"), []).append((form.bytes, 100 * form.accuracy, ""))
-        for found in row.forms:
-            kind = "trained on a grid" if row.trained_bits else found.setting
-            lines.setdefault((row.cell, kind), []).append((found.bytes, 100 * found.accuracy, size))
-    for (cell, kind), points in lines.items():
+    panels = figure.subplots(1, 2, sharey=True)
+    colours = {cell: f"C{index}" for index, cell in enumerate(dict.fromkeys(row.cell for row in report.rows))}
+    for (cell, kind), points in _lines(report).items():
         marker, style, filled = _STYLES[kind]
-        sizes, accuracies, labels = zip(*points, strict=True)
         face = colours[cell] if filled else "none"
-        axes.plot(
-            sizes, accuracies, color=colours[cell], marker=marker, linestyle=style, markerfacecolor=face, linewidth=1.1
-        )
-        if kind != "4-bit weights":
-            for size, accuracy, label in zip(sizes, accuracies, labels, strict=True):
-                axes.annotate(
-                    label, (size, accuracy), xytext=(0, 5), textcoords="offset points", fontsize=6.5, ha="center"
-                )
-    axes.set_xscale("log")
-    axes.set_xlabel("bytes of the ONNX file")
-    axes.set_ylabel("accuracy, %")
+        for axes, place in zip(panels, (0, 1), strict=True):
+            found = [(point[place], max(point[2], LOWEST), point[3], point[2]) for point in points]
+            sizes, accuracies, *_ = zip(*found, strict=True)
+            axes.plot(
+                sizes,
+                accuracies,
+                color=colours[cell],
+                marker=marker,
+                linestyle=style,
+                markerfacecolor=face,
+                linewidth=1.1,
+            )
+            for size, shown, label, accuracy in found:
+                text = label if accuracy >= LOWEST else f"{label}: {accuracy:.0f} %"
+                axes.annotate(text, (size, shown), xytext=(0, 5), textcoords="offset points", fontsize=6.5, ha="center")
+    for axes, title in zip(panels, ("bytes of the ONNX file", "bytes of its weights"), strict=True):
+        axes.set_xscale("log")
+        axes.set_xlabel(title)
+        axes.grid(visible=True, which="both", alpha=0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("accuracy, %")
+    panels[0].set_ylim(LOWEST - 1, 100.5)
     answers = report.rows[0].float_form.answers
-    axes.set_title(
-        f"{report.data}, {answers:,} test samples; numbers: hidden units, or bits of the weights", fontsize=10
+    figure.suptitle(
+        f"{report.data}, {answers:,} test samples; numbers: hidden units, or bits of the weights; under {LOWEST} % at the edge",
+        fontsize=10,
     )
-    axes.grid(visible=True, which="both", alpha=0.2)
-    axes.spines[["top", "right"]].set_visible(False)
-    present = {kind for _, kind in lines}
     handles = [Line2D([], [], color=colour, linewidth=2, label=cell) for cell, colour in colours.items()]
     handles += [
         Line2D(
@@ -273,7 +275,19 @@ def draw(report: SizesReport, path: Path) -> None:
             label=kind,
         )
         for kind, (marker, style, filled) in _STYLES.items()
-        if kind in present
     ]
-    axes.legend(handles=handles, fontsize=8, loc="lower right", framealpha=0.9)
+    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, format="png", dpi=110)
+
+
+def _lines(report: SizesReport) -> dict[tuple[str, str], list[tuple[int, int, float, str]]]:
+    """By cell and form: bytes of the file, bytes of the weights, accuracy in percent, label."""
+    lines: dict[tuple[str, str], list[tuple[int, int, float, str]]] = {}
+    for row in report.rows:
+        label = f"k={row.trained_bits}" if row.trained_bits else str(row.hidden_size)
+        forms: list[tuple[str, FloatForm | IntegerForm, str]] = [("float32", row.float_form, "")]
+        forms += [("trained on a grid" if row.trained_bits else form.setting, form, label) for form in row.forms]
+        for kind, form, text in forms:
+            point = (form.bytes, form.weight_bytes, 100 * form.accuracy, text)
+            lines.setdefault((row.cell, kind), []).append(point)
+    return lines
