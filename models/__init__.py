@@ -17,7 +17,11 @@ from .shipped import resolve, shipped_names
 if TYPE_CHECKING:
     from .bjorck import bjorck_orthogonalize
     from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+    from .edgeml import edgeml_classifier, edgeml_layer, read_edgeml
+    from .fast_grnn import FastGRNN
+    from .fast_rnn import FastRNN
     from .lenet import Lenet300100, QuaternionLenet300100
+    from .ligru import LiGRU, QuaternionLiGRU
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
@@ -29,13 +33,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHITECTURES",
+    "FastGRNN",
+    "FastRNN",
     "Lenet300100",
+    "LiGRU",
     "LoadedCheckpoint",
     "OrthogonalClassifier",
     "OrthogonalRNN",
     "QuaternionGRU",
     "QuaternionLSTM",
     "QuaternionLenet300100",
+    "QuaternionLiGRU",
     "QuaternionLinear",
     "QuaternionRNN",
     "RecurrentClassifier",
@@ -45,11 +53,14 @@ __all__ = [
     "bjorck_orthogonalize",
     "build",
     "config_names",
+    "edgeml_classifier",
+    "edgeml_layer",
     "evaluate",
     "hamilton_matrix",
     "load_checkpoint",
     "load_config",
     "quantize_weight",
+    "read_edgeml",
     "resolve",
     "save_checkpoint",
     "shipped_names",
@@ -58,13 +69,17 @@ __all__ = [
 
 _LAZY = {
     "ARCHITECTURES": "registry",
+    "FastGRNN": "fast_grnn",
+    "FastRNN": "fast_rnn",
     "Lenet300100": "lenet",
+    "LiGRU": "ligru",
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
     "QuaternionGRU": "quaternion_recurrent",
     "QuaternionLSTM": "quaternion_recurrent",
     "QuaternionLenet300100": "lenet",
+    "QuaternionLiGRU": "ligru",
     "QuaternionLinear": "quaternion_linear",
     "QuaternionRNN": "quaternion_recurrent",
     "RecurrentClassifier": "recurrent_classifier",
@@ -72,10 +87,13 @@ _LAZY = {
     "TrainingData": "training",
     "bjorck_orthogonalize": "bjorck",
     "build": "registry",
+    "edgeml_classifier": "edgeml",
+    "edgeml_layer": "edgeml",
     "evaluate": "training",
     "hamilton_matrix": "quaternion_linear",
     "load_checkpoint": "checkpoint",
     "quantize_weight": "quantizer",
+    "read_edgeml": "edgeml",
     "save_checkpoint": "checkpoint",
     "train": "training",
 }

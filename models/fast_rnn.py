@@ -1,7 +1,7 @@
 """FastRNN: a recurrent layer with a weighted residual connection.
 
 Source: Kusupati, Singh, Bhatia, Kumar, Jain, Varma, "FastGRNN", NeurIPS 2018. Parameters have the names and the layout of the
-authors' code (EdgeML), so that its state dicts load as they are.
+authors' code (EdgeML); ``edgeml.py`` reads what that saves, in its other layouts too.
 """
 
 from __future__ import annotations
@@ -75,6 +75,10 @@ class FastLayer(nn.Module):
     def step(self, driven: Tensor, state: Tensor) -> Tensor:
         """The state [B, H] after one step, of x W [B, H] and the state before."""
         raise NotImplementedError
+
+    def cell(self, inputs: Tensor, state: Tensor) -> Tensor:
+        """The state [B, H] after one step, of ``inputs`` [B, I] and the state before."""
+        return self.step(self.pre_activation(inputs, "W"), state)
 
     def forward(self, inputs: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States [T, B, H] and the last one [B, H] of ``inputs`` [T, B, I], from ``initial`` [B, H] or from zeros.

@@ -12,6 +12,7 @@ from qdeploy.runtime.errors import InvalidInputError
 
 from .fast_grnn import FastGRNN
 from .fast_rnn import FastRNN
+from .ligru import LiGRU, QuaternionLiGRU
 from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
 
 __all__ = ["CELLS", "READOUTS", "RecurrentClassifier"]
@@ -23,6 +24,8 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
     "rnn-relu": lambda inputs, hidden: nn.RNN(inputs, hidden, nonlinearity="relu"),
     "gru": nn.GRU,
     "lstm": nn.LSTM,
+    "ligru": LiGRU,
+    "quaternion-ligru": QuaternionLiGRU,
     "fast-rnn": FastRNN,
     "fast-grnn": FastGRNN,
     "quaternion-rnn-tanh": QuaternionRNN,
@@ -31,6 +34,12 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
     "quaternion-lstm": QuaternionLSTM,
 }
 """By name, what makes a layer of I inputs and H units: time-major, ``(states [T, B, H], ...) = layer(inputs [T, B, I])``."""
+
+CELL_OPTIONS = {
+    "fast-rnn": frozenset({"activation", "input_rank", "recurrent_rank"}),
+    "fast-grnn": frozenset({"activation", "gate_activation", "input_rank", "recurrent_rank"}),
+}
+"""By cell, which options of the layer the classifier hands on."""
 
 
 class RecurrentClassifier(nn.Module):
@@ -47,6 +56,10 @@ class RecurrentClassifier(nn.Module):
         cell: str,
         layers: int = 1,
         readout: str = "last",
+        activation: str | None = None,
+        gate_activation: str | None = None,
+        input_rank: int | None = None,
+        recurrent_rank: int | None = None,
     ) -> None:
         """Builds the classifier with weights drawn from torch's global generator.
 
@@ -57,13 +70,28 @@ class RecurrentClassifier(nn.Module):
             cell: a name of ``CELLS``.
             layers: how many recurrent layers stand on each other.
             readout: ``last`` and ``mean`` give logits [B, C], ``every`` gives [B, T, C].
+            activation, gate_activation, input_rank, recurrent_rank: of ``fast-rnn`` (without a gate) and ``fast-grnn``,
+                where they are given.
 
         Raises:
             InvalidInputError: for a value outside these.
         """
         super().__init__()
+        options = {
+            name: value
+            for name, value in {
+                "activation": activation,
+                "gate_activation": gate_activation,
+                "input_rank": input_rank,
+                "recurrent_rank": recurrent_rank,
+            }.items()
+            if value is not None
+        }
         if cell not in CELLS:
             raise InvalidInputError(f"cell={cell!r}: expected one of {', '.join(CELLS)}")
+        refused = sorted(set(options) - CELL_OPTIONS.get(cell, frozenset()))
+        if refused:
+            raise InvalidInputError(f"{refused[0]}={options[refused[0]]!r}: cell {cell!r} has no such option")
         if readout not in READOUTS:
             raise InvalidInputError(f"readout={readout!r}: expected one of {', '.join(READOUTS)}")
         if min(input_size, hidden_size, num_classes, layers) < 1:
@@ -76,7 +104,7 @@ class RecurrentClassifier(nn.Module):
         self.cell = cell
         self.readout = readout
         sizes = [input_size, *[hidden_size] * (layers - 1)]
-        self.layers = nn.ModuleList(CELLS[cell](size, hidden_size) for size in sizes)
+        self.layers = nn.ModuleList(CELLS[cell](size, hidden_size, **options) for size in sizes)
         self.output = nn.Linear(hidden_size, num_classes)
 
     def forward(self, inputs: Tensor) -> Tensor:

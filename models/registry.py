@@ -10,6 +10,7 @@ from torch import nn
 
 from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 
+from .fast_rnn import NONLINEARITIES
 from .lenet import Lenet300100, QuaternionLenet300100
 from .orthogonal_classifier import OUTPUT_ACTIVATIONS, STEPS, OrthogonalClassifier
 from .orthogonal_rnn import ORTHOGONAL
@@ -83,6 +84,10 @@ _RULES: dict[str, dict[str, _Rule]] = {
         "cell": _Choice(tuple(CELLS), required=True),
         "layers": _Size(high=16, required=False),
         "readout": _Choice(READOUTS),
+        "activation": _Choice((None, *NONLINEARITIES)),
+        "gate_activation": _Choice((None, *NONLINEARITIES)),
+        "input_rank": _Size(optional=True, required=False),
+        "recurrent_rank": _Size(optional=True, required=False),
     },
 }
 

@@ -9,7 +9,8 @@ from qdeploy.runtime.errors import UnsupportedModelError
 __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
-    "Linear, QuaternionLinear, OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh, one direction), "
+    "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, OrthogonalRNN, "
+    "OrthogonalClassifier, RNN (relu or tanh, one direction), "
     "GRU (one direction), LSTM (one direction), ReLU, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, reshape, transpose, slice and cat"

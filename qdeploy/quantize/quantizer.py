@@ -75,7 +75,7 @@ def _state_inputs(floats: FloatGraph) -> set[str]:
     """Graph inputs that serve as initial states."""
     names: set[str] = set()
     for node in floats.nodes:
-        first = {"RNN": 4, "GRU": 5, "LSTM": 4}.get(node.op_type)
+        first = {"RNN": 4, "GRU": 5, "LSTM": 4, "LiGRU": 4}.get(node.op_type)
         if first is not None:
             names.update(name for name in node.input[first:] if name in {value.name for value in floats.inputs})
     return names

@@ -10,7 +10,7 @@ from qdeploy.runtime.ops.operator import DOMAIN, OPERATORS, VERSION, Node, Opera
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-RECURRENT = ("RNN", "GRU", "LSTM")
+RECURRENT = ("RNN", "GRU", "LSTM", "LiGRU")
 """Operators with a state: their second input is the one before the first step, their outputs all and the last; the cell
 state of LSTM is the third of both."""
 

@@ -36,10 +36,13 @@ def make(name: str, network: Network) -> None:
     """Exports, verifies, computes, and writes both files."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        onnx.save(network.model(), "float.onnx")
-        # The manifest keeps the source's name: no path of this machine.
+        model = network.model()
+        if isinstance(model, onnx.ModelProto):
+            # The manifest keeps the source's name: no path of this machine.
+            onnx.save(model, "float.onnx")
+            model = "float.onnx"
         bundle = qdeploy.export_model(
-            "float.onnx",
+            model,
             BUNDLES / f"{name}.zip",
             calibration={"x": network.samples()},
             recipe=network.chosen_recipe(),

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from qdeploy.quantize import Recipe
@@ -103,10 +102,12 @@ class Network:
     x: tuple[int, ...]
     recipe: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    module: Callable[[Weights], Any] | None = None
+    """Makes a torch module of the weights, for layers that ONNX has no operator for; ``text`` is empty then."""
 
-    def model(self) -> onnx.ModelProto:
-        """In float."""
-        return float_model(self.text, self.weights())
+    def model(self) -> Any:
+        """In float: an ONNX model, or a torch module."""
+        return float_model(self.text, self.weights()) if self.module is None else self.module(self.weights())
 
     def samples(self) -> NDArray[np.float32]:
         """Sixteen samples along the first axis, on a grid of 256 like pixels."""
@@ -203,6 +204,46 @@ def _gated(text: str, **recipe: Any) -> Network:
     return Network(text, gated_weights, (STEPS, INPUTS), recipe, {"time_axis": 0})
 
 
+def _light_gated(kind: str, activation: str, **recipe: Any) -> Network:
+    """A layer of LiGRU, of quaternions or not, with an output layer over every state."""
+
+    def weights() -> Weights:
+        generator = np.random.default_rng(4)
+        # Eight inputs, twelve units, two gates; components have a quarter of the rows and of the columns.
+        rows, parts = (6, 4) if kind != "real" else (24, 1)
+        shapes = {f"input{n}": (rows, 8 // parts) for n in range(parts)}
+        shapes |= {f"recurrent{n}": (rows, 12 // parts) for n in range(parts)}
+        shapes |= {"bias": (24,), "output": (CLASSES, 12), "output_bias": (CLASSES,)}
+        return {name: generator.standard_normal(shape) * 0.4 for name, shape in shapes.items()}
+
+    def module(arrays: Weights) -> Any:
+        import torch
+
+        from qdeploy.models import LiGRU, QuaternionLiGRU
+
+        class Model(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.rnn = LiGRU(8, 12, activation, 0.1)
+                if kind != "real":
+                    self.rnn = QuaternionLiGRU(8, 12, activation, 0.1, kind)
+                self.output = torch.nn.Linear(12, CLASSES)
+
+            def forward(self, x: Any) -> Any:
+                return self.output(self.rnn(x)[0])
+
+        found = Model()
+        with torch.no_grad():
+            names = [name for name, parameter in found.named_parameters() if parameter.dim() == 2]
+            for name, key in zip(names, [key for key in arrays if "bias" not in key], strict=True):
+                found.get_parameter(name).copy_(torch.from_numpy(arrays[key]))
+            found.rnn.bias.copy_(torch.from_numpy(arrays["bias"]))
+            found.output.bias.copy_(torch.from_numpy(arrays["output_bias"]))
+        return found.eval()
+
+    return Network("", weights, (STEPS, 8), recipe, {"time_axis": 0}, module)
+
+
 def _feedforward(text: str, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
     return Network(text, _used(text, feedforward_weights), (16,), recipe, options or {})
 
@@ -283,6 +324,12 @@ NETWORKS: dict[str, Network] = {
     # SpeechBrain's parts are i, f, o, c.
     "quaternion-lstm-per-part": _quaternion_loop(QUATERNION_LSTM, 1, (0, 2, 1, 3)),
     "quaternion-lstm-inline": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), options={"inline": True}),
+    "ligru-relu-state8": _light_gated("real", "relu", state_bits=8),
+    "ligru-leaky-state12": _light_gated("real", "leaky-relu"),
+    "ligru-tanh-state16": _light_gated("real", "tanh", state_bits=16),
+    "ligru-per-channel-weights4": _light_gated("real", "relu", weight_bits=4, recurrent_granularity="per_channel"),
+    "ligru-quaternion": _light_gated("per-gate", "leaky-relu"),
+    "ligru-quaternion-per-part": _light_gated("per-part", "leaky-relu", state_bits=8),
     "tables-sums": _feedforward(TABLES),
     "tables-sums-multiplier1": _feedforward(TABLES, multiplier_bits=1),
 }

@@ -51,3 +51,20 @@ def test_refusals(changed, message):
 def test_other_shapes_are_refused():
     with pytest.raises(InvalidInputError, match=r"expected \[B, T, 4\]"):
         RecurrentClassifier(4, 8, 5, "lstm")(INPUTS[..., :3])
+
+
+def test_options_of_a_cell_reach_every_layer():
+    module = build(
+        "recurrent-classifier",
+        {
+            "input_size": 4, "hidden_size": 8, "num_classes": 5, "cell": "fast-grnn", "layers": 2,
+            "input_rank": 2, "recurrent_rank": 3, "activation": "quant_tanh", "gate_activation": "quant_sigmoid",
+        },
+    )  # fmt: skip
+    for layer in module.layers:
+        assert (layer.input_rank, layer.recurrent_rank) == (2, 3)
+        assert (layer.activation, layer.gate_activation) == ("quant_tanh", "quant_sigmoid")
+    with pytest.raises(InvalidInputError, match="gate_activation='tanh': cell 'fast-rnn'"):
+        RecurrentClassifier(4, 8, 5, "fast-rnn", gate_activation="tanh")
+    with pytest.raises(InvalidInputError, match="recurrent_rank=2: cell 'gru'"):
+        RecurrentClassifier(4, 8, 5, "gru", recurrent_rank=2)

@@ -131,6 +131,49 @@ def gated_recurrence(
     return np.array(states, object)
 
 
+def light_gated_recurrence(
+    x: Integers,
+    h0: Integers,
+    constants: dict[str, Integers],
+    attributes: dict[str, Any],
+) -> Integers:
+    """Every state of a layer of LiGRU, ``[T, B, H]``, unit by unit: the equations of its contract, in order."""
+    u, w, bias = (constants[name].astype(object) for name in ("u", "w", "b"))
+    m = np.broadcast_to(constants["m"].astype(object), bias.shape)
+    sigmoids = constants["sigmoid"].tolist()
+    table = constants["candidate"].tolist() if "candidate" in constants else None
+    zero_point, hidden, lift = attributes["h_zero_point"], h0.shape[1], 2 ** attributes["state_shift"]
+
+    def rounded(value: int, shift: int) -> int:
+        return (value + ((1 << shift) >> 1)) // (1 << shift)
+
+    def entry(entries: list[int], index: int) -> int:
+        return entries[min(len(entries) - 1, max(0, index + len(entries) // 2))]
+
+    held, states = h0.astype(object), []
+    for given in x.astype(object):
+        summed = (given - attributes["x_zero_point"]).dot(u.T) + bias
+        driven = requantized(summed, constants["input_m"], attributes["input_shift"], 0, -(2**29), 2**29)
+        accumulator = (held - zero_point).dot(w.T) + driven
+        rows = requantized(accumulator, m, attributes["shift"], 0, -(2**15), 2**15 - 1)
+        after = held.copy()
+        for place in np.ndindex(*held.shape):
+            state = held[place] - zero_point
+            gate = entry(sigmoids, rounded(rows[place[0], hidden + place[1]], attributes["gate_shift"]))
+            scaled = rounded(rows[place] * attributes["candidate_multiplier"], attributes["candidate_shift"])
+            if table is None:
+                scaled = max(scaled, rounded(scaled * attributes["slope"], 15))
+                candidate = min(2**15 - lift, max(-(2**15), scaled))
+            else:
+                candidate = entry(table, scaled)
+            mixed = (2**15 - gate) * candidate + gate * state * lift
+            state = rounded(mixed, 15 + attributes["state_shift"]) + zero_point
+            after[place] = min(attributes["high"], max(attributes["low"], state))
+        held = after
+        states.append(held)
+    return np.array(states, object)
+
+
 def long_short_term_memory(
     feeds: dict[str, Integers], constants: dict[str, Integers], attributes: dict[str, Any]
 ) -> tuple[Integers, Integers]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, broadcastable_shapes
 from numpy.typing import NDArray
 
+from qdeploy.export.onnx import attach_bodies
 from qdeploy.export.onnx.attach import sites
 from qdeploy.export.onnx.rnn_arrangement import accumulator_reach, arrange
 from qdeploy.runtime.accumulator import gru_reach, recurrent_reach
@@ -446,6 +447,101 @@ def test_gru(layer: dict[str, Any]) -> None:
     assert (found["y_h"] == states[-1]).all()
     if layer["every"]:
         assert (found["y"] == states).all()
+
+
+@st.composite
+def light_gated_layers(draw: st.DrawFn) -> dict[str, Any]:
+    """A layer of LiGRU of any size, bits, multipliers, shifts, candidates and bounds, with its feeds."""
+    steps, batch, inputs, hidden = (draw(whole(1, largest)) for largest in (4, 3, 5, 4))
+    unsigned = draw(st.booleans())
+    state_bits, bits = draw(whole(2, 15 if unsigned else 16, 8, 9, 12)), draw(whole(2, 8))
+    kind = "uint8" if state_bits <= 8 else "int16"
+    top = 1 << (bits - 1)
+    half = 0 if unsigned else 1 << (state_bits - 1)
+    zero_point = half if kind == "uint8" else 0
+    low, high = zero_point - half, zero_point - half + (1 << state_bits) - 1
+    state_shift = draw(whole(0, min(14, (15 if unsigned else 16) - state_bits)))
+    x_kind = draw(st.sampled_from(["uint8", "int16"]))
+    divided = draw(st.booleans())
+    input_shift, shift = draw(whole(0, 30)), draw(whole(0, 12 if divided else 30))
+    reach = draw(st.sampled_from([2**12, 2**22, 2**30]))
+    # Powers of two are what a Div can do.
+    powers = draw(st.lists(whole(0, shift), min_size=2 * hidden, max_size=2 * hidden))
+    multiplier = np.left_shift(1, powers if draw(st.booleans()) else powers[:1]).astype(np.int32)
+    if not divided:
+        multiplier = draw(filled("int32", draw(st.sampled_from([1, 2 * hidden])), 1 << shift, low=0))
+    constants = {
+        "u": draw(filled("int8", (2 * hidden, inputs), 0, low=-top, high=top - 1)),
+        "w": draw(filled("int8", (2 * hidden, hidden), 0, low=-top, high=top - 1)),
+        "b": draw(filled("int32", 2 * hidden, 0, low=-reach, high=reach)),
+        "input_m": draw(filled("int32", draw(st.sampled_from([1, 2 * hidden])), 1 << input_shift, low=0)),
+        "m": multiplier,
+        "sigmoid": draw(filled("int16", 64, 2**14, low=0)) if draw(st.booleans()) else _ramp(4096, 0, 2**15 - 1),
+    }
+    table = draw(st.booleans())
+    if table:
+        # Within the state's range, or far beyond it.
+        inside = (low - zero_point) << state_shift, (high - zero_point) << state_shift
+        ends = draw(st.sampled_from([inside, (-(2**15), 2**15 - (1 << state_shift))]))
+        constants["candidate"] = _ramp(draw(st.sampled_from([2, 4096])), *ends)
+    return {
+        "constants": constants,
+        "x": draw(filled(x_kind, (steps, batch, inputs), 0)),
+        "h0": draw(filled(kind, (batch, hidden), zero_point, low=low, high=high)),
+        "attributes": {
+            "x_zero_point": draw(whole(0, 255)) if x_kind == "uint8" else 0,
+            "h_zero_point": zero_point,
+            "input_shift": input_shift,
+            "shift": shift,
+            "gate_shift": draw(whole(0, 15)),
+            "candidate_multiplier": draw(whole(0, LARGEST, 1, 2**15)),
+            "candidate_shift": draw(whole(0, 46)),
+            "slope": 0 if table else draw(whole(0, 2**15 - 1, 328)),
+            "state_shift": state_shift,
+            "low": low,
+            "high": high,
+            "dtype": ELEMENT_TYPES[kind],
+        },
+        "every": draw(st.booleans()),
+    }
+
+
+@property_of("LiGRU")
+def test_ligru() -> None:
+    finishes, candidates = set(), set()
+
+    @many
+    @given(light_gated_layers())
+    def holds(layer: dict[str, Any]) -> None:
+        constants, attributes, x, h0 = (layer[name] for name in ("constants", "attributes", "x", "h0"))
+        reach = gru_reach(
+            recurrent_weight=constants["w"],
+            input_weight=constants["u"],
+            bias=constants["b"],
+            recurrent_bias=constants["b"][:0],
+            state=attributes["high"] - attributes["low"],
+            x=2**15 if x.dtype == np.int16 else 255,
+            input_multiplier=constants["input_m"],
+            input_shift=attributes["input_shift"],
+            drive_limit=2**29,
+        )
+        assume(reach.max() <= LARGEST)
+        kinds = {"y": h0.dtype.name if layer["every"] else "", "y_h": h0.dtype.name}
+        names = ["x", "h0", "u", "w", "b", "input_m", "m", "sigmoid"]
+        names += ["candidate"] if "candidate" in constants else []
+        model = one_node("LiGRU", {"x": x, "h0": h0}, constants, names, kinds, **attributes)
+        words = attach_bodies(model).graph.node[0].op_type.split("_")
+        finishes.add(words[3])
+        candidates.add(words[4])
+        found = agreed(model, {"x": x, "h0": h0})
+        states = definitions.light_gated_recurrence(x, h0, constants, attributes)
+        assert (found["y_h"] == states[-1]).all()
+        if layer["every"]:
+            assert (found["y"] == states).all()
+
+    holds()
+    assert finishes == {"divide", "dividefree", "multiply"}
+    assert candidates == {"table", "tablewide", "rectifier", "rectifierwide"}
 
 
 @st.composite

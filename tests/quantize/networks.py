@@ -35,6 +35,8 @@ def float_model(text: str, weights: dict[str, NDArray[np.float32]]) -> onnx.Mode
             node.overload = "reset_after" + ("_h0" if len(node.input) > 5 else "")
         elif node.op_type == "LSTM" and node.domain:
             node.overload = "states" if len(node.input) > 4 else "zeros"
+        elif node.op_type == "LiGRU":
+            node.overload = attributes["candidate"] + ("_h0" if len(node.input) > 4 else "")
         elif node.op_type == "HamiltonMatrix":
             node.overload = attributes["grouping"]
     model.graph.initializer.extend(onnx.numpy_helper.from_array(a.astype(np.float32), n) for n, a in weights.items())

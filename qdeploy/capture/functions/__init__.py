@@ -10,6 +10,7 @@ from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, REC
 from .gate_rows import gate_rows
 from .gru import gru, gru_overload
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
+from .ligru import LIGRU_CANDIDATES, ligru, ligru_overload
 from .linear import linear
 from .lstm import lstm, lstm_overload
 from .modrelu import modrelu
@@ -21,6 +22,7 @@ __all__ = [
     "GROUPINGS",
     "HAMILTON_ROWS",
     "IR_VERSION",
+    "LIGRU_CANDIDATES",
     "OPSET",
     "RECURRENT",
     "float_functions",
@@ -29,6 +31,8 @@ __all__ = [
     "gru",
     "gru_overload",
     "hamilton_matrix",
+    "ligru",
+    "ligru_overload",
     "linear",
     "lstm",
     "lstm_overload",
@@ -46,6 +50,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     functions.append(gate_rows())
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
     functions += [gru(has_h0=has_h0) for has_h0 in (False, True)]
+    functions += [ligru(candidate, has_h0=has_h0) for candidate in LIGRU_CANDIDATES for has_h0 in (False, True)]
     functions += [lstm(has_states=has_states) for has_states in (False, True)]
     return {(function.name, function.overload): function for function in functions}
 

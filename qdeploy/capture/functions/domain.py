@@ -16,4 +16,4 @@ ACTIVATIONS = ("relu", "tanh", "linear", "modrelu")
 GROUPINGS = ("blocked", "adjacent")
 
 # Layers with a state; their first input is the sequence, their outputs every state and the last one (LSTM: also of the cell).
-RECURRENT = ("RNN", "GRU", "LSTM")
+RECURRENT = ("RNN", "GRU", "LSTM", "LiGRU")

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from qdeploy.runtime.errors import UnsupportedModelError
 
-from ..functions import FLOAT_DOMAIN, RECURRENT, gru_overload, lstm_overload, rnn_overload
+from ..functions import FLOAT_DOMAIN, RECURRENT, gru_overload, ligru_overload, lstm_overload, rnn_overload
 from .access import constant, is_zero, label, new_initializer, only_consumer
 
 __all__ = ["complete_float_nodes", "join_input_projections", "remove_zero_states"]
@@ -41,6 +41,8 @@ def complete_float_nodes(model: ir.Model) -> None:
                 node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", recurrent_bias.shape[0])
         elif node.op_type == "LSTM":
             overload = lstm_overload(has_states=len(present) == 6)
+        elif node.op_type == "LiGRU":
+            overload = ligru_overload(node.attributes["candidate"].as_string(), has_h0=len(present) == 5)
         node.overload = overload
         if len(present) != len(node.inputs):
             node.resize_inputs(len(present))

@@ -17,6 +17,7 @@ _PARAMETERS = {
     "RNN": ("", "input_weight", "recurrent_weight", "bias", "modrelu_bias"),
     "GRU": ("", "input_weight", "recurrent_weight", "bias", "recurrent_bias"),
     "LSTM": ("", "input_weight", "recurrent_weight", "bias"),
+    "LiGRU": ("", "input_weight", "recurrent_weight", "bias"),
 }
 
 

@@ -13,10 +13,12 @@ from .access import constant, insert, new_initializer
 
 __all__ = ["recognise_quaternion_rows"]
 
-_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+_GATES = {"RNN": 1, "LiGRU": 2, "GRU": 3, "LSTM": 4}
 
 _LAYOUTS: dict[int, tuple[tuple[int, tuple[int, ...]], ...]] = {
     1: ((4, (0,)),),
+    # In SpeechBrain, two parts of one product make a gate, in the layer's order.
+    2: ((4, (0, 1)), (1, (0, 1))),
     3: ((4, (0, 1, 2)),),
     # Parcollet's gates, each a Hamilton product; SpeechBrain's, each a part of one product, its order i, f, o, g.
     4: ((4, (0, 1, 2, 3)), (1, (0, 1, 3, 2))),
@@ -87,7 +89,7 @@ def _replace(
         name=f"{prefix}_matrix",
         attributes={"grouping": "blocked"},
     ).outputs[0]
-    if len(order) > 1:
+    if len(order) > 1 and (parts > 1 or order != tuple(range(len(order)))):
         matrix = insert(
             node,
             "GateRows",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from .gate_rows import gate_rows
 from .gru import gru
 from .hamilton_matrix import hamilton_matrix
+from .ligru import ligru
 from .linear import linear
 from .lstm import lstm
 from .modrelu import modrelu
 from .registry import translations
 from .rnn import rnn
 
-__all__ = ["gate_rows", "gru", "hamilton_matrix", "linear", "lstm", "modrelu", "rnn", "translations"]
+__all__ = ["gate_rows", "gru", "hamilton_matrix", "ligru", "linear", "lstm", "modrelu", "rnn", "translations"]

@@ -35,11 +35,12 @@ def float_op(
     *,
     integers: tuple[str, ...] = (),
     lists: tuple[str, ...] = (),
+    floats: tuple[str, ...] = (),
 ) -> Any:
     """An onnxscript operator that records one node of the float domain, with any of its inputs absent.
 
-    ``attributes`` are texts, ``integers`` integers, ``lists`` lists of integers; ``layer``, the node's name, is a text that
-    every operator has.
+    ``attributes`` are texts, ``integers`` and ``floats`` numbers, ``lists`` lists of integers; ``layer``, the node's name,
+    is a text that every operator has.
     """
     schema = onnx.defs.OpSchema
     optional = schema.FormalParameterOption.Optional
@@ -56,6 +57,7 @@ def float_op(
                 (schema.AttrType.STRING, (*attributes, "layer")),
                 (schema.AttrType.INT, integers),
                 (schema.AttrType.INTS, lists),
+                (schema.AttrType.FLOAT, floats),
             )
             for attribute in names
         ],

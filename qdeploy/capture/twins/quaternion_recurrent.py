@@ -8,10 +8,10 @@ from qdeploy.capture import torch_ops
 from qdeploy.capture.twins.registry import twin_of
 from qdeploy.models.quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRecurrent, QuaternionRNN
 
-__all__ = ["QuaternionGRUTwin", "QuaternionLSTMTwin", "QuaternionRNNTwin"]
+__all__ = ["QuaternionGRUTwin", "QuaternionLSTMTwin", "QuaternionMatrices", "QuaternionRNNTwin"]
 
 
-class _Matrices(QuaternionRecurrent):
+class QuaternionMatrices(QuaternionRecurrent):
     """``HamiltonMatrix`` and ``GateRows`` in front of the layer's node."""
 
     capture_path: str
@@ -31,7 +31,7 @@ class _Matrices(QuaternionRecurrent):
 
 
 @twin_of(QuaternionRNN, recurrent=True)
-class QuaternionRNNTwin(_Matrices, QuaternionRNN):
+class QuaternionRNNTwin(QuaternionMatrices, QuaternionRNN):
     """One ``RNN``."""
 
     def forward(self, inputs: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,7 @@ class QuaternionRNNTwin(_Matrices, QuaternionRNN):
 
 
 @twin_of(QuaternionGRU, recurrent=True)
-class QuaternionGRUTwin(_Matrices, QuaternionGRU):
+class QuaternionGRUTwin(QuaternionMatrices, QuaternionGRU):
     """One ``GRU``."""
 
     def forward(self, inputs: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -64,7 +64,7 @@ class QuaternionGRUTwin(_Matrices, QuaternionGRU):
 
 
 @twin_of(QuaternionLSTM, recurrent=True)
-class QuaternionLSTMTwin(_Matrices, QuaternionLSTM):
+class QuaternionLSTMTwin(QuaternionMatrices, QuaternionLSTM):
     """One ``LSTM``."""
 
     def forward(
