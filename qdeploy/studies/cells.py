@@ -144,7 +144,8 @@ def cell_name(hyperparameters: Mapping[str, Any]) -> str:
     if "cell" in hyperparameters:
         return str(hyperparameters["cell"])
     kind = "QORNN" if hyperparameters.get("weight_bits") else "ORNN"
-    return f"{kind}, {hyperparameters.get('activation') or 'linear'}"
+    rounded = ", W rounded" if hyperparameters.get("orthogonal") == "none" else ""
+    return f"{kind}, {hyperparameters.get('activation') or 'linear'}{rounded}"
 
 
 def _cells(found: IntegerForm, form: FloatForm) -> str:

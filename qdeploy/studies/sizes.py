@@ -1,8 +1,9 @@
 """Cells against each other on one task: accuracy against the bytes of the file, in float and as integers.
 
-Every training configuration of a data set is trained at several hidden sizes; of a quantized orthogonal network, whose
-initial cycles are made for one size, at several bits of the weights instead. All are judged in float and as integers: the
-quantized orthogonal ones on their own grid, the others with weights of 8 and of 4 bits rounded after training.
+Every training configuration of a data set is trained at several hidden sizes. Orthogonal networks have one size; those
+whose recurrent weight is a float twin's, rounded, are trained at several bits of the weights instead (what learning it on
+the grid gives at each is the study ``weight_bits``). All are judged in float and as integers: the quantized orthogonal ones
+on their own grid, the others with weights of 8 and of 4 bits rounded after training.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["BITS", "HIDDEN", "SizesReport", "draw", "run", "write"]
 
 BITS = (3, 4, 5, 6, 7, 8)
-"""k, of quantized orthogonal networks."""
+"""k, of orthogonal networks that round a float twin."""
 HIDDEN = (32, 64)
 ROUNDED_BITS = (8, 4)
 """Of weights that are rounded after training."""
@@ -131,7 +132,7 @@ def run(
         data: a data set's name. Configurations whose values are those of a shipped checkpoint are not trained again.
         folder: where the trainings go, one folder each; what is there already goes on or is taken as it is.
         hidden: H of cells that can have any.
-        bits: k of quantized orthogonal networks, each 2 to 8.
+        bits: k of orthogonal networks that round a float twin's weight, each 2 to 8.
         epochs: instead of the configurations'.
         recipe: gives states, activations and multipliers.
         limit: judge on at most so many test samples.
@@ -173,7 +174,7 @@ def _variants(
         base = dataclasses.replace(base, epochs=epochs)
     if "cell" in base.hyperparameters:
         changes = [(f"h{size}", {"hidden_size": size}) for size in hidden]
-    elif base.hyperparameters.get("weight_bits") is not None:
+    elif base.recurrent_rounding is not None:
         changes = [(f"k{k}", {"weight_bits": k}) for k in bits]
     else:
         return [base]
