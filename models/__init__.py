@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .edgeml import edgeml_classifier, edgeml_layer, read_edgeml
     from .fast_grnn import FastGRNN
     from .fast_rnn import FastRNN
+    from .hadamard_rnn import HadamardRNN
     from .lenet import Lenet300100, QuaternionLenet300100
     from .ligru import LiGRU, QuaternionLiGRU
     from .orthogonal_classifier import OrthogonalClassifier
@@ -35,6 +36,7 @@ __all__ = [
     "ARCHITECTURES",
     "FastGRNN",
     "FastRNN",
+    "HadamardRNN",
     "Lenet300100",
     "LiGRU",
     "LoadedCheckpoint",
@@ -69,6 +71,7 @@ __all__ = [
 
 _LAZY = {
     "ARCHITECTURES": "registry",
+    "HadamardRNN": "hadamard_rnn",
     "FastGRNN": "fast_grnn",
     "FastRNN": "fast_rnn",
     "Lenet300100": "lenet",

@@ -10,6 +10,7 @@ from qdeploy.runtime.errors import InvalidInputError
 
 from .checkpoint import load_checkpoint
 from .config import TrainingConfig
+from .hadamard_rnn import HadamardRNN
 from .orthogonal_classifier import OrthogonalClassifier
 from .phases import Phases
 from .registry import build
@@ -41,7 +42,14 @@ def initial_module(config: TrainingConfig) -> nn.Module:
         return _from_checkpoint(module, config, config.initial_checkpoint)
     if config.recurrent_rounding is not None:
         raise InvalidInputError(f"{config.name}: recurrent_rounding needs an initial_checkpoint to round")
-    if isinstance(module, OrthogonalClassifier):
+    if isinstance(module, OrthogonalClassifier) and isinstance(module.recurrent, HadamardRNN):
+        if set(chosen) - {"input_range"}:
+            raise InvalidInputError(
+                f"{config.name}: of a Hadamard recurrence initial_input_range alone can be chosen, found also "
+                f"{', '.join('initial_' + name for name in sorted(set(chosen) - {'input_range'}))}"
+            )
+        module.recurrent.reset_parameters(**chosen)
+    elif isinstance(module, OrthogonalClassifier):
         module.recurrent.reset_parameters(**chosen)
     elif chosen:
         raise InvalidInputError(
@@ -68,6 +76,8 @@ def _from_checkpoint(module: nn.Module, config: TrainingConfig, name: str) -> nn
     source = given.module
     if not isinstance(source, OrthogonalClassifier) or not isinstance(module, OrthogonalClassifier):
         raise InvalidInputError(f"{config.name}: recurrent_rounding is of recurrent networks, {name} is none")
+    if isinstance(module.recurrent, HadamardRNN) or isinstance(source.recurrent, HadamardRNN):
+        raise InvalidInputError(f"{config.name}: the signs of a Hadamard recurrence need no recurrent_rounding")
     bits = module.weight_bits
     if bits is None or module.recurrent.orthogonal != "none" or source.weight_bits is not None:
         raise InvalidInputError(

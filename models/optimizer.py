@@ -11,6 +11,7 @@ from torch import nn
 from .config import TrainingConfig
 from .optimizer_pair import OptimizerPair
 from .orthogonal_classifier import OrthogonalClassifier
+from .orthogonal_rnn import OrthogonalRNN
 from .projunn_optimizer import LEARNING_RATE_DIVISOR, STEPS, ProjUNN
 
 __all__ = ["cosine_factor", "make_optimizer"]
@@ -39,13 +40,17 @@ def make_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Opt
     if isinstance(module, OrthogonalClassifier):
         recurrent = module.recurrent
         for parameter, rate in (
-            (recurrent.recurrent_weight, config.recurrent_learning_rate),
+            (recurrent.recurrent_parameter, config.recurrent_learning_rate),
             (recurrent.input_weight, config.input_learning_rate),
             (recurrent.bias, config.bias_learning_rate),
         ):
             own.append(parameter)
             parameter.requires_grad_(rate != 0.0)
-            if parameter is recurrent.recurrent_weight and recurrent.orthogonal in STEPS:
+            if (
+                isinstance(recurrent, OrthogonalRNN)
+                and parameter is recurrent.recurrent_weight
+                and recurrent.orthogonal in STEPS
+            ):
                 chosen = config.learning_rate / LEARNING_RATE_DIVISOR if rate is None else rate
                 projected = ProjUNN(parameter, recurrent.orthogonal, chosen, config.projunn_rank)
                 continue

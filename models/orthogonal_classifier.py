@@ -1,7 +1,7 @@
-"""A sequence classifier around one orthogonal recurrent layer (QORNN).
+"""A sequence classifier around one orthogonal recurrent layer (QORNN, HadamRNN).
 
 Source: Foucault, Mamalet, Malgouyres, arXiv 2402.04012; both of its forms, with the activation inside the loop or, over
-a linear loop, before the output layer.
+a linear loop, before the output layer. HadamRNN (arXiv 2502.00047) is the second form with another matrix.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from torch import Tensor, nn
 
 from qdeploy.runtime.errors import InvalidInputError
 
-from .orthogonal_rnn import OrthogonalRNN
+from .hadamard_rnn import HadamardRNN
+from .orthogonal_rnn import ORTHOGONAL, OrthogonalRNN
 from .quantizer import MAX_WEIGHT_BITS, quantize_weight
 from .recurrence import activate
 
-__all__ = ["OUTPUT_ACTIVATIONS", "STEPS", "OrthogonalClassifier"]
+__all__ = ["OUTPUT_ACTIVATIONS", "PARAMETRIZATIONS", "STEPS", "OrthogonalClassifier"]
+
+PARAMETRIZATIONS = (*ORTHOGONAL, "hadamard")
 
 STEPS = ("last", "every")
 OUTPUT_ACTIVATIONS = ("relu", "modrelu", "tanh")
 
 
 class OrthogonalClassifier(nn.Module):
-    """``y = V act_o(h) + b_o``, of the last state or of every state of an ``OrthogonalRNN``.
+    """``y = V act_o(h) + b_o``, of the last state or of every state of an ``OrthogonalRNN`` or a ``HadamardRNN``.
 
-    Parameters: those of ``recurrent`` (an ``OrthogonalRNN``), ``output_weight`` [C, H] (``V``, latent: the output uses
+    Parameters: those of ``recurrent`` (the layer), ``output_weight`` [C, H] (``V``, latent: the output uses
     ``q_k(V)``), ``output_bias`` [C], and ``output_modrelu_bias`` [H] where the output activation is modReLU.
     """
 
@@ -39,6 +42,7 @@ class OrthogonalClassifier(nn.Module):
         output_activation: str | None = None,
         orthogonal: str = "bjorck",
         output_weight_bits: int | None = None,
+        block_size: int | None = None,
     ) -> None:
         """Builds the classifier with weights drawn from torch's global generator.
 
@@ -47,12 +51,13 @@ class OrthogonalClassifier(nn.Module):
             hidden_size: H.
             num_classes: C, at least 1.
             activation: ``relu``, ``modrelu``, ``tanh`` or ``linear``, in the loop.
-            weight_bits: k of the q_k grid for W, U and V, or ``None`` for float weights.
+            weight_bits: k of the q_k grid for W, U and V, or ``None`` for float weights. With ``hadamard`` W is signs.
             output_weight_bits: k for V alone, 1 to 8; ``None``: ``weight_bits``. V is not in the loop: a few hundred
                 bytes more at 8 bits are a point of accuracy where W and U have 4.
             steps: ``last`` gives logits [B, C], ``every`` gives [B, T, C].
             output_activation: ``None``, or ``relu``, ``modrelu`` or ``tanh`` between the states and V.
-            orthogonal: ``bjorck``, ``projunn-d``, ``projunn-t`` or ``none``.
+            orthogonal: ``bjorck``, ``projunn-d``, ``projunn-t`` or ``none``; or ``hadamard``.
+            block_size: with ``hadamard``, of the blocks of W, a power of two; ``None``: H.
 
         Raises:
             InvalidInputError: for a value outside these.
@@ -77,7 +82,15 @@ class OrthogonalClassifier(nn.Module):
         self.output_activation = output_activation
         # Of a training, see TrainingConfig.
         self.state_noise = 0.0
-        self.recurrent = OrthogonalRNN(input_size, hidden_size, activation, weight_bits, orthogonal)
+        self.recurrent: OrthogonalRNN | HadamardRNN
+        if orthogonal == "hadamard":
+            self.recurrent = HadamardRNN(input_size, hidden_size, activation, weight_bits, block_size)
+        elif block_size is not None:
+            raise InvalidInputError(
+                f"block_size={block_size} with orthogonal={orthogonal!r}: it is of 'hadamard' alone"
+            )
+        else:
+            self.recurrent = OrthogonalRNN(input_size, hidden_size, activation, weight_bits, orthogonal)
         self.output_weight = nn.Parameter(torch.empty(num_classes, hidden_size))
         self.output_bias = nn.Parameter(torch.zeros(num_classes))
         self.output_modrelu_bias = nn.Parameter(torch.zeros(hidden_size)) if output_activation == "modrelu" else None
@@ -85,7 +98,7 @@ class OrthogonalClassifier(nn.Module):
 
     @property
     def weight_bits(self) -> int | None:
-        """k of the grid of W and U; ``None`` for float weights."""
+        """k of the grid of U, and of a W that is on one; ``None`` for float weights."""
         return self.recurrent.weight_bits
 
     def output_layer(self, states: Tensor) -> Tensor:

@@ -12,8 +12,7 @@ from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 
 from .fast_rnn import NONLINEARITIES
 from .lenet import Lenet300100, QuaternionLenet300100
-from .orthogonal_classifier import OUTPUT_ACTIVATIONS, STEPS, OrthogonalClassifier
-from .orthogonal_rnn import ORTHOGONAL
+from .orthogonal_classifier import OUTPUT_ACTIVATIONS, PARAMETRIZATIONS, STEPS, OrthogonalClassifier
 from .quantizer import MAX_WEIGHT_BITS
 from .recurrence import ACTIVATIONS
 from .recurrent_classifier import CELLS, READOUTS, RecurrentClassifier
@@ -74,8 +73,9 @@ _RULES: dict[str, dict[str, _Rule]] = {
         "weight_bits": _Size(high=MAX_WEIGHT_BITS, optional=True, required=False),
         "steps": _Choice(STEPS),
         "output_activation": _Choice((None, *OUTPUT_ACTIVATIONS)),
-        "orthogonal": _Choice(ORTHOGONAL),
+        "orthogonal": _Choice(PARAMETRIZATIONS),
         "output_weight_bits": _Size(high=MAX_WEIGHT_BITS, optional=True, required=False),
+        "block_size": _Size(optional=True, required=False),
     },
     "recurrent-classifier": {
         "input_size": _Size(),

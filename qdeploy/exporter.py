@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from qdeploy.bundle import Bundle
 from qdeploy.calibration import calibrate
 from qdeploy.evaluation import Samples, data_sha256, evaluation_samples, load_samples, run_float
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
-from qdeploy.quantize.quantizer import dimensions
+from qdeploy.quantize.quantizer import dimensions, of_whole_sequences
 from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
@@ -42,6 +42,7 @@ def export_model(
     calibration: Any = None,
     evaluation: Any = None,
     weights: str | Path | None = None,
+    architecture: str | Path | None = None,
     recipe: str | Path | Recipe = "default",
     weight_bits: int | None = None,
     activation_bits: int | None = None,
@@ -71,6 +72,7 @@ def export_model(
         evaluation: samples whose float outputs the bundle keeps, so that ``validate`` counts disagreements without torch;
             by default the test split of a named calibration set, else the calibration samples.
         weights: a state dict for ``model`` when it is a module.
+        architecture: the side-car of ``model`` when that is a state dict of another library (``docs/importing.md``).
         recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range`` and
             ``recurrent_rounding`` replace its
             values.
@@ -112,6 +114,9 @@ def export_model(
         recurrent_rounding=recurrent_rounding,
     )
     said = progress or _silent
+    if architecture is not None:
+        model, dataset = _foreign(model, architecture)
+        calibration = dataset if calibration is None else calibration
     vocabulary = _vocabulary(model)
     samples = load_samples(
         _default_data(model) if calibration is None else calibration,
@@ -146,6 +151,18 @@ def export_model(
 def _silent(stage: str, done: int, total: int) -> None:
     """Nobody listens."""
     del stage, done, total
+
+
+def _foreign(model: Any, architecture: str | Path) -> tuple[Any, str | None]:
+    """The module of another library's checkpoint, and the data set that its side-car names."""
+    if not isinstance(model, str | Path):
+        raise InvalidInputError(
+            f"architecture={str(architecture)!r} describes a checkpoint; found a {type(model).__name__}."
+        )
+    from qdeploy.capture.checkpoint_source import load_foreign
+
+    found = load_foreign(model, architecture)
+    return found.module, found.side_car.dataset
 
 
 def _vocabulary(model: Any) -> list[str] | None:
@@ -253,6 +270,7 @@ def _manifest(
     import qdeploy
 
     types = integers.graph.types
+    whole = of_whole_sequences(integers.model)
     by_name = {spec.name: spec for spec in captured.inputs}
     shapes = {value.name: tuple(dimensions(value)) for value in integers.model.graph.output}
     tensors = {
@@ -271,7 +289,7 @@ def _manifest(
         qdeploy=qdeploy.__version__,
         created_from={
             "source": captured.source,
-            "float_parameters": int(_float_parameters(captured.model)),
+            "float_parameters": int(_float_parameters(captured.model)) - _implied(integers.graph.layers),
             "float_bytes_expanded": int(_float_parameters(captured.model, expanded=True)) * 4,
             "notes": list(captured.notes),
         },
@@ -291,7 +309,14 @@ def _manifest(
             for name in integers.inputs
         ),
         outputs=tuple(
-            OutputSpec(name, outside(types[name].dtype), shapes[name], types[name].scale, types[name].zero_point)
+            OutputSpec(
+                name,
+                outside(types[name].dtype),
+                shapes[name],
+                types[name].scale,
+                types[name].zero_point,
+                {"whole_sequence": True} if name in whole else {},
+            )
             for name in integers.outputs
         ),
         states=tuple(
@@ -329,6 +354,11 @@ def _float_parameters(model: onnx.ModelProto, *, expanded: bool = False) -> int:
             if node.op_type == "HamiltonMatrix":
                 total += 3 * sum(sizes.get(name, 0) for name in node.input)
     return total
+
+
+def _implied(layers: Iterable[Mapping[str, Any]]) -> int:
+    """How many entries of Hadamard matrices the float model writes out that were never trained: all but a sign a unit."""
+    return sum(int(layer["macs"]) - int(layer["parameters"]) for layer in layers if "hadamard_block" in layer)
 
 
 def _vectors(

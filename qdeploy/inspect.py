@@ -129,6 +129,11 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
             f"{layer.name}: quaternion weights of {compact:,} bytes; {full:,} as real matrices of integers, "
             f"{real:,} as components in float32, {4 * real:,} as real matrices in float32"
         )
+    if "hadamard_block" in extra:
+        lines.append(
+            f"{layer.name}: signs times Hadamard blocks of {extra['hadamard_block']}: {extra['sign_bytes']:,} bytes with the "
+            f"input weight; {extra['matrix_bytes']:,} as matrices of integers"
+        )
     if "cell_scale" in extra:
         lines.append(
             f"{layer.name}: cell state of {extra.get('cell_bits')} bits up to {2**15 * extra['cell_scale']:.4g}"

@@ -57,6 +57,12 @@ def recurrent_reach(
     return reach
 
 
+def product_reach(weight: IntArray, largest: int) -> NDArray[np.object_]:
+    """A bound of |weight v| of each row, for vectors of entries up to ``largest``; Python integers ``[N]``."""
+    reach: NDArray[np.object_] = _row_sums(weight) * largest
+    return reach
+
+
 def _row_sums(weight: IntArray) -> NDArray[np.object_]:
     sums: NDArray[np.object_] = np.abs(weight.astype(np.int64)).sum(axis=1).astype(object)
     return sums

@@ -17,9 +17,9 @@ FLOAT_TYPES = frozenset(
 
 # fmt: off
 INTEGER_OPERATORS = frozenset({
-    "Abs", "Add", "BitShift", "BitwiseAnd", "Cast", "Clip", "Concat", "Constant", "Div", "Expand",
+    "Abs", "Add", "BitShift", "BitwiseAnd", "BitwiseXor", "Cast", "Clip", "Concat", "Constant", "Div", "Expand",
     "Flatten", "Gather", "GatherElements", "Identity", "MatMul", "MatMulInteger", "Max", "Mod", "Mul", "Neg",
-    "Range", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Scan", "Shape", "Sign", "Slice", "Split",
+    "Range", "ReduceMax", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Scan", "Shape", "Sign", "Slice", "Split",
     "Squeeze", "Sub", "Transpose", "Unsqueeze",
 })
 # fmt: on

@@ -15,7 +15,7 @@ from qdeploy.runtime.model_file import check_with_onnx
 from qdeploy.runtime.model_sizes import check_sizes
 from qdeploy.runtime.model_structure import check_structure, check_tensors, tensors_of
 
-from .functions import OPSET
+from .functions import FLOAT_DOMAIN, OPSET, float_functions
 
 __all__ = ["MAX_FILE_BYTES", "read_onnx"]
 
@@ -163,12 +163,29 @@ def _refuse_integer_models(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The model without functions, but for those of the float layer form whose bodies are ours: they stay layers."""
+    names = {function.name for function in model.functions if function.domain == FLOAT_DOMAIN}
+    ours = all(_is_ours(function) for function in model.functions if function.domain == FLOAT_DOMAIN)
     try:
-        return inliner.inline_local_functions(model)
+        if not names or not ours:
+            return inliner.inline_local_functions(model)
+        kept = [(FLOAT_DOMAIN, name) for name in sorted(names)]
+        return inliner.inline_selected_functions(model, kept, exclude=True)
     except _LIBRARY_ERRORS as error:
         raise InvalidFileError(
             f"{path}: its functions do not fit their calls ({str(error)[:200]}); export it again"
         ) from error
+
+
+def _is_ours(function: onnx.FunctionProto) -> bool:
+    """Whether the function is that of the float layer form, node by node."""
+    known = float_functions().get((function.name, function.overload))
+    return known is not None and (
+        list(known.input) == list(function.input)
+        and list(known.output) == list(function.output)
+        and [node.SerializeToString(deterministic=True) for node in known.node]
+        == [node.SerializeToString(deterministic=True) for node in function.node]
+    )
 
 
 def _of_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

@@ -29,6 +29,17 @@ class Multiplier:
     shift: int
     error: float
 
+    def as_shift(self) -> Multiplier:
+        """The same requantization with M = 1 where one M serves all channels and is a power of two, else as it is.
+
+        Where Hadamard blocks of 4^n units scale by 2^-n, a runtime then needs a shift alone.
+        """
+        value = int(self.values[0])
+        spare = value.bit_length() - 1
+        if self.values.size > 1 or value != 1 << spare or spare > self.shift:
+            return self
+        return Multiplier(np.ones(1, np.int32), self.shift - spare, self.error)
+
 
 def choose_multiplier(
     ratio: NDArray[np.float64] | float, bits: int, where: str, max_shift: int = MAX_SHIFT

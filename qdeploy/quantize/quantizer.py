@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import onnx
 
-from qdeploy.calibration import Calibration
+from qdeploy.calibration import Calibration, initial_cell_state, initial_state
 from qdeploy.quantize.float_graph import FloatGraph
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings import LOWERINGS, Context
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import grid_type
 from qdeploy.runtime.errors import UnsupportedModelError
-from qdeploy.runtime.ops import DOMAIN, VERSION
+from qdeploy.runtime.ops import DOMAIN, RECURRENT, VERSION, WHOLE_SEQUENCE, operator_name
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,44 @@ def quantize(
                 f"node {node.name}: {node.op_type} has no integer form; supported are {', '.join(sorted(LOWERINGS))}."
             )
         lowering(context, node)
+    _give_last_states_twice(floats, graph)
     state_outputs = {state.output for state in graph.states}
     outputs = tuple(name for name in floats.outputs if name not in state_outputs)
     return IntegerModel(_assemble(model, graph, inputs, outputs), graph, tuple(inputs), outputs)
 
 
+def _give_last_states_twice(floats: FloatGraph, graph: IntegerGraph) -> None:
+    """A last state that the network gives as its result, too, becomes an output beside the state.
+
+    Where the network takes the state as an input, its last state is what the caller feeds back, and no result; unless
+    there is no other.
+    """
+    fed = {value.name for value in floats.inputs}
+    states = {state.output for state in graph.states}
+    only_states = states.issuperset(floats.outputs)
+    for index, state in enumerate(graph.states):
+        if state.output not in floats.outputs or (state.input in fed and not only_states):
+            continue
+        result, kept = state.output, graph.fresh(f"{state.input}_out")
+        for node in graph.nodes:
+            for names in (node.input, node.output):
+                for place, name in enumerate(names):
+                    if name == result:
+                        names[place] = kept
+        graph.types[kept] = graph.types[result] = state.type
+        graph.states[index] = dataclasses.replace(state, output=kept)
+        graph.standard(onnx.helper.make_node("Identity", [kept], [result], name=f"{kept}.result"))
+
+
 def _state_inputs(floats: FloatGraph) -> set[str]:
     """Graph inputs that serve as initial states."""
-    names: set[str] = set()
-    for node in floats.nodes:
-        first = {"RNN": 4, "GRU": 5, "LSTM": 4, "LiGRU": 4}.get(node.op_type)
-        if first is not None:
-            names.update(name for name in node.input[first:] if name in {value.name for value in floats.inputs})
-    return names
+    initial = {
+        name
+        for node in floats.nodes
+        if node.op_type in RECURRENT
+        for name in (initial_state(node), initial_cell_state(node))
+    }
+    return initial & {value.name for value in floats.inputs}
 
 
 def _assemble(
@@ -113,6 +139,16 @@ def _name_nodes(graph: IntegerGraph) -> None:
     for index, node in enumerate(graph.nodes):
         if not node.name:
             node.name = f"{node.op_type}_{index}"
+
+
+def of_whole_sequences(model: onnx.ModelProto) -> set[str]:
+    """The tensors of an integer model that need all steps of a sequence in one call: means, maxima, what comes of them."""
+    whole: set[str] = set()
+    for node in model.graph.node:
+        own = node.domain == DOMAIN and operator_name(node.op_type) in WHOLE_SEQUENCE
+        if own or not whole.isdisjoint(node.input):
+            whole.update(node.output)
+    return whole
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -345,12 +345,15 @@ class _Verification:
             self._compare(voice, case, {name: expected[name] for name in names}, found)
 
     def _compare_cuts(self) -> None:
-        """One call equals the same steps in several calls, and a batch equals its samples alone."""
+        """One call equals the same steps in several calls, and a batch equals its samples alone.
+
+        An output that the manifest calls one of the whole sequence, such as a mean over time, is not compared across calls.
+        """
         maker, manifest = self._maker, self._files.manifest
         steps, batch = min(maker.steps, _CUT_STEPS), _CUT_SAMPLES if maker.batched else 1
         whole = maker.random("cut/whole", batch, steps)
         states = {state.input: state.output for state in manifest.states}
-        names = [output.name for output in manifest.outputs] + list(states.values())
+        whole_only = {output.name for output in manifest.outputs if output.extra.get("whole_sequence") is True}
         plans: dict[str, tuple[str, list[int]]] = {}
         if maker.batched:
             plans["cut/samples"] = ("batch", [1] * batch)
@@ -374,7 +377,10 @@ class _Verification:
                     voice.difference = voice.difference or self._difference(voice, case, "", problem, None)
                     continue
                 expected, found = {}, {}
-                for tensor in names:
+                compared = [
+                    output.name for output in manifest.outputs if symbol == "batch" or output.name not in whole_only
+                ]
+                for tensor in [*compared, *states.values()]:
                     axis = self._axes[tensor].batch if symbol == "batch" else self._axes[tensor].time
                     expected[tensor] = tensors[tensor]
                     found[tensor] = (

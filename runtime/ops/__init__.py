@@ -10,8 +10,18 @@ from qdeploy.runtime.ops.operator import DOMAIN, OPERATORS, VERSION, Node, Opera
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-RECURRENT = ("RNN", "GRU", "LSTM", "LiGRU")
+RECURRENT = (
+    "RNN",
+    "GRU",
+    "LSTM",
+    "LiGRU",
+    "FastRNN",
+    "FastGRNN",
+)
 """Operators with a state: their second input is the one before the first step, their outputs all and the last; the cell
 state of LSTM is the third of both."""
 
-__all__ = ["DOMAIN", "OPERATORS", "RECURRENT", "VERSION", "Node", "Operator", "operator_name"]
+WHOLE_SEQUENCE = ("TimeMean", "TimeMax")
+"""Operators whose result is of all steps of a call: what comes of them is not the same when a sequence is cut."""
+
+__all__ = ["DOMAIN", "OPERATORS", "RECURRENT", "VERSION", "WHOLE_SEQUENCE", "Node", "Operator", "operator_name"]

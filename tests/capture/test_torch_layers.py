@@ -56,6 +56,36 @@ def test_orthogonal_classifier(rng, run, operators, activation, steps):
     )
 
 
+@pytest.mark.parametrize("block", [8, 2])
+def test_hadamard_recurrence(rng, run, operators, block):
+    torch.manual_seed(0)
+    module = OrthogonalClassifier(2, 8, 3, "linear", 4, "every", "relu", "hadamard", block_size=block)
+    captured = capture(module, {"sequence": rng.random((4, 9, 2))})
+    check_other_sizes(captured, module, run, [(1, 1, 2), (3, 14, 2)])
+    assert [name for name in operators(captured) if ":" in name] == ["RNN:linear", "Linear:bias"]
+    weight = module.recurrent.materialize()[0].numpy()
+    stored = [onnx.numpy_helper.to_array(one) for one in captured.model.graph.initializer]
+    assert any(one.shape == weight.shape and (one == weight).all() for one in stored)
+    # A layer by itself, without the classifier.
+    check_other_sizes(
+        capture(TimeMajor(module.recurrent), {"x": rng.random((4, 9, 2))}),
+        TimeMajor(module.recurrent),
+        run,
+        [(2, 5, 2)],
+    )
+
+
+class TimeMajor(nn.Module):
+    """A recurrent layer with the batch in front."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x.transpose(0, 1))[0].transpose(0, 1)
+
+
 def test_orthogonal_weights_are_the_materialized_ones(rng):
     module = OrthogonalClassifier(2, 8, 3, "modrelu", weight_bits=3)
     captured = capture(module, {"sequence": rng.random((2, 5, 2))})

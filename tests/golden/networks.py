@@ -30,6 +30,24 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
   states, last = qdeploy.float.GRU <hidden_size = 12> (x, u, w, b, r)
   y = qdeploy.float.Linear (last, v, c)
 }"""
+FAST_RNN = """
+g (float[time, batch, 3] x) => (float[batch, 4] y)
+{
+  states, last = qdeploy.float.FastRNN <activation = "tanh", rank = "full"> (x, u, w, b1, m)
+  y = qdeploy.float.Linear (last, v, c)
+}"""
+FAST_GRNN = """
+g (float[time, batch, 3] x) => (float[time, batch, 4] y)
+{
+  states, last = qdeploy.float.FastGRNN <activation = "tanh", rank = "full", gate = "sigmoid"> (x, u, w, b, m)
+  y = qdeploy.float.Linear (states, v, c)
+}"""
+FAST_LOW_RANK = """
+g (float[time, batch, 3] x) => (float[batch, 4] y)
+{
+  states, last = qdeploy.float.FastGRNN <activation = "quant_tanh", rank = "low", gate = "quant_sigmoid"> (x, u, w1, b, m, f)
+  y = qdeploy.float.Linear (last, v, c)
+}"""
 LSTM = """
 g (float[time, batch, 3] x) => (float[time, batch, 4] y)
 {
@@ -64,6 +82,20 @@ QUATERNION_LSTM = (
   axis = Constant <value = int64[1] {1}> ()
   flat = Squeeze (states, axis)"""
 )
+AROUND = """
+g (float[time, batch, 3] x) => (float[batch, 4] y, float[time, batch, 12] residual)
+{
+  states, last = qdeploy.float.RNN <activation = "tanh"> (x, u, w, b)
+  drive = qdeploy.float.Linear (x, gate, b)
+  open = Sigmoid (drive)
+  gated = Mul (states, open)
+  residual = Add (gated, states)
+  axes = Constant <value = int64[1] {0}> ()
+  mean = ReduceMean <keepdims = 0> (residual, axes)
+  largest = ReduceMax <keepdims = 0> (gated, axes)
+  both = Concat <axis = 1> (mean, largest, last)
+  y = qdeploy.float.Linear (both, v, c)
+}"""
 MLP = """
 g (float[batch, 16] x) => (float[batch, 5] y)
 {
@@ -142,12 +174,27 @@ def recurrent_weights(bits: int | None = None) -> Weights:
     }
 
 
+def hadamard_weights() -> Weights:
+    """Signs times three Hadamard matrices of four units, beside a 4-bit U."""
+    two = np.array([[1.0, 1.0], [1.0, -1.0]])
+    signs = np.where(np.arange(HIDDEN) % 5 < 2, -1.0, 1.0)
+    return recurrent_weights(4) | {"w": signs[:, None] * np.kron(np.eye(HIDDEN // 4), np.kron(two, two)) / 2}
+
+
 def gated_weights() -> Weights:
     """Of the network with a GRU, in the scale that torch initializes it."""
     generator = np.random.default_rng(2)
     shapes = {"u": (3 * HIDDEN, INPUTS), "w": (3 * HIDDEN, HIDDEN), "b": (3 * HIDDEN,), "r": (HIDDEN,)}
     shapes |= {"v": (CLASSES, HIDDEN), "c": (CLASSES,)}
     return {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
+
+
+def fast_weights() -> Weights:
+    """Of the networks with a FastRNN or FastGRNN, whose gates are open at first, as trained ones are."""
+    generator = np.random.default_rng(4)
+    shapes = {"u": (HIDDEN, INPUTS), "w": (HIDDEN, HIDDEN), "w1": (HIDDEN, 5), "f": (5, HIDDEN)}
+    shapes |= {"b": (2 * HIDDEN,), "b1": (HIDDEN,), "v": (CLASSES, HIDDEN), "c": (CLASSES,)}
+    return {name: generator.uniform(-0.5, 0.9, shape) for name, shape in shapes.items()} | {"m": np.array([0.7, 0.1])}
 
 
 def feedforward_weights() -> Weights:
@@ -179,6 +226,13 @@ def quaternion_weights(parts: int, gates: tuple[int, ...]) -> Weights:
     return found | {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
 
 
+def around_weights() -> Weights:
+    """Of a loop with a gate and a residual sum behind it, and a classifier of its mean, its maximum and its last state."""
+    generator = np.random.default_rng(4)
+    shapes = {"gate": (HIDDEN, INPUTS), "v": (CLASSES, 3 * HIDDEN)}
+    return recurrent_weights() | {name: generator.standard_normal(shape) for name, shape in shapes.items()}
+
+
 def lstm_weights() -> Weights:
     """Of two layers whose gates open and close; the forget gates are biased to stay open."""
     generator = np.random.default_rng(2)
@@ -202,6 +256,10 @@ def _loop(text: str, *, bits: int | None = None, options: dict[str, Any] | None 
 
 def _gated(text: str, **recipe: Any) -> Network:
     return Network(text, gated_weights, (STEPS, INPUTS), recipe, {"time_axis": 0})
+
+
+def _fast(text: str, **recipe: Any) -> Network:
+    return Network(text, _used(text, fast_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
 
 def _light_gated(kind: str, activation: str, **recipe: Any) -> Network:
@@ -252,6 +310,11 @@ def _lstm(text: str = LSTM, *, options: dict[str, Any] | None = None, **recipe: 
     return Network(text, _used(text, lstm_weights), (STEPS, INPUTS), recipe, {"time_axis": 0, **(options or {})})
 
 
+def _around(*, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
+    weights = _used(AROUND, around_weights)
+    return Network(AROUND, weights, (STEPS, INPUTS), recipe, {"time_axis": 0, **(options or {})})
+
+
 def _quaternion_loop(
     text: str, parts: int, gates: tuple[int, ...], *, options: dict[str, Any] | None = None, **recipe: Any
 ) -> Network:
@@ -264,6 +327,16 @@ def _rnn(activation: str, text: str = LAST) -> str:
 
 
 NETWORKS: dict[str, Network] = {
+    **{
+        f"rnn-hadamard-{activation}": Network(
+            _rnn(activation, EVERY),
+            _used(_rnn(activation, EVERY), hadamard_weights),
+            (STEPS, INPUTS),
+            {},
+            {"time_axis": 0},
+        )
+        for activation in ("linear", "relu")
+    },
     **{
         f"rnn-{activation}-state{state}": _loop(_rnn(activation), state_bits=state)
         for activation in ("relu", "modrelu", "tanh", "linear")
@@ -298,6 +371,10 @@ NETWORKS: dict[str, Network] = {
     "gru-every-state12": _gated(
         GATED.replace("float[batch, 4]", "float[time, batch, 4]").replace("(last, v", "(states, v")
     ),
+    **{f"fast-rnn-state{state}": _fast(FAST_RNN, state_bits=state) for state in (8, 12)},
+    **{f"fast-grnn-state{state}": _fast(FAST_GRNN, state_bits=state) for state in (8, 12, 16)},
+    "fast-grnn-low-rank": _fast(FAST_LOW_RANK),
+    "fast-grnn-per-channel-weights4": _fast(FAST_GRNN, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"gru-shifts-state{state}": _gated(GATED, state_bits=state) for state in (8, 12)},
     "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
@@ -324,6 +401,9 @@ NETWORKS: dict[str, Network] = {
     # SpeechBrain's parts are i, f, o, c.
     "quaternion-lstm-per-part": _quaternion_loop(QUATERNION_LSTM, 1, (0, 2, 1, 3)),
     "quaternion-lstm-inline": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), options={"inline": True}),
+    **{f"around-loops-state{state}": _around(state_bits=state) for state in (8, 12)},
+    "around-loops-multiplier1": _around(multiplier_bits=1),
+    "around-loops-inline": _around(options={"inline": True}),
     "ligru-relu-state8": _light_gated("real", "relu", state_bits=8),
     "ligru-leaky-state12": _light_gated("real", "leaky-relu"),
     "ligru-tanh-state16": _light_gated("real", "tanh", state_bits=16),

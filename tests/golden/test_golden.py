@@ -76,7 +76,7 @@ def all_states(node: onnx.NodeProto) -> str:
     return (node.output[0] or f"{node.name}_all_states") if recurrent else ""
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("rnn-", "gru-", "ligru-"))])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("rnn-", "gru-", "ligru-", "fast-"))])
 def test_step_by_step_the_states_are_the_stored_ones(name: str) -> None:
     """One call a step: the state that the file as it is hands on is that of every step."""
     files, cases = stored(name)

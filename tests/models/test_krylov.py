@@ -20,6 +20,17 @@ def test_sequence_is_that_of_repeated_products(steps, columns):
     torch.testing.assert_close(krylov_sequence(weight, block, steps), torch.stack(expected))
 
 
+def test_powers_are_kept_and_used():
+    generator = torch.Generator().manual_seed(0)
+    weight, block = (torch.randn(size, generator=generator, dtype=torch.float64) / 3 for size in ((5, 5), (5, 2)))
+    powers = []
+    first = krylov_sequence(weight, block, 9, powers)
+    assert [one.equal(torch.linalg.matrix_power(weight, 2**n)) for n, one in enumerate(powers)] == [True] * 4
+    powers[0] = 2 * powers[0]
+    changed = krylov_sequence(weight, block, 9, powers)
+    torch.testing.assert_close(changed[1], 2 * first[1])
+
+
 @pytest.mark.parametrize(("steps", "batch", "size"), [(2, 2, 1), (5, 3, 2), (40, 4, 1), (17, 2, 3)])
 def test_last_state_and_gradients_equal_the_loop(steps, batch, size):
     generator = torch.Generator().manual_seed(batch)
@@ -47,7 +58,7 @@ def test_layer_doubles_only_where_it_pays(monkeypatch):
     assert not doubling_pays((1 << 16, 256, 31), 1024)
     called = []
     monkeypatch.setattr(
-        "qdeploy.models.orthogonal_rnn.linear_last_state",
+        "qdeploy.models.simple_recurrent.linear_last_state",
         lambda *arguments: called.append(1) or linear_last_state(*arguments),
     )
     torch.manual_seed(0)

@@ -6,7 +6,9 @@ onnxruntime: four voices, one result.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -242,6 +244,22 @@ def test_hamilton_matrix(data: st.DataObject, grouping: str) -> None:
             expected[:, row] += definitions.hamilton_product(quaternion, x[:, column])
     for matrix in shown("HamiltonMatrix", parts, grouping=grouping):
         assert matrix.astype(object).dot(flat).tolist() == expected.reshape(-1).tolist()
+
+
+@property_of("HadamardMatrix")
+@many
+@given(st.data(), st.sampled_from([1, 2, 4, 8]), st.integers(1, 4))
+def test_hadamard_matrix(data: st.DataObject, block: int, blocks: int) -> None:
+    size = block * blocks
+    signs = data.draw(st.lists(st.sampled_from([-1, 1]), min_size=size, max_size=size))
+    number = sum(1 << i for i, sign in enumerate(signs) if sign < 0)
+    packed = np.frombuffer(number.to_bytes(-(-size // 8), "little"), np.uint8)
+    expected = [
+        [signs[i] * (-1) ** (i % block & j % block).bit_count() if i // block == j // block else 0 for j in range(size)]
+        for i in range(size)
+    ]
+    for matrix in shown("HadamardMatrix", {"s": packed}, size=size, block=block):
+        assert matrix.tolist() == expected
 
 
 @property_of("GateRows")
@@ -628,4 +646,7 @@ def test_lstm(layer: dict[str, Any]) -> None:
 
 
 def test_every_operator_has_a_property_test() -> None:
+    """Also those whose tests stand in a file of their own, ``test_properties_*.py``."""
+    for path in Path(__file__).parent.glob("test_properties_*.py"):
+        importlib.import_module(f"{__package__}.{path.stem}")
     assert set(OPERATORS) == COVERED

@@ -1,4 +1,4 @@
-"""UnpackWeights, HamiltonMatrix and GateRows: constants that runtimes fold at load."""
+"""UnpackWeights, HamiltonMatrix, GateRows and HadamardMatrix: constants that runtimes fold at load."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from qdeploy.export.onnx import attach_bodies
 from qdeploy.runtime.engines import open_engine
 from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.ops import OPERATORS, Node
+from qdeploy.runtime.ops.hadamard_matrix import hadamard_transform, pack_signs
 from qdeploy.runtime.ops.unpack_weights import pack_weights
 
 
@@ -119,3 +120,41 @@ def test_rows_of_gates(parts: int, order: list[int]) -> None:
 def test_rows_that_are_no_gates(parts: int, order: list[int], words: str) -> None:
     with pytest.raises(ContractError, match=words):
         OPERATORS["GateRows"].meaning(Node("g"), np.zeros((12, 3), np.int8), parts=parts, order=order)
+
+
+@pytest.mark.parametrize(("size", "block"), [(1, 1), (2, 2), (5, 1), (8, 8), (12, 4), (64, 64), (96, 32)])
+def test_signs_become_a_hadamard_matrix(size: int, block: int) -> None:
+    signs = np.random.default_rng(size).choice([-1, 1], size)
+    sylvester = np.ones((1, 1), int)
+    while len(sylvester) < block:
+        sylvester = np.block([[sylvester, sylvester], [sylvester, -sylvester]])
+    expected = np.diag(signs) @ np.kron(np.eye(size // block, dtype=int), sylvester)
+    assert (expected @ expected.T == block * np.eye(size)).all()
+    packed = pack_signs(signs)
+    assert packed.nbytes == -(-size // 8)
+    for found in shown("HadamardMatrix", {"s": packed}, size=size, block=block):
+        assert (found == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("signs", "size", "block", "words"),
+    [
+        ([0], 8, 3, "power of two that divides"),
+        ([0], 6, 4, "power of two that divides"),
+        ([0], 8, 0, "power of two that divides"),
+        ([0], -8, 8, "power of two that divides"),
+        ([0], 16, 8, "signs has shape"),
+        ([0, 0], 8, 8, "signs has shape"),
+        ([16], 4, 4, "unused bit"),
+        ([0] * 2048, 16384, 16384, "expected at most"),
+    ],
+)
+def test_signs_that_are_no_matrix(signs: list[int], size: int, block: int, words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        OPERATORS["HadamardMatrix"].meaning(Node("h"), np.array(signs, np.uint8), size=size, block=block)
+
+
+def test_transform_is_the_product_with_the_matrix() -> None:
+    values = np.random.default_rng(0).integers(-1000, 1000, (3, 5, 32))
+    (sylvester,) = OPERATORS["HadamardMatrix"].meaning(Node("h"), np.zeros(4, np.uint8), size=32, block=32)
+    assert (hadamard_transform(values) == values @ sylvester.astype(int)).all()

@@ -10,7 +10,7 @@ import onnx.parser
 from numpy.typing import NDArray
 
 from qdeploy.calibration import calibrate
-from qdeploy.capture.functions import float_functions
+from qdeploy.capture.functions import fast_overload, functions_of
 from qdeploy.export.onnx import attach_bodies, check_integer_only
 from qdeploy.quantize import IntegerModel, Recipe, quantize
 from qdeploy.runtime.engines import open_engine
@@ -35,12 +35,17 @@ def float_model(text: str, weights: dict[str, NDArray[np.float32]]) -> onnx.Mode
             node.overload = "reset_after" + ("_h0" if len(node.input) > 5 else "")
         elif node.op_type == "LSTM" and node.domain:
             node.overload = "states" if len(node.input) > 4 else "zeros"
+        elif node.op_type in ("FastRNN", "FastGRNN"):
+            has_h0 = len(node.input) > 5 + (attributes["rank"] == "low")
+            node.overload = fast_overload(
+                attributes["activation"], attributes["rank"], gate=attributes.get("gate", ""), has_h0=has_h0
+            )
         elif node.op_type == "LiGRU":
             node.overload = attributes["candidate"] + ("_h0" if len(node.input) > 4 else "")
         elif node.op_type == "HamiltonMatrix":
             node.overload = attributes["grouping"]
     model.graph.initializer.extend(onnx.numpy_helper.from_array(a.astype(np.float32), n) for n, a in weights.items())
-    model.functions.extend(float_functions().values())
+    model.functions.extend(functions_of(list(model.graph.node)))
     return model
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 
 from onnx import FunctionProto, NodeProto
 
 from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, RECURRENT
+from .fast_rnn import NONLINEARITIES, RANKS, fast_grnn, fast_overload, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru, gru_overload
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
@@ -23,8 +25,12 @@ __all__ = [
     "HAMILTON_ROWS",
     "IR_VERSION",
     "LIGRU_CANDIDATES",
+    "NONLINEARITIES",
     "OPSET",
     "RECURRENT",
+    "fast_grnn",
+    "fast_overload",
+    "fast_rnn",
     "float_functions",
     "functions_of",
     "gate_rows",
@@ -50,6 +56,9 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     functions.append(gate_rows())
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
     functions += [gru(has_h0=has_h0) for has_h0 in (False, True)]
+    for rank, has_h0 in itertools.product(RANKS, (False, True)):
+        functions += [fast_rnn(name, rank, has_h0=has_h0) for name in NONLINEARITIES]
+        functions += [fast_grnn(gate, name, rank, has_h0=has_h0) for gate in NONLINEARITIES for name in NONLINEARITIES]
     functions += [ligru(candidate, has_h0=has_h0) for candidate in LIGRU_CANDIDATES for has_h0 in (False, True)]
     functions += [lstm(has_states=has_states) for has_states in (False, True)]
     return {(function.name, function.overload): function for function in functions}

@@ -16,4 +16,11 @@ ACTIVATIONS = ("relu", "tanh", "linear", "modrelu")
 GROUPINGS = ("blocked", "adjacent")
 
 # Layers with a state; their first input is the sequence, their outputs every state and the last one (LSTM: also of the cell).
-RECURRENT = ("RNN", "GRU", "LSTM", "LiGRU")
+RECURRENT = (
+    "RNN",
+    "GRU",
+    "LSTM",
+    "LiGRU",
+    "FastRNN",
+    "FastGRNN",
+)

@@ -14,13 +14,15 @@ __all__ = ["LAYOUT_OPERATORS", "STANDARD_OPERATORS", "check_allowed", "check_wei
 
 LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat")
 _PARAMETRIZED = frozenset(LAYOUT_OPERATORS) - {"Concat"}
-STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", *LAYOUT_OPERATORS)
+_OVER_TIME = {"ReduceMean": "mean", "ReduceMax": "maximum"}
+STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
     "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward, linear_before_reset 1), "
     "LSTM (forward), Scan whose step is made of these cells, "
     "Relu, Tanh, "
-    "Sigmoid, Add of two activations, quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
+    "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "
+    "quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "
     "Slice, Gather and Concat with constant parameters, Dropout, Identity, a final Softmax or LogSoftmax"
 )
@@ -38,6 +40,13 @@ _NEAREST = {
     "QuantizeLinear": "the model is quantized already; export the float model",
     "DequantizeLinear": "the model is quantized already; export the float model",
 }
+
+
+_CONSTANT_OPERAND = {
+    "Add": ("adds a constant to", "the bias of the Linear before it"),
+    "Mul": ("multiplies a constant with", "a factor of the weights of a Linear beside it"),
+}
+"""What an Add or a Mul with a constant does, and where that constant belongs."""
 
 
 def check_allowed(model: ir.Model) -> None:
@@ -61,13 +70,15 @@ def check_allowed(model: ir.Model) -> None:
 
 
 def _check_parameters(node: ir.Node) -> None:
-    """Layout operators have constant parameters; an Add has none."""
-    if node.domain == "" and node.op_type == "Add":
+    """Layout operators have constant parameters; Add and Mul have none, and a mean is of one axis."""
+    if node.domain == "" and node.op_type in _CONSTANT_OPERAND:
         if any(constant(value) is not None for value in node.inputs):
+            does, place = _CONSTANT_OPERAND[node.op_type]
             raise UnsupportedModelError(
-                f"{label(node)}: adds a constant to an activation, expected two activations; a constant can only be "
-                "the bias of the Linear before it"
+                f"{label(node)}: {does} an activation, expected two activations; a constant can only be {place}"
             )
+    elif node.domain == "" and node.op_type in _OVER_TIME:
+        _check_reduction(node)
     elif node.domain == "" and node.op_type in _PARAMETRIZED:
         for value in node.inputs[1:]:
             if value is not None and constant(value) is None:
@@ -75,6 +86,21 @@ def _check_parameters(node: ir.Node) -> None:
                     f"{label(node)}: {value.name} is computed by the graph, expected a constant; reshape with fixed "
                     "numbers and one -1 instead of sizes that are read from a tensor"
                 )
+
+
+def _check_reduction(node: ir.Node) -> None:
+    """One constant axis, and not that of the samples."""
+    kind = _OVER_TIME[node.op_type]
+    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    source = node.inputs[0]
+    rank = None if source is None or source.shape is None else len(source.shape)
+    if axes is None or axes.size != 1:
+        found = "all axes" if axes is None else f"the axes {axes.reshape(-1).tolist()}"
+        raise UnsupportedModelError(f"{label(node)}: a {kind} over {found}, expected one axis, that of the steps")
+    if int(axes.reshape(-1)[0]) == 0 and rank == 2:
+        raise UnsupportedModelError(
+            f"{label(node)}: a {kind} over the samples, expected the axis of the steps; every sample is computed alone"
+        )
 
 
 def check_weights(model: ir.Model) -> None:

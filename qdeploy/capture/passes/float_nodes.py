@@ -7,7 +7,15 @@ import onnx_ir as ir
 
 from qdeploy.runtime.errors import UnsupportedModelError
 
-from ..functions import FLOAT_DOMAIN, RECURRENT, gru_overload, ligru_overload, lstm_overload, rnn_overload
+from ..functions import (
+    FLOAT_DOMAIN,
+    RECURRENT,
+    fast_overload,
+    gru_overload,
+    ligru_overload,
+    lstm_overload,
+    rnn_overload,
+)
 from .access import constant, is_zero, label, new_initializer, only_consumer
 
 __all__ = ["complete_float_nodes", "join_input_projections", "remove_zero_states"]
@@ -39,6 +47,15 @@ def complete_float_nodes(model: ir.Model) -> None:
             recurrent_bias = constant(node.inputs[4])
             if recurrent_bias is not None:
                 node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", recurrent_bias.shape[0])
+        elif node.op_type in ("FastRNN", "FastGRNN"):
+            rank = node.attributes["rank"].as_string()
+            gate = node.attributes["gate"].as_string() if node.op_type == "FastGRNN" else ""
+            overload = fast_overload(
+                node.attributes["activation"].as_string(),
+                rank,
+                gate=gate,
+                has_h0=len(present) == (7 if rank == "low" else 6),
+            )
         elif node.op_type == "LSTM":
             overload = lstm_overload(has_states=len(present) == 6)
         elif node.op_type == "LiGRU":

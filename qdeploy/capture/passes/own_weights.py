@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ..functions import FLOAT_DOMAIN
+from ..functions import FLOAT_DOMAIN, float_functions
 from .access import constant, new_initializer
 
 __all__ = ["give_own_weights"]
-
-_PARAMETERS = {
-    "Linear": ("", "weight", "bias"),
-    "ModRelu": ("", "bias"),
-    "HamiltonMatrix": ("r_weight", "i_weight", "j_weight", "k_weight"),
-    "GateRows": ("",),
-    "RNN": ("", "input_weight", "recurrent_weight", "bias", "modrelu_bias"),
-    "GRU": ("", "input_weight", "recurrent_weight", "bias", "recurrent_bias"),
-    "LSTM": ("", "input_weight", "recurrent_weight", "bias"),
-    "LiGRU": ("", "input_weight", "recurrent_weight", "bias"),
-}
 
 
 def give_own_weights(model: ir.Model) -> None:
@@ -31,7 +20,8 @@ def give_own_weights(model: ir.Model) -> None:
     for node in model.graph:
         if node.domain != FLOAT_DOMAIN:
             continue
-        for index, (value, parameter) in enumerate(zip(node.inputs, _PARAMETERS[node.op_type], strict=False)):
+        parameters = float_functions()[node.op_type, node.overload].input
+        for index, (value, parameter) in enumerate(zip(node.inputs, parameters, strict=False)):
             array = constant(value) if value is not None and value.is_initializer() else None
             if value is None or array is None or value.name is None:
                 continue

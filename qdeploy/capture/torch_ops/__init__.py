@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .fast_rnn import fast_grnn, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru
 from .hamilton_matrix import hamilton_matrix
@@ -12,4 +13,16 @@ from .modrelu import modrelu
 from .registry import translations
 from .rnn import rnn
 
-__all__ = ["gate_rows", "gru", "hamilton_matrix", "ligru", "linear", "lstm", "modrelu", "rnn", "translations"]
+__all__ = [
+    "fast_grnn",
+    "fast_rnn",
+    "gate_rows",
+    "gru",
+    "hamilton_matrix",
+    "ligru",
+    "linear",
+    "lstm",
+    "modrelu",
+    "rnn",
+    "translations",
+]

@@ -7,18 +7,20 @@ from torch import Tensor, nn
 
 from qdeploy.capture import torch_ops
 from qdeploy.capture.twins.registry import twin_of
+from qdeploy.models.hadamard_rnn import HadamardRNN
 from qdeploy.models.orthogonal_classifier import OrthogonalClassifier
 from qdeploy.models.orthogonal_rnn import OrthogonalRNN
 from qdeploy.models.recurrence import MODRELU_EPSILON
+from qdeploy.models.simple_recurrent import SimpleRecurrentLayer
 
-__all__ = ["ClassifierTwin", "OrthogonalTwin"]
+__all__ = ["ClassifierTwin", "HadamardTwin", "OrthogonalTwin"]
 
 
-@twin_of(OrthogonalRNN, recurrent=True)
-class OrthogonalTwin(OrthogonalRNN):
+class _MaterializedTwin(SimpleRecurrentLayer):
     """One ``RNN`` of the materialized weights."""
 
     capture_path: str
+    recurrent_weight: nn.Parameter
 
     def freeze(self) -> None:
         """The latent parameters take the values that the loop multiplies by; modReLU's epsilon joins its bias."""
@@ -42,6 +44,16 @@ class OrthogonalTwin(OrthogonalRNN):
 
     def last_state(self, inputs: Tensor, initial: Tensor | None = None) -> Tensor:
         return self(inputs, initial)[1]  # type: ignore[no-any-return]  # Module.__call__ is untyped
+
+
+@twin_of(OrthogonalRNN, recurrent=True)
+class OrthogonalTwin(_MaterializedTwin, OrthogonalRNN):
+    """The orthogonalized and quantized weight."""
+
+
+@twin_of(HadamardRNN, recurrent=True)
+class HadamardTwin(_MaterializedTwin, HadamardRNN):
+    """Signs times the Hadamard matrix, written out; the quantization finds the signs again."""
 
 
 # Its path is a prefix of its layers' names, and may be empty.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qdeploy.quantize.float_graph import FloatGraph, attribute
 from qdeploy.quantize.integer_graph import IntegerGraph
+from qdeploy.quantize.lowerings.hadamard_signs import HadamardSigns
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.weights import QuantizedWeight
 from qdeploy.runtime.ops import OPERATORS, Node
@@ -116,21 +117,33 @@ def shared_by_quaternion(context: Context, name: str, values: NDArray[np.float64
 
 
 def store_weight(context: Context, name: str, weight: QuantizedWeight) -> str:
-    """Adds the matrix ``name`` of a layer, as components where it is made of them; returns the name of the int8 tensor."""
+    """Adds the matrix ``name`` of a layer, as components or signs where it is made of them; returns the int8 tensor's name."""
     rows = QuaternionRows.of(context.floats, name)
     if rows is not None and context.integers.storage == "compact":
         components = rows.components(weight)
         if components is not None:
             rows.write(context.integers, name, components)
             return name
+    hadamard = HadamardSigns.of(weight)
+    if hadamard is not None and context.integers.storage == "compact":
+        hadamard.write(context.integers, name)
+        return name
     return context.integers.weight(name, weight)
 
 
 def weight_record(context: Context, weights: dict[str, QuantizedWeight]) -> dict[str, Any]:
-    """What a layer's record says of its matrices: bits and trained numbers; of quaternion ones, bytes in both storages."""
+    """What a layer's record says of its matrices: bits, trained numbers; of quaternions and signs, bytes in both storages."""
     parameters, bits, compact, expanded = 0, 0, 0, 0
-    quaternion = False
+    quaternion, block = False, 0
     for name, weight in weights.items():
+        hadamard = HadamardSigns.of(weight)
+        if hadamard is not None:
+            block = hadamard.block
+            parameters += hadamard.size
+            bits = max(bits, 1)
+            compact += hadamard.packed.nbytes
+            expanded += _stored_bytes(weight)
+            continue
         rows = QuaternionRows.of(context.floats, name)
         components = None if rows is None else rows.components(weight)
         kept = [weight] if components is None else components
@@ -142,6 +155,8 @@ def weight_record(context: Context, weights: dict[str, QuantizedWeight]) -> dict
     record: dict[str, Any] = {"weight_bits": bits, "parameters": parameters}
     if quaternion:
         record |= {"quaternion": True, "component_bytes": compact, "matrix_bytes": expanded}
+    if block:
+        record |= {"hadamard_block": block, "sign_bytes": compact, "matrix_bytes": expanded}
     return record
 
 

@@ -98,6 +98,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     if recipe.multiplier_bits == 15 and homogeneous and gain_error > recipe.max_gain_error:
         multiplier = choose_multiplier(ratio, 31, node.name)
         gain_error = math.expm1(steps * math.log1p(multiplier.error))
+    multiplier = multiplier.as_shift()
 
     scale = np.broadcast_to(loop.accumulator_scale, bias.shape)
     integer_bias = np.rint(bias / scale)
