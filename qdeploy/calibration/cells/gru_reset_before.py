@@ -18,5 +18,6 @@ def gru_reset_before(node: onnx.NodeProto, results: Arrays, weights: Arrays) -> 
     sums = pre_activation(node, results, weights)
     gates, candidate = sums[..., : 2 * hidden], sums[..., 2 * hidden :]
     # W (r h) in place of W h.
-    lost = (1 - sigmoid(gates[..., :hidden])) * before
-    return {"gates": gates, "candidate": candidate - lost @ weights[node.input[2]][2 * hidden :].T}
+    lost = (np.float32(1) - sigmoid(gates[..., :hidden])) * before
+    candidate = candidate - (lost @ weights[node.input[2]][2 * hidden :].T).astype(np.float32)
+    return {"gates": gates, "candidate": candidate}

@@ -177,18 +177,20 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
     half = 2 ** (INDEX_BITS - 1)
     finest = 2.0 ** -(GATE_BITS + 1)
     ceiling = min(1.0 - finest, state.scale * (state.high - state.zero_point))
-    indices = []
+    indices: list[float] = []
     for what, flat in (("gates", math.log((1.0 - finest) / finest)), ("candidate", math.atanh(ceiling))):
         found = context.calibration[f"{states}/{what}"]
         reach = (SHIFT_HEADROOM if shifts else HEADROOM) * max(-found.low, found.high)
         indices.append(min(max(reach, SMALLEST_REACH), flat) / (half - 1))
+    gate_index, candidate_index = indices
     if not shifts:
-        return _Scales(given, recurrent, *indices, shifts=False, input_shifts=False)
+        return _Scales(given, recurrent, gate_index, candidate_index, shifts=False, input_shifts=False)
     accumulator = recurrent.scale * state.scale
     # z's unit is r's times or over a power of two.
     units: tuple[NDArray[np.float64], ...] = accumulator[[0, len(bias) // 3]], accumulator[-1:]
     gate_index, candidate_index = (
-        table_power_of_two(least, float(unit.max())) for least, unit in zip(indices, units, strict=True)
+        table_power_of_two(least, float(unit.max()))
+        for least, unit in zip((gate_index, candidate_index), units, strict=True)
     )
     if (given.exact_grid or given.bits < FREE_SCALE_BITS) and recipe.multiplier_bits > 1:
         return _Scales(given, recurrent, gate_index, candidate_index, shifts=True, input_shifts=False)
