@@ -62,7 +62,7 @@ class FastLoop:
         Args:
             biases: how many pre-activations there are: 1, or 2 with a gate.
             tables: by name; all have one size. ``added_table`` is int32.
-            kept: the largest gate.
+            kept: the largest magnitude of a gate.
 
         Raises:
             ContractError: shapes, types, ranges; a sum that int32 cannot hold.
@@ -199,7 +199,7 @@ def mix_reach(tables: dict[str, IntArray], kept: int, *, state: int, offset: int
 
     Args:
         tables: ``added_table`` (A) and, with a gate, ``candidate_table`` (B).
-        kept: the largest z.
+        kept: the largest |z|.
         state: the largest |h - z_h|.
         offset: z_h - low.
         state_shift: a; h counts 2^a, and what is divided is at 2^-14 of that.

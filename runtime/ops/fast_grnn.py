@@ -57,7 +57,7 @@ def fast_grnn(
         bias: int32 ``[2H]``, those of the gate and of the candidate, at the scale of a_t.
         input_multiplier: int32 ``[1]`` or ``[H]``.
         index_shift: int32 ``[2H]``, 0 to 30.
-        gate_table: int16 ``[S]``, S = 2^n, n <= 12, in [0, 2^14].
+        gate_table: int16 ``[S]``, S = 2^n, n <= 12: act_g, which may be negative, and is below 2.
         added_table: int32 ``[S]``: (zeta + nu) act, at the state's scale over 2^(14 + a).
         candidate_table: int16 ``[S]``: zeta act, at the state's scale over 2^a.
         factor: int8 ``[R, H]``.
@@ -75,7 +75,6 @@ def fast_grnn(
     """
     loop = node.cache.get("loop")
     if loop is None:
-        check_range(gate_table, 0, 2**14, f"node {node.name}, gate_table")
         loop = node.cache["loop"] = FastLoop.checked(
             node,
             x=x,
@@ -94,7 +93,7 @@ def fast_grnn(
             factor_shift=factor_shift,
             state_shift=state_shift,
             tables={"gate_table": gate_table, "added_table": added_table, "candidate_table": candidate_table},
-            kept=int(gate_table.max()),
+            kept=int(np.abs(gate_table.astype(np.int64)).max()),
         )
     hidden, inputs = input_weight.shape
     node.require_dtype("x", x, np.uint8, np.int16)

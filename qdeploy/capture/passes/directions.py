@@ -59,6 +59,10 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
                 raise UnsupportedModelError(
                     f"{where}: {value.name} is computed by the graph, expected constant weights"
                 )
+            if array is not None and array.shape[0] != len(directions):
+                raise UnsupportedModelError(
+                    f"{where}: input {index} has the shape {list(array.shape)}, expected {len(directions)} directions first"
+                )
             if array is not None:
                 values[index] = new_initializer(graph, f"{name}.{index}.{place}", array[place : place + 1])
         for index in _STATES:

@@ -29,7 +29,7 @@ from qdeploy.quantize.state_range import StateRange
 from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight
 from qdeploy.runtime.accumulator import INT32_REACH
-from qdeploy.runtime.errors import AccumulatorOverflowError
+from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 from qdeploy.runtime.fast_loop import GATE_BITS, mix_reach, pre_activation_reach
 
 HEADROOM = 1.1
@@ -41,13 +41,17 @@ SMALLEST_REACH = 1.0
 FREE_SCALE_BITS = 6
 """Weights of so many bits bear that U's scales are rounded up to powers of two of the pre-activation's."""
 
+LARGEST_GATE = 2.0
+"""Gates are below it: 16 bits with 14 of them after the point."""
+
 MAX_STATE_SHIFT = 14
 
 _HALF = 1 << (INDEX_BITS - 1)
 _DOUBLINGS = 40
 
 _FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    "sigmoid": lambda x: 1.0 / (1.0 + np.exp(-x)),
+    # A table may reach far beyond where exp overflows, when the sums have a huge unit.
+    "sigmoid": lambda x: 1.0 / (1.0 + np.exp(np.minimum(-x, 700.0))),
     "tanh": lambda x: np.tanh(x),  # noqa: PLW0108 - a ufunc has a wider type than this table
     "relu": lambda x: np.maximum(x, 0.0),
     "quant_sigmoid": lambda x: np.clip((x + 1) / 2, 0.0, 1.0),
@@ -85,7 +89,10 @@ def fast_rnn(context: Context, node: onnx.NodeProto) -> None:
     mix = floats.constant(node, 4, "mix").astype(np.float64)
     states = node.output[0] or f"{node.output[1]}/states"
     seen = context.calibration[states]
-    ranges = StateRange(seen, recipe, activation in _SIGNED or seen.low < 0)
+    gate = str(attribute(node, "gate")) if gated else ""
+    ranges = StateRange(seen, recipe, activation in _SIGNED or gate in _SIGNED or seen.low < 0)
+    if gate == "relu":
+        _check_relu_gate(name, context.calibration[f"{states}/gates"].high)
     state = ranges.free()
     if gated:
         least = float(mix[0]) * _largest_fresh(context, activation, states) / (2**15 - 1)
@@ -142,7 +149,7 @@ def fast_rnn(context: Context, node: onnx.NodeProto) -> None:
         {
             "name": name,
             "operator": node.op_type,
-            "activation": f"{attribute(node, 'gate')}, {activation}" if gated else activation,
+            "activation": f"{gate}, {activation}" if gated else activation,
             "rank": None if loop.factor is None else len(loop.factor.integers),
             "exact_grid": all(weight.exact_grid for weight in weights.values()),
             "weight_error": max(weight.error for weight in weights.values()),
@@ -155,6 +162,15 @@ def fast_rnn(context: Context, node: onnx.NodeProto) -> None:
             **ranges.report(state),
         }
     )
+
+
+def _check_relu_gate(name: str, largest: float) -> None:
+    """Refuses what the table of gates cannot hold; the other nonlinearities stay within 1."""
+    if largest >= LARGEST_GATE:
+        raise UnsupportedModelError(
+            f"node {name}: its ReLU gate reaches {largest:.4g} in calibration, and the operator holds gates below "
+            f"{LARGEST_GATE:g}; a gate above 1 makes states grow from step to step: train it with sigmoid or quantSigm."
+        )
 
 
 def _loop(context: Context, node: onnx.NodeProto, x: TensorType, state: TensorType, states: str) -> _Loop:
@@ -274,7 +290,7 @@ def _largest_fresh(context: Context, activation: str, states: str) -> float:
 def _tables(
     node: onnx.NodeProto, state: TensorType, index_scales: list[float], mix: NDArray[np.float64]
 ) -> tuple[int, dict[str, NDArray[np.integer]], int]:
-    """a, the tables by the operator's names, and the largest gate; a is the largest for which int32 holds the next state."""
+    """a, the tables by the operator's names, and the largest |gate|; a is the largest for which int32 holds the next state."""
     gated = node.op_type == "FastGRNN"
     first, second = (float(value) for value in mix)
     index = np.arange(-_HALF, _HALF).astype(np.float64)
@@ -283,9 +299,9 @@ def _tables(
     tables: dict[str, NDArray[np.integer]] = {}
     if gated:
         gate = _FUNCTIONS[str(attribute(node, "gate"))](index * index_scales[0])
-        entries = np.clip(round_half_away(gate * 2.0**GATE_BITS), 0, 2**GATE_BITS)
+        entries = np.clip(round_half_away(gate * 2.0**GATE_BITS), -(2**15), 2**15 - 1)
         tables["gate_table"] = entries.astype(np.int16)
-        kept = int(entries.max())
+        kept = int(np.abs(entries).max())
     reach = max(state.high - state.zero_point, state.zero_point - state.low)
     for shift in range(min(MAX_STATE_SHIFT, max(0, 16 - state.bits)), -1, -1):
         scale = state.scale / 2.0**shift
