@@ -42,6 +42,7 @@ def export_model(
     calibration: Any = None,
     evaluation: Any = None,
     weights: str | Path | None = None,
+    architecture: str | Path | None = None,
     recipe: str | Path | Recipe = "default",
     weight_bits: int | None = None,
     activation_bits: int | None = None,
@@ -71,6 +72,7 @@ def export_model(
         evaluation: samples whose float outputs the bundle keeps, so that ``validate`` counts disagreements without torch;
             by default the test split of a named calibration set, else the calibration samples.
         weights: a state dict for ``model`` when it is a module.
+        architecture: the side-car of ``model`` when that is a state dict of another library (``docs/importing.md``).
         recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range`` and
             ``recurrent_rounding`` replace its
             values.
@@ -112,6 +114,9 @@ def export_model(
         recurrent_rounding=recurrent_rounding,
     )
     said = progress or _silent
+    if architecture is not None:
+        model, dataset = _foreign(model, architecture)
+        calibration = dataset if calibration is None else calibration
     vocabulary = _vocabulary(model)
     samples = load_samples(
         _default_data(model) if calibration is None else calibration,
@@ -146,6 +151,18 @@ def export_model(
 def _silent(stage: str, done: int, total: int) -> None:
     """Nobody listens."""
     del stage, done, total
+
+
+def _foreign(model: Any, architecture: str | Path) -> tuple[Any, str | None]:
+    """The module of another library's checkpoint, and the data set that its side-car names."""
+    if not isinstance(model, str | Path):
+        raise InvalidInputError(
+            f"architecture={str(architecture)!r} describes a checkpoint; found a {type(model).__name__}."
+        )
+    from qdeploy.capture.checkpoint_source import load_foreign
+
+    found = load_foreign(model, architecture)
+    return found.module, found.side_car.dataset
 
 
 def _vocabulary(model: Any) -> list[str] | None:

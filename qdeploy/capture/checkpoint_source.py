@@ -9,8 +9,9 @@ from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingR
 
 if TYPE_CHECKING:
     from qdeploy.models import LoadedCheckpoint
+    from qdeploy.models.importers.orthogonal import ImportedCheckpoint
 
-__all__ = ["checkpoint_dataset", "checkpoint_vocabulary", "load_named"]
+__all__ = ["checkpoint_dataset", "checkpoint_vocabulary", "load_foreign", "load_named"]
 
 _ENDINGS = frozenset({".safetensors", ".json", ".pt", ".pth"})
 
@@ -39,6 +40,23 @@ def load_named(model: str | Path) -> LoadedCheckpoint:
             f"{model}: torch is not installed, which reads checkpoints; install it with: pip install 'qdeploy[torch]'"
         ) from error
     return load_checkpoint(path if is_file else resolve(str(model)))
+
+
+def load_foreign(model: str | Path, architecture: str | Path) -> ImportedCheckpoint:
+    """The checkpoint of another library, by the side-car that says what it does not hold; nothing in them is executed.
+
+    Raises:
+        InvalidFileError: a file that is missing, corrupted or not what it should be, or two that do not fit.
+        UnsupportedModelError: a network that has no form here.
+        MissingRequirementError: torch is not installed.
+    """
+    try:
+        from qdeploy.models.importers.orthogonal import import_checkpoint
+    except ImportError as error:
+        raise MissingRequirementError(
+            f"{model}: torch is not installed, which reads checkpoints; install it with: pip install 'qdeploy[torch]'"
+        ) from error
+    return import_checkpoint(model, architecture)
 
 
 def checkpoint_dataset(model: str | Path) -> str | None:

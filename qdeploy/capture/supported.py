@@ -11,7 +11,7 @@ __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 SUPPORTED_LAYERS = (
     "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, OrthogonalRNN, "
     "OrthogonalClassifier, RNN (relu or tanh, one direction), "
-    "GRU (one direction), LSTM (one direction), ReLU, Tanh, "
+    "GRU (one direction), LSTM (one direction, proj_size), ReLU, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
 )
@@ -58,10 +58,6 @@ def check_layers(module: nn.Module) -> None:
                 raise UnsupportedModelError(
                     f"{where}: bidirectional=True is not supported, only one direction; use two "
                     f"torch.nn.{type(part).__name__}, the second on a reversed sequence outside the model"
-                )
-            if part.proj_size:
-                raise UnsupportedModelError(
-                    f"{where}: proj_size={part.proj_size} is not supported; put a torch.nn.Linear behind the layer"
                 )
         elif type(part).__module__.startswith("torch.nn.") and not isinstance(part, _LEAVES):
             nearest = _nearest(part)

@@ -63,6 +63,12 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="Weights for the module of --entry (.safetensors or .pt)."
 )
+@click.option(
+    "--architecture",
+    type=click.Path(path_type=Path),
+    metavar="SIDECAR",
+    help="JSON that says of a checkpoint of another library what it does not hold.",
+)
 @click.option("--inline", is_flag=True, help="Write no functions, for runtimes that know none.")
 @click.option(
     "--storage",
@@ -90,17 +96,21 @@ def command(
     """Turn MODEL into an integer-only bundle.
 
     MODEL is a checkpoint (.pt, .safetensors), the name of a shipped one (`qdeploy list models`), or a float .onnx file;
-    or give a module of your own with --entry.
+    or give a module of your own with --entry. With --architecture, MODEL is a state dict of projUNN, expRNN, geotorch,
+    torch's orthogonal parametrization or HadamRNN.
 
     \b
     qdeploy export qornn-digits -o out
     qdeploy export model.onnx --calibration data.npz -o out
     qdeploy export --entry mynet:build --weights w.safetensors --calibration data.npz -o out
+    qdeploy export projunn.pt --architecture projunn.json --calibration data.npz -o out
     """  # noqa: D301 - click's mark for a paragraph that keeps its lines
     import qdeploy
 
     if (model is None) == (entry is None):
         raise click.UsageError("give either MODEL or --entry MODULE:FUNCTION")
+    if options["architecture"] is not None and model is None:
+        raise click.UsageError("--architecture describes the checkpoint that MODEL names")
     if weights is not None and entry is None:
         raise click.UsageError("--weights belongs to --entry; a checkpoint or an .onnx file holds its own")
     if folder is None:

@@ -69,6 +69,40 @@ def test_initial_states(rng, operators, run, state):
     np.testing.assert_allclose(run(captured, samples)["output"], expected.detach().numpy(), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("start", ["none", "zeros", "input"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_projected_layers(rng, operators, run, start, layers):
+    torch = pytest.importorskip("torch")
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.LSTM(3, HIDDEN, layers, proj_size=2, batch_first=True)
+
+        def forward(self, x, h=None, c=None):
+            if start == "none":
+                states = None
+            elif start == "zeros":
+                states = (x.new_zeros(layers, x.shape[0], 2), x.new_zeros(layers, x.shape[0], HIDDEN))
+            else:
+                states = (torch.stack([h] * layers), torch.stack([c] * layers))
+            every, (hidden, cell) = self.rnn(x, states)
+            return every, hidden, cell
+
+    torch.manual_seed(1)
+    samples = {"x": rng.random((4, 9, 3)).astype(np.float32)}
+    if start == "input":
+        samples |= {"h": rng.random((4, 2)).astype(np.float32), "c": rng.random((4, HIDDEN)).astype(np.float32)}
+    module = Model().eval()
+    captured = capture(module, samples, time_axis=1)
+    overload = "states" if start == "input" else "zeros"
+    assert operators(captured).count(f"LSTM:{overload}") == layers
+    expected = module(*(torch.from_numpy(spec.arrange(samples[spec.name])) for spec in captured.inputs))
+    for found, wanted in zip(run(captured, samples).values(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted.detach().numpy(), atol=1e-5)
+
+
 def test_the_last_step_of_all_states_is_the_last_state(rng, operators):
     torch = pytest.importorskip("torch")
 

@@ -35,7 +35,6 @@ class Holder(nn.Module):
     [
         (nn.GRU(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.GRU"),
         (nn.GRUCell(3, 4), "torch.nn.GRUCell.*unrolled"),
-        (nn.LSTM(3, 4, proj_size=2), "torch.nn.LSTM.*proj_size=2"),
         (nn.LSTM(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.LSTM"),
         (nn.RNN(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.RNN"),
         (nn.LSTMCell(3, 4), "torch.nn.LSTMCell.*unrolled"),

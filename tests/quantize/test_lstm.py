@@ -27,10 +27,10 @@ DEFAULT = load_recipe("default")
 class Classifier(torch.nn.Module):
     """One or two layers and a head over every state; the last cell state leaves the network as well."""
 
-    def __init__(self, layers: int, gain: float) -> None:
+    def __init__(self, layers: int, gain: float, projected: int = 0) -> None:
         super().__init__()
-        self.rnn = torch.nn.LSTM(INPUTS, HIDDEN, layers, batch_first=True)
-        self.head = torch.nn.Linear(HIDDEN, CLASSES)
+        self.rnn = torch.nn.LSTM(INPUTS, HIDDEN, layers, batch_first=True, proj_size=projected)
+        self.head = torch.nn.Linear(projected or HIDDEN, CLASSES)
         with torch.no_grad():
             for parameter in self.rnn.parameters():
                 parameter.mul_(gain)
@@ -41,12 +41,14 @@ class Classifier(torch.nn.Module):
 
 
 @cache
-def network(layers: int, gain: float) -> tuple[Any, Calibration, dict[str, np.ndarray], list[np.ndarray]]:
+def network(
+    layers: int, gain: float, projected: int = 0
+) -> tuple[Any, Calibration, dict[str, np.ndarray], list[np.ndarray]]:
     """A captured torch module, its calibration, its feeds, and what torch itself computes."""
     from qdeploy.capture import capture
 
     torch.manual_seed(3)
-    module = Classifier(layers, gain).eval()
+    module = Classifier(layers, gain, projected).eval()
     x = np.random.default_rng(7).integers(0, 256, (SAMPLES, STEPS, INPUTS)).astype(np.float32) / 256
     captured = capture(module, {"x": x})
     feeds = captured.arrange({"x": x})
@@ -79,7 +81,27 @@ CASES: list[tuple[int, float, dict[str, Any], float]] = [
 def test_every_engine_gives_the_same_bits_and_the_float_is_near(
     layers: int, gain: float, changes: dict[str, Any], largest: float
 ) -> None:
-    captured, statistics, feeds, real = network(layers, gain)
+    check(*network(layers, gain), changes, largest)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize(
+    ("layers", "gain", "changes", "largest"),
+    [(1, 1.0, {}, 0.01), (2, 2.0, {}, 0.02), (1, 2.0, {"state_bits": 8}, 0.04), (1, 2.0, {"weight_bits": 4}, 0.2)],
+)
+def test_projected_layers(layers: int, gain: float, changes: dict[str, Any], largest: float) -> None:
+    check(*network(layers, gain, 7), changes, largest)
+
+
+def check(
+    captured: Any,
+    statistics: Calibration,
+    feeds: dict[str, np.ndarray],
+    real: list[np.ndarray],
+    changes: dict[str, Any],
+    largest: float,
+) -> None:
+    """All engines agree on every state, and the outputs are near those of torch."""
     integers = quantize(captured.model, statistics, DEFAULT.changed(**changes))
     check_integer_only(integers.model)
     given = integer_feeds(captured, integers, feeds)

@@ -105,6 +105,9 @@ def is_zero(value: ir.Value | None) -> bool:
         return fill is None or not fill.as_tensor().numpy().any()
     if node.op_type == "Concat":
         return all(is_zero(one) for one in node.inputs)
+    if node.op_type == "MatMul" or (node.op_type == "Gemm" and is_zero([*node.inputs, None][2])):
+        # Finite weights are checked elsewhere.
+        return any(is_zero(one) for one in node.inputs[:2])
     return node.op_type in _ZERO_KEEPING and is_zero(node.inputs[0])
 
 
