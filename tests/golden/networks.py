@@ -395,6 +395,8 @@ NETWORKS: dict[str, Network] = {
     "quaternion-inline": _feedforward(QUATERNION % "adjacent", options={"inline": True}),
     "quaternion-rnn": _quaternion_loop(QUATERNION_RNN, 4, (0,)),
     "quaternion-gru": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    "quaternion-gru-shifts": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    "quaternion-gru-per-channel": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2), recurrent_granularity="per_channel"),
     # ONNX orders the gates i, o, f, c.
     "quaternion-lstm": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2)),
     "quaternion-lstm-weights4": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), weight_bits=4),
