@@ -375,6 +375,10 @@ NETWORKS: dict[str, Network] = {
     **{f"fast-rnn-state{state}": _fast(FAST_RNN, state_bits=state) for state in (8, 12)},
     **{f"fast-grnn-state{state}": _fast(FAST_GRNN, state_bits=state) for state in (8, 12, 16)},
     "fast-grnn-low-rank": _fast(FAST_LOW_RANK),
+    # Tables as some entries and straight lines between them.
+    "fast-rnn-lines-state8": _fast(FAST_RNN, state_bits=8),
+    "fast-grnn-lines-state12": _fast(FAST_GRNN),
+    "fast-grnn-lines-low-rank": _fast(FAST_LOW_RANK.replace("quant_tanh", "tanh").replace("quant_sigmoid", "sigmoid")),
     "fast-grnn-per-channel-weights4": _fast(FAST_GRNN, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"gru-shifts-state{state}": _gated(GATED, state_bits=state) for state in (8, 12)},
     "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
@@ -400,6 +404,8 @@ NETWORKS: dict[str, Network] = {
     "quaternion-inline": _feedforward(QUATERNION % "adjacent", options={"inline": True}),
     "quaternion-rnn": _quaternion_loop(QUATERNION_RNN, 4, (0,)),
     "quaternion-gru": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    "quaternion-gru-shifts": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    "quaternion-gru-per-channel": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2), recurrent_granularity="per_channel"),
     # ONNX orders the gates i, o, f, c.
     "quaternion-lstm": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2)),
     "quaternion-lstm-weights4": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), weight_bits=4),

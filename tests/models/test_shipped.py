@@ -18,7 +18,14 @@ def test_kinds_that_are_shipped():
     assert {"qornn-digits", "ornn-digits", "qornn-smnist", "qornn-copy", "quaternion-lenet300-mnist"} <= set(
         shipped_names()
     )
-    assert {"gru-spoken", "lstm-spoken", "rnn-spoken", "quaternion-lstm-spoken"} <= set(shipped_names())
+    assert {
+        "gru-spoken",
+        "lstm-spoken",
+        "rnn-spoken",
+        "quaternion-lstm-spoken",
+        "fastrnn-spoken",
+        "fastgrnn-spoken",
+    } <= set(shipped_names())
 
 
 @pytest.mark.parametrize("name", shipped_names())
