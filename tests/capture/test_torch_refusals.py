@@ -33,9 +33,6 @@ class Holder(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.GRU(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.GRU"),
-        (nn.LSTM(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.LSTM"),
-        (nn.RNN(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.RNN"),
         (nn.Conv2d(1, 2, 3), "torch.nn.Conv2d.*Supported: Linear"),
         (nn.BatchNorm1d(4), "torch.nn.BatchNorm1d.*fold it"),
         (nn.LayerNorm(4), "torch.nn.LayerNorm.*without normalization"),

@@ -30,6 +30,7 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
   states, last = qdeploy.float.GRU <hidden_size = 12> (x, u, w, b, r)
   y = qdeploy.float.Linear (last, v, c)
 }"""
+RESET_BEFORE = GATED.replace(".GRU ", ".GRUResetBefore ").replace(", b, r)", ", b)")
 FAST_RNN = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
 {
@@ -255,7 +256,7 @@ def _loop(text: str, *, bits: int | None = None, options: dict[str, Any] | None 
 
 
 def _gated(text: str, **recipe: Any) -> Network:
-    return Network(text, gated_weights, (STEPS, INPUTS), recipe, {"time_axis": 0})
+    return Network(text, _used(text, gated_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
 
 def _fast(text: str, **recipe: Any) -> Network:
@@ -374,9 +375,17 @@ NETWORKS: dict[str, Network] = {
     **{f"fast-rnn-state{state}": _fast(FAST_RNN, state_bits=state) for state in (8, 12)},
     **{f"fast-grnn-state{state}": _fast(FAST_GRNN, state_bits=state) for state in (8, 12, 16)},
     "fast-grnn-low-rank": _fast(FAST_LOW_RANK),
+    # Tables as some entries and straight lines between them.
+    "fast-rnn-lines-state8": _fast(FAST_RNN, state_bits=8),
+    "fast-grnn-lines-state12": _fast(FAST_GRNN),
+    "fast-grnn-lines-low-rank": _fast(FAST_LOW_RANK.replace("quant_tanh", "tanh").replace("quant_sigmoid", "sigmoid")),
     "fast-grnn-per-channel-weights4": _fast(FAST_GRNN, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"gru-shifts-state{state}": _gated(GATED, state_bits=state) for state in (8, 12)},
     "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
+    **{f"gru-reset-before-state{state}": _gated(RESET_BEFORE, state_bits=state) for state in (8, 12)},
+    "gru-reset-before-per-channel-weights4": _gated(
+        RESET_BEFORE, state_bits=8, weight_bits=4, recurrent_granularity="per_channel"
+    ),
     **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
     **{f"lstm-shifts-state{state}": _lstm(state_bits=state) for state in (8, 12)},
     "lstm-two-layers": _lstm(LSTM_TWO),
@@ -395,6 +404,8 @@ NETWORKS: dict[str, Network] = {
     "quaternion-inline": _feedforward(QUATERNION % "adjacent", options={"inline": True}),
     "quaternion-rnn": _quaternion_loop(QUATERNION_RNN, 4, (0,)),
     "quaternion-gru": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    "quaternion-gru-shifts": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    "quaternion-gru-per-channel": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2), recurrent_granularity="per_channel"),
     # ONNX orders the gates i, o, f, c.
     "quaternion-lstm": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2)),
     "quaternion-lstm-weights4": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), weight_bits=4),
