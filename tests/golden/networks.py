@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,22 @@ def hadamard_weights() -> Weights:
     return recurrent_weights(4) | {"w": signs[:, None] * np.kron(np.eye(HIDDEN // 4), np.kron(two, two)) / 2}
 
 
+def wide_hadamard_weights(block: int) -> Weights:
+    """Signs times Hadamard blocks of 64 units in all, so many that their product is made of factors."""
+    generator, units = np.random.default_rng(4), 64
+    two, matrix = np.array([[1.0, 1.0], [1.0, -1.0]]), np.ones((1, 1))
+    while len(matrix) < block:
+        matrix = np.kron(matrix, two)
+    signs = np.where(generator.random((units, 1)) < 0.5, -1.0, 1.0)
+    return {
+        "u": np.rint(generator.uniform(-8, 7, (units, INPUTS))) / 8,
+        "w": signs * np.kron(np.eye(units // block), matrix) / np.sqrt(block),
+        "b": generator.uniform(0, 0.5, units),
+        "v": np.rint(generator.uniform(-8, 7, (CLASSES, units))) / 8,
+        "c": generator.standard_normal(CLASSES),
+    }
+
+
 def gated_weights() -> Weights:
     """Of the network with a GRU, in the scale that torch initializes it."""
     generator = np.random.default_rng(2)
@@ -328,6 +345,12 @@ def _rnn(activation: str, text: str = LAST) -> str:
 
 
 NETWORKS: dict[str, Network] = {
+    **{
+        f"rnn-hadamard-{activation}-64-blocks{block}": Network(
+            _rnn(activation, EVERY), partial(wide_hadamard_weights, block), (STEPS, INPUTS), {}, {"time_axis": 0}
+        )
+        for activation, block in (("linear", 64), ("relu", 16))
+    },
     **{
         f"rnn-hadamard-{activation}": Network(
             _rnn(activation, EVERY),
