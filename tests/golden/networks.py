@@ -31,6 +31,15 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
   y = qdeploy.float.Linear (last, v, c)
 }"""
 RESET_BEFORE = GATED.replace(".GRU ", ".GRUResetBefore ").replace(", b, r)", ", b)")
+BOTH = """
+g (float[time, batch, 3] x) => (float[time, batch, 4] y)
+{
+  states, last, cell = LSTM <hidden_size = 12, direction = "bidirectional"> (x, p, q, k)
+  swapped = Transpose <perm = [0, 2, 1, 3]> (states)
+  shape = Constant <value = int64[3] {0, 0, 24}> ()
+  flat = Reshape (swapped, shape)
+  y = qdeploy.float.Linear (flat, v, c)
+}"""
 FAST_RNN = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
 {
@@ -259,6 +268,16 @@ def _gated(text: str, **recipe: Any) -> Network:
     return Network(text, _used(text, gated_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
 
+def _both_directions(**recipe: Any) -> Network:
+    def weights() -> Weights:
+        generator = np.random.default_rng(6)
+        shapes = {"p": (2, 4 * HIDDEN, INPUTS), "q": (2, 4 * HIDDEN, HIDDEN), "k": (2, 8 * HIDDEN)}
+        shapes |= {"v": (CLASSES, 2 * HIDDEN), "c": (CLASSES,)}
+        return {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
+
+    return Network(BOTH, weights, (STEPS, INPUTS), recipe, {"time_axis": 0})
+
+
 def _fast(text: str, **recipe: Any) -> Network:
     return Network(text, _used(text, fast_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
@@ -388,6 +407,7 @@ NETWORKS: dict[str, Network] = {
     ),
     **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
     **{f"lstm-shifts-state{state}": _lstm(state_bits=state) for state in (8, 12)},
+    "both-directions-lstm": _both_directions(),
     "lstm-two-layers": _lstm(LSTM_TWO),
     "lstm-per-channel-weights4": _lstm(weight_bits=4, recurrent_granularity="per_channel"),
     "lstm-multiplier1": _lstm(multiplier_bits=1),
