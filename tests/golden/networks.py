@@ -32,6 +32,15 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
   y = qdeploy.float.Linear (last, v, c)
 }"""
 RESET_BEFORE = GATED.replace(".GRU ", ".GRUResetBefore ").replace(", b, r)", ", b)")
+BOTH = """
+g (float[time, batch, 3] x) => (float[time, batch, 4] y)
+{
+  states, last, cell = LSTM <hidden_size = 12, direction = "bidirectional"> (x, p, q, k)
+  swapped = Transpose <perm = [0, 2, 1, 3]> (states)
+  shape = Constant <value = int64[3] {0, 0, 24}> ()
+  flat = Reshape (swapped, shape)
+  y = qdeploy.float.Linear (flat, v, c)
+}"""
 FAST_RNN = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
 {
@@ -276,6 +285,16 @@ def _gated(text: str, **recipe: Any) -> Network:
     return Network(text, _used(text, gated_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
 
+def _both_directions(**recipe: Any) -> Network:
+    def weights() -> Weights:
+        generator = np.random.default_rng(6)
+        shapes = {"p": (2, 4 * HIDDEN, INPUTS), "q": (2, 4 * HIDDEN, HIDDEN), "k": (2, 8 * HIDDEN)}
+        shapes |= {"v": (CLASSES, 2 * HIDDEN), "c": (CLASSES,)}
+        return {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
+
+    return Network(BOTH, weights, (STEPS, INPUTS), recipe, {"time_axis": 0})
+
+
 def _fast(text: str, **recipe: Any) -> Network:
     return Network(text, _used(text, fast_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
@@ -398,6 +417,10 @@ NETWORKS: dict[str, Network] = {
     **{f"fast-rnn-state{state}": _fast(FAST_RNN, state_bits=state) for state in (8, 12)},
     **{f"fast-grnn-state{state}": _fast(FAST_GRNN, state_bits=state) for state in (8, 12, 16)},
     "fast-grnn-low-rank": _fast(FAST_LOW_RANK),
+    # Tables as some entries and straight lines between them.
+    "fast-rnn-lines-state8": _fast(FAST_RNN, state_bits=8),
+    "fast-grnn-lines-state12": _fast(FAST_GRNN),
+    "fast-grnn-lines-low-rank": _fast(FAST_LOW_RANK.replace("quant_tanh", "tanh").replace("quant_sigmoid", "sigmoid")),
     "fast-grnn-per-channel-weights4": _fast(FAST_GRNN, weight_bits=4, recurrent_granularity="per_channel"),
     **{f"gru-shifts-state{state}": _gated(GATED, state_bits=state) for state in (8, 12)},
     "gru-state16-weights4": _gated(GATED, state_bits=16, weight_bits=4, recurrent_granularity="per_channel"),
@@ -407,6 +430,7 @@ NETWORKS: dict[str, Network] = {
     ),
     **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
     **{f"lstm-shifts-state{state}": _lstm(state_bits=state) for state in (8, 12)},
+    "both-directions-lstm": _both_directions(),
     "lstm-two-layers": _lstm(LSTM_TWO),
     "lstm-per-channel-weights4": _lstm(weight_bits=4, recurrent_granularity="per_channel"),
     "lstm-multiplier1": _lstm(multiplier_bits=1),
@@ -423,6 +447,8 @@ NETWORKS: dict[str, Network] = {
     "quaternion-inline": _feedforward(QUATERNION % "adjacent", options={"inline": True}),
     "quaternion-rnn": _quaternion_loop(QUATERNION_RNN, 4, (0,)),
     "quaternion-gru": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    "quaternion-gru-shifts": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
+    "quaternion-gru-per-channel": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2), recurrent_granularity="per_channel"),
     # ONNX orders the gates i, o, f, c.
     "quaternion-lstm": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2)),
     "quaternion-lstm-weights4": _quaternion_loop(QUATERNION_LSTM, 4, (0, 3, 1, 2), weight_bits=4),
