@@ -48,7 +48,7 @@ weight-bits: $(STAMP) ## Train at 3 to 8 bits of weights: the tables and the pic
 
 cells: $(STAMP) ## Judge every recurrent network, train every cell in several sizes: tables and pictures of docs/recurrent_cells.md
 	@mkdir -p build/study
-	@$(BIN)/qdeploy study cells all --limit 1000 -o build/study 2> build/study/cells.log
+	@$(BIN)/qdeploy study cells all --limit 500 -o build/study 2> build/study/cells.log
 	@$(BIN)/qdeploy study sizes sequential-digits -o build/study/sizes 2> build/study/sizes.log
 
 lint: $(STAMP) types ## ruff check, ruff format --check, mypy --strict

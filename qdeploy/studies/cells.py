@@ -144,7 +144,8 @@ def cell_name(hyperparameters: Mapping[str, Any]) -> str:
     if "cell" in hyperparameters:
         return str(hyperparameters["cell"])
     kind = "QORNN" if hyperparameters.get("weight_bits") else "ORNN"
-    return f"{kind}, {hyperparameters.get('activation') or 'linear'}"
+    rounded = ", W rounded" if hyperparameters.get("orthogonal") == "none" else ""
+    return f"{kind}, {hyperparameters.get('activation') or 'linear'}{rounded}"
 
 
 def _cells(found: IntegerForm, form: FloatForm) -> str:
@@ -168,6 +169,7 @@ def draw(report: CellsReport, path: Path) -> None:
     """A PNG at ``path``: for each network the accuracy that each setting loses, and the sizes of its files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(10.5, 1.5 + 0.62 * len(report.rows)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -194,7 +196,11 @@ def draw(report: CellsReport, path: Path) -> None:
     left.invert_yaxis()
     # One network that fails would leave no room to tell the others apart.
     left.set_xscale("symlog", linthresh=2.0)
+    left.set_xlim(min(0.0, left.get_xlim()[0]), max(2.0, 1.3 * left.get_xlim()[1]))
     right.set_xscale("log")
+    for axis in (left.xaxis, right.xaxis):
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(NullFormatter())
     _tidy(left, "points of accuracy lost (symmetric logarithm beyond 2)")
     _tidy(right, "ONNX file, kB")
     handles = [pair for axes in (right, left) for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
@@ -204,7 +210,6 @@ def draw(report: CellsReport, path: Path) -> None:
 
 def _tidy(axes: Axes, title: str) -> None:
     axes.set_xlabel(title, fontsize=9)
-    axes.margins(x=0.12)
     axes.grid(visible=True, axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)

@@ -26,7 +26,7 @@ class FloatForm:
         accuracy: the part of answers that are right.
         answers: how many there are: samples, or steps where every step has one.
         bytes: of its ONNX file, quaternion matrices written in full.
-        weight_bytes: of these, what the trained numbers take.
+        weight_bytes: of these, what the matrices take.
     """
 
     accuracy: float
@@ -42,11 +42,11 @@ class IntegerForm:
     Attributes:
         setting: what the study calls it.
         weight_bits: of the recurrent layer; those of the grid where the network was trained on one.
-        state_bits: of the widest state.
+        state_bits: of the hidden state; an LSTM's cell state keeps its own.
         accuracy: the part of answers that are right.
         disagreements: answers that are not the float network's.
         bytes: of ``model.onnx``.
-        weight_bytes: of these, what the weights take; the rest are tables, biases, multipliers and the operators' bodies.
+        weight_bytes: of these, what the matrices take; the rest are tables, biases, multipliers and the operators' bodies.
         compared, differing: integers that reference and onnxruntime both computed, and those that differ.
     """
 
@@ -65,8 +65,7 @@ def judge_float(subject: Subject) -> FloatForm:
     """Accuracy and size of the float network."""
     loss = loss_of(subject.float_logits(), subject.labels)
     model = expanded_float(subject.captured.model)
-    weights = _tensor_bytes(model, onnx.TensorProto.FLOAT)
-    return FloatForm(loss.accuracy, loss.answers, len(model.SerializeToString()), weights)
+    return FloatForm(loss.accuracy, loss.answers, len(model.SerializeToString()), _weight_bytes(model))
 
 
 def judge_integer(subject: Subject, recipe: Recipe, setting: str) -> IntegerForm:
@@ -83,17 +82,18 @@ def judge_integer(subject: Subject, recipe: Recipe, setting: str) -> IntegerForm
     return IntegerForm(
         setting=setting,
         weight_bits=max(layers, key=lambda layer: layer.get("parameters") or 0)["weight_bits"],
-        state_bits=max((state.type.bits or 0 for state in integers.graph.states), default=0),
+        state_bits=min((state.type.bits or 0 for state in integers.graph.states), default=0),
         accuracy=loss_of(logits, subject.labels).accuracy,
         disagreements=disagreements,
         bytes=len(finish(integers).SerializeToString()),
-        weight_bytes=_tensor_bytes(integers.model, onnx.TensorProto.INT8, onnx.TensorProto.UINT8),
+        weight_bytes=_weight_bytes(integers.model),
         compared=compared,
         differing=differing,
     )
 
 
-def _tensor_bytes(model: onnx.ModelProto, *kinds: int) -> int:
-    """Of the initializers of these data types: packed weights are bytes, and nothing else of a model is."""
-    tensors = [tensor for tensor in model.graph.initializer if tensor.data_type in kinds]
-    return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in tensors)
+def _weight_bytes(model: onnx.ModelProto) -> int:
+    """Of the matrices, and of what matrices are unpacked from."""
+    packed = {node.input[0] for node in model.graph.node if node.op_type == "UnpackWeights"}
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 1 or tensor.name in packed]
+    return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in weights)

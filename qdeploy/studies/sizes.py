@@ -1,8 +1,9 @@
 """Cells against each other on one task: accuracy against the bytes of the file, in float and as integers.
 
-Every training configuration of a data set is trained at several hidden sizes; of a quantized orthogonal network, whose
-initial cycles are made for one size, at several bits of the weights instead. All are judged in float and as integers: the
-quantized orthogonal ones on their own grid, the others with weights of 8 and of 4 bits rounded after training.
+Every training configuration of a data set is trained at several hidden sizes. Orthogonal networks have one size; those
+whose recurrent weight is a float twin's, rounded, are trained at several bits of the weights instead (what learning it on
+the grid gives at each is the study ``weight_bits``). All are judged in float and as integers: the quantized orthogonal ones
+on their own grid, the others with weights of 8 and of 4 bits rounded after training.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["BITS", "HIDDEN", "SizesReport", "draw", "run", "write"]
 
 BITS = (3, 4, 5, 6, 7, 8)
-"""k, of quantized orthogonal networks."""
-HIDDEN = (32, 64, 128)
+"""k, of orthogonal networks that round a float twin."""
+HIDDEN = (32, 64)
 ROUNDED_BITS = (8, 4)
 """Of weights that are rounded after training."""
 
@@ -40,6 +41,9 @@ _STYLES: dict[str, tuple[str, Literal[":", "-", "--"], bool]] = {
     "trained on a grid": ("s", "-", True),
 }
 """Marker, line and whether the marker is filled."""
+
+LOWEST = 70
+"""Percent: a picture down to guesses would not tell the good networks apart."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -128,7 +132,7 @@ def run(
         data: a data set's name. Configurations whose values are those of a shipped checkpoint are not trained again.
         folder: where the trainings go, one folder each; what is there already goes on or is taken as it is.
         hidden: H of cells that can have any.
-        bits: k of quantized orthogonal networks, each 2 to 8.
+        bits: k of orthogonal networks that round a float twin's weight, each 2 to 8.
         epochs: instead of the configurations'.
         recipe: gives states, activations and multipliers.
         limit: judge on at most so many test samples.
@@ -170,7 +174,7 @@ def _variants(
         base = dataclasses.replace(base, epochs=epochs)
     if "cell" in base.hyperparameters:
         changes = [(f"h{size}", {"hidden_size": size}) for size in hidden]
-    elif base.hyperparameters.get("weight_bits") is not None:
+    elif base.recurrent_rounding is not None:
         changes = [(f"k{k}", {"weight_bits": k}) for k in bits]
     else:
         return [base]
@@ -221,46 +225,45 @@ def write(report: SizesReport, folder: Path) -> list[Path]:
 
 
 def draw(report: SizesReport, path: Path) -> None:
-    """A PNG at ``path``: accuracy against the bytes of the file; float, and weights of 8 and 4 bits or of a grid."""
+    """A PNG at ``path``: accuracy against the bytes of the file, and against those of its weights."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(8.6, 5.2), layout="constrained")
+    figure = Figure(figsize=(11.5, 5.4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    cells = list(dict.fromkeys(row.cell for row in report.rows))
-    colours = {cell: f"C{index}" for index, cell in enumerate(cells)}
-    lines: dict[tuple[str, str], list[tuple[int, float, str]]] = {}
-    for row in report.rows:
-        size = f"k={row.trained_bits}" if row.trained_bits else str(row.hidden_size)
-        form = row.float_form
-        lines.setdefault((row.cell, "float32"), []).append((form.bytes, 100 * form.accuracy, ""))
-        for found in row.forms:
-            kind = "trained on a grid" if row.trained_bits else found.setting
-            lines.setdefault((row.cell, kind), []).append((found.bytes, 100 * found.accuracy, size))
-    for (cell, kind), points in lines.items():
+    panels = figure.subplots(1, 2, sharey=True)
+    colours = {cell: f"C{index}" for index, cell in enumerate(dict.fromkeys(row.cell for row in report.rows))}
+    for (cell, kind), points in _lines(report).items():
         marker, style, filled = _STYLES[kind]
-        sizes, accuracies, labels = zip(*points, strict=True)
         face = colours[cell] if filled else "none"
-        axes.plot(
-            sizes, accuracies, color=colours[cell], marker=marker, linestyle=style, markerfacecolor=face, linewidth=1.1
-        )
-        if kind != "4-bit weights":
-            for size, accuracy, label in zip(sizes, accuracies, labels, strict=True):
-                axes.annotate(
-                    label, (size, accuracy), xytext=(0, 5), textcoords="offset points", fontsize=6.5, ha="center"
-                )
-    axes.set_xscale("log")
-    axes.set_xlabel("bytes of the ONNX file")
-    axes.set_ylabel("accuracy, %")
+        for axes, place in zip(panels, (0, 1), strict=True):
+            found = [(point[place], max(point[2], LOWEST), point[3], point[2]) for point in points]
+            sizes, accuracies, *_ = zip(*found, strict=True)
+            axes.plot(
+                sizes,
+                accuracies,
+                color=colours[cell],
+                marker=marker,
+                linestyle=style,
+                markerfacecolor=face,
+                linewidth=1.1,
+            )
+            for size, shown, label, accuracy in found:
+                text = label if accuracy >= LOWEST else f"{label}: {accuracy:.0f} %"
+                axes.annotate(text, (size, shown), xytext=(0, 5), textcoords="offset points", fontsize=6.5, ha="center")
+    for axes, title in zip(panels, ("bytes of the ONNX file", "bytes of its weights"), strict=True):
+        axes.set_xscale("log")
+        axes.set_xlabel(title)
+        axes.grid(visible=True, which="both", alpha=0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("accuracy, %")
+    panels[0].set_ylim(LOWEST - 1, 100.5)
     answers = report.rows[0].float_form.answers
-    axes.set_title(
-        f"{report.data}, {answers:,} test samples; numbers: hidden units, or bits of the weights", fontsize=10
+    figure.suptitle(
+        f"{report.data}, {answers:,} test samples; numbers: hidden units, or bits of the weights; under {LOWEST} % at the edge",
+        fontsize=10,
     )
-    axes.grid(visible=True, which="both", alpha=0.2)
-    axes.spines[["top", "right"]].set_visible(False)
-    present = {kind for _, kind in lines}
     handles = [Line2D([], [], color=colour, linewidth=2, label=cell) for cell, colour in colours.items()]
     handles += [
         Line2D(
@@ -273,7 +276,19 @@ def draw(report: SizesReport, path: Path) -> None:
             label=kind,
         )
         for kind, (marker, style, filled) in _STYLES.items()
-        if kind in present
     ]
-    axes.legend(handles=handles, fontsize=8, loc="lower right", framealpha=0.9)
+    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, format="png", dpi=110)
+
+
+def _lines(report: SizesReport) -> dict[tuple[str, str], list[tuple[int, int, float, str]]]:
+    """By cell and form: bytes of the file, bytes of the weights, accuracy in percent, label."""
+    lines: dict[tuple[str, str], list[tuple[int, int, float, str]]] = {}
+    for row in report.rows:
+        label = f"k={row.trained_bits}" if row.trained_bits else str(row.hidden_size)
+        forms: list[tuple[str, FloatForm | IntegerForm, str]] = [("float32", row.float_form, "")]
+        forms += [("trained on a grid" if row.trained_bits else form.setting, form, label) for form in row.forms]
+        for kind, form, text in forms:
+            point = (form.bytes, form.weight_bytes, 100 * form.accuracy, text)
+            lines.setdefault((row.cell, kind), []).append(point)
+    return lines

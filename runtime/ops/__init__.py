@@ -13,6 +13,7 @@ for _module in pkgutil.iter_modules(__path__):
 RECURRENT = (
     "RNN",
     "GRU",
+    "GRUResetBefore",
     "LSTM",
     "LiGRU",
     "FastRNN",

@@ -98,8 +98,8 @@ def weights_of(rng, directions=1):
     }
 
 
-def definition(x, w, r, b):
-    """ONNX's GRU with linear_before_reset = 1, gate by gate: every state ``[T, B, H]``."""
+def definition(x, w, r, b, *, before=False):
+    """ONNX's GRU with linear_before_reset = 1, or 0 (``before``), gate by gate: every state ``[T, B, H]``."""
     wz, wr, wh = np.split(w[0].astype(np.float64), 3)
     rz, rr, rh = np.split(r[0].astype(np.float64), 3)
     wbz, wbr, wbh, rbz, rbr, rbh = np.split(b[0].astype(np.float64), 6)
@@ -107,7 +107,8 @@ def definition(x, w, r, b):
     for given in x.astype(np.float64):
         z = 1 / (1 + np.exp(-(given @ wz.T + held @ rz.T + wbz + rbz)))
         reset = 1 / (1 + np.exp(-(given @ wr.T + held @ rr.T + wbr + rbr)))
-        candidate = np.tanh(given @ wh.T + reset * (held @ rh.T + rbh) + wbh)
+        recalled = (reset * held) @ rh.T + rbh if before else reset * (held @ rh.T + rbh)
+        candidate = np.tanh(given @ wh.T + recalled + wbh)
         held = (1 - z) * candidate + z * held
         states.append(held)
     return np.stack(states)
@@ -115,19 +116,21 @@ def definition(x, w, r, b):
 
 @pytest.mark.parametrize("opset", [14, 17, 21])
 @pytest.mark.parametrize("biased", [True, False])
-def test_the_gru_operator(rng, onnx_file, operators, biased, opset):
+@pytest.mark.parametrize("before", [True, False])
+def test_the_gru_operator(rng, onnx_file, operators, before, biased, opset):
     weights = weights_of(rng)
     del weights["lengths"]
     if not biased:
         del weights["b"]
-    text = GRU.format(
-        opset=opset, inputs="", directions=1, attributes=", linear_before_reset = 1", arguments=", ".join(weights)
-    )
+    # The operator's default is the gate before the product.
+    attributes = "" if before else ", linear_before_reset = 1"
+    text = GRU.format(opset=opset, inputs="", directions=1, attributes=attributes, arguments=", ".join(weights))
     captured = capture(onnx_file(text, weights), {"x": rng.random((4, 6, 3))}, time_axis=0)
-    assert operators(captured) == ["GRU:reset_after", "Unsqueeze", "Unsqueeze"]
+    layer = "GRUResetBefore:reset_before" if before else "GRU:reset_after"
+    assert operators(captured) == [layer, "Unsqueeze", "Unsqueeze"]
     x = rng.normal(size=(9, 3, 3)).astype(np.float32)
     results = FloatSession(captured.model).run({"x": x})
-    expected = definition(x, weights["w"], weights["r"], weights.get("b", np.zeros((1, 30), np.float32)))
+    expected = definition(x, weights["w"], weights["r"], weights.get("b", np.zeros((1, 30), np.float32)), before=before)
     np.testing.assert_allclose(results["y"][:, 0], expected, atol=1e-5)
     np.testing.assert_allclose(results["last"][0], expected[-1], atol=1e-5)
 
@@ -135,9 +138,6 @@ def test_the_gru_operator(rng, onnx_file, operators, biased, opset):
 @pytest.mark.parametrize(
     ("attributes", "arguments", "directions", "words"),
     [
-        ("", "w, r, b", 1, "linear_before_reset=0"),
-        (', linear_before_reset = 1, direction = "reverse"', "w, r, b", 1, "direction='reverse'"),
-        (', linear_before_reset = 1, direction = "bidirectional"', "w, r, b", 2, "direction='bidirectional'"),
         (", linear_before_reset = 1, clip = 3.0", "w, r, b", 1, "clip"),
         (', linear_before_reset = 1, activations = ["Sigmoid", "Relu"]', "w, r, b", 1, "activations"),
         (", linear_before_reset = 1", "w, r, b, lengths", 1, r"sequence_lens \(lengths\)"),
@@ -162,8 +162,9 @@ def test_weights_that_the_graph_computes_are_refused(rng, onnx_file):
         capture(onnx_file(text, weights_of(rng)), samples, time_axis=0)
 
 
+@pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("state", ["zeros", "input"])
-def test_a_captured_file_is_captured_again(rng, onnx_file, operators, tmp_path, state):
+def test_a_captured_file_is_captured_again(rng, onnx_file, operators, tmp_path, state, before):
     """The float function is expanded to the standard operator, which folds and is recognised."""
     weights = weights_of(rng)
     del weights["lengths"]
@@ -173,7 +174,7 @@ def test_a_captured_file_is_captured_again(rng, onnx_file, operators, tmp_path, 
         opset=17,
         inputs=", float[2, 5] h" if given else "",
         directions=1,
-        attributes=", linear_before_reset = 1",
+        attributes=f", linear_before_reset = {int(not before)}",
         arguments="w, r, b, , initial" if given else "w, r, b",
     )
     if given:
@@ -184,7 +185,7 @@ def test_a_captured_file_is_captured_again(rng, onnx_file, operators, tmp_path, 
     path = tmp_path / "again.onnx"
     path.write_bytes(first.model.SerializeToString())
     second = capture(path, samples, time_axis=0)
-    overload = "GRU:reset_after" + ("_h0" if given else "")
+    overload = ("GRUResetBefore:reset_before" if before else "GRU:reset_after") + ("_h0" if given else "")
     assert operators(second).count(overload) == operators(first).count(overload) == 1
     feeds = first.arrange(samples)
     found, expected = (FloatSession(one.model).run(feeds) for one in (second, first))

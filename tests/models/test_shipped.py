@@ -18,6 +18,14 @@ def test_kinds_that_are_shipped():
     assert {"qornn-digits", "ornn-digits", "qornn-smnist", "qornn-copy", "quaternion-lenet300-mnist"} <= set(
         shipped_names()
     )
+    assert {
+        "gru-spoken",
+        "lstm-spoken",
+        "rnn-spoken",
+        "quaternion-lstm-spoken",
+        "fastrnn-spoken",
+        "fastgrnn-spoken",
+    } <= set(shipped_names())
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -35,14 +43,17 @@ def test_loads_and_comes_from_the_shipped_configuration(name):
 @pytest.mark.parametrize("name", [name for name in shipped_names() if "mnist" not in name])
 def test_measured_accuracy_is_the_recorded_one(name):
     loaded = load_checkpoint(resolve(name))
-    data = datasets.load(loaded.metadata["dataset"], "test", limit=360)
+    try:
+        data = datasets.load(loaded.metadata["dataset"], "test", limit=360)
+    except MissingDataError as error:
+        pytest.skip(str(error))
     found = evaluate(loaded.module, torch.from_numpy(data.x), torch.from_numpy(data.y))
     if data.vocabulary is not None:
         # Other releases of Python have other paragraphs in the same part.
         assert abs(found - loaded.metadata["metrics"]["test_accuracy"]) <= 0.01
         return
-    # Two samples of 360: float sums differ between processors. (And the copy task's first 360 of 1,000 are alike.)
-    assert abs(found - loaded.metadata["metrics"]["test_accuracy"]) <= 2 / 360
+    # Two samples: float sums differ between processors. (And the copy task's first 360 of 1,000 are alike.)
+    assert abs(found - loaded.metadata["metrics"]["test_accuracy"]) <= 2 / len(data.x)
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_names() if "mnist" in name])

@@ -131,6 +131,42 @@ def gated_recurrence(
     return np.array(states, object)
 
 
+def reset_before_recurrence(
+    x: Integers,
+    h0: Integers,
+    constants: dict[str, Integers],
+    attributes: dict[str, Any],
+) -> Integers:
+    """Every state of a layer of GRUResetBefore, ``[T, B, H]``: the equations of its contract, unit by unit."""
+    u, w, bias, m = (constants[name].astype(object) for name in ("u", "w", "b", "m"))
+    tables = constants["sigmoid"].tolist(), constants["tanh"].tolist()
+    zero_point, hidden, lift = attributes["h_zero_point"], h0.shape[1], 2 ** attributes["state_shift"]
+
+    def rounded(value: int, shift: int) -> int:
+        return (value + ((1 << shift) >> 1)) // (1 << shift)
+
+    def entry(entries: list[int], total: int, row: int) -> int:
+        index = rounded(total * m[row], attributes["shift"]) + len(entries) // 2
+        return entries[min(len(entries) - 1, max(0, index))]
+
+    held, states = h0.astype(object) - zero_point, []
+    for given in x.astype(object):
+        summed = (given - attributes["x_zero_point"]).dot(u.T) + bias
+        driven = requantized(summed, constants["input_m"], attributes["input_shift"], 0, -(2**29), 2**29)
+        after = held.copy()
+        for sequence, state in enumerate(held):
+            gates = [entry(tables[0], int(w[row].dot(state)) + driven[sequence, row], row) for row in range(2 * hidden)]
+            left = np.array([rounded(gates[unit] * state[unit], 15) for unit in range(hidden)], object)
+            for unit in range(hidden):
+                row = 2 * hidden + unit
+                candidate = entry(tables[1], int(w[row].dot(left)) + driven[sequence, row], row)
+                mixed = (2**15 - gates[hidden + unit]) * candidate + gates[hidden + unit] * state[unit] * lift
+                after[sequence, unit] = rounded(mixed, 15 + attributes["state_shift"])
+        held = after
+        states.append(held + zero_point)
+    return np.array(states, object)
+
+
 def light_gated_recurrence(
     x: Integers,
     h0: Integers,

@@ -467,6 +467,46 @@ def test_gru(layer: dict[str, Any]) -> None:
         assert (found["y"] == states).all()
 
 
+@property_of("GRUResetBefore")
+def test_gru_reset_before() -> None:
+    finishes = set()
+
+    @many
+    @given(gated_layers(), st.booleans())
+    def holds(layer: dict[str, Any], powers: bool) -> None:
+        constants, attributes, x, h0 = (layer[name] for name in ("constants", "attributes", "x", "h0"))
+        del constants["c"], attributes["candidate_shift"]
+        if powers:
+            # Powers of two are what a Div can do.
+            attributes["shift"] = min(attributes["shift"], 12)
+            exponents = np.arange(len(constants["m"])) % (attributes["shift"] + 1)
+            constants["m"] = np.left_shift(1, exponents).astype(np.int32)
+        reach = gru_reach(
+            recurrent_weight=constants["w"],
+            input_weight=constants["u"],
+            bias=constants["b"],
+            recurrent_bias=constants["b"][:0],
+            state=attributes["high"] - attributes["low"],
+            x=2**15 if x.dtype == np.int16 else 255,
+            input_multiplier=constants["input_m"],
+            input_shift=attributes["input_shift"],
+            drive_limit=2**29,
+        )
+        assume(reach.max() <= LARGEST)
+        kinds = {"y": h0.dtype.name if layer["every"] else "", "y_h": h0.dtype.name}
+        names = ["x", "h0", "u", "w", "b", "input_m", "m", "sigmoid", "tanh"]
+        model = one_node("GRUResetBefore", {"x": x, "h0": h0}, constants, names, kinds, **attributes)
+        finishes.add(attach_bodies(model).graph.node[0].op_type.split("_")[3])
+        found = agreed(model, {"x": x, "h0": h0})
+        states = definitions.reset_before_recurrence(x, h0, constants, attributes)
+        assert (found["y_h"] == states[-1]).all()
+        if layer["every"]:
+            assert (found["y"] == states).all()
+
+    holds()
+    assert finishes == {"divide", "multiply"}
+
+
 @st.composite
 def light_gated_layers(draw: st.DrawFn) -> dict[str, Any]:
     """A layer of LiGRU of any size, bits, multipliers, shifts, candidates and bounds, with its feeds."""

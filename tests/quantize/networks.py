@@ -33,6 +33,8 @@ def float_model(text: str, weights: dict[str, NDArray[np.float32]]) -> onnx.Mode
             node.overload = attributes["activation"] + ("_h0" if has_h0 else "")
         elif node.op_type == "GRU":
             node.overload = "reset_after" + ("_h0" if len(node.input) > 5 else "")
+        elif node.op_type == "GRUResetBefore":
+            node.overload = "reset_before" + ("_h0" if len(node.input) > 4 else "")
         elif node.op_type == "LSTM" and node.domain:
             node.overload = "states" if len(node.input) > 4 else "zeros"
         elif node.op_type in ("FastRNN", "FastGRNN"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import qdeploy
-from qdeploy.models.config import load_config
+from qdeploy.models.config import TrainingConfig, load_config
 from qdeploy.quantize import load_recipe
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.studies import cells, sizes
@@ -31,6 +31,14 @@ def test_a_judged_form_is_the_exported_bundle(tmp_path: Path) -> None:
     assert validated.disagreements == found.disagreements
     assert (found.weight_bits, found.state_bits, found.differing) == (4, 12, 0)
     assert found.compared > 4 * 64 * 170
+
+
+@pytest.mark.data("spoken-digits")
+def test_tables_are_no_weights() -> None:
+    """A table of tanh for 8-bit states is of bytes, as weights are."""
+    subject = Subject.load("rnn-spoken", None, 4)
+    found = [judge_integer(subject, load_recipe("default").changed(state_bits=bits), "") for bits in (8, 12)]
+    assert [form.weight_bytes for form in found] == [64 * (32 + 64) + 10 * 64] * 2
 
 
 @pytest.mark.needs("matplotlib")
@@ -75,52 +83,56 @@ def judged_row(name: str, data: str) -> cells.Row:
 def test_cells_are_named() -> None:
     assert cell_name({"cell": "gru", "hidden_size": 3}) == "gru"
     assert cell_name({"activation": "relu", "weight_bits": 4}) == "QORNN, relu"
+    assert cell_name({"activation": "relu", "weight_bits": 4, "orthogonal": "none"}) == "QORNN, relu, W rounded"
     assert cell_name({"activation": None, "weight_bits": None}) == "ORNN, linear"
 
 
 @pytest.mark.needs("matplotlib")
 def test_sizes_trains_once_and_judges_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("qdeploy.models.config.config_names", lambda: ["gru-digits", "ornn-digits", "qornn-digits"])
-    given = {"hidden": (4, 8), "bits": (3, 4), "epochs": 1, "limit": 30}
+    monkeypatch.setattr("qdeploy.models.config.config_names", lambda: ["gru-digits"])
+    given = {"hidden": (4, 8), "epochs": 1, "limit": 30}
     report = sizes.run("sequential-digits", tmp_path / "runs", **given)
     assert [(row.cell, row.hidden_size, row.trained_bits) for row in report.rows] == [
-        ("ORNN, relu", 170, None),
-        ("QORNN, relu", 170, 3),
-        ("QORNN, relu", 170, 4),
         ("gru", 4, None),
         ("gru", 8, None),
     ]
     forms = {row.name: [(form.weight_bits, form.setting) for form in row.forms] for row in report.rows}
-    assert forms["qornn-digits-k3"] == [(3, "3-bit weights")]
     assert forms["gru-digits-h8"] == [(8, "8-bit weights"), (4, "4-bit weights")]
     assert all(form.differing == 0 < form.compared for row in report.rows for form in row.forms)
     gru = [row for row in report.rows if row.cell == "gru"]
-    # W of three gates, U and V: 4 bytes a number, or one, or a half. Of a gate's two biases only the candidate's stay two.
+    # W of three gates, U and V: 4 bytes a number, or one, or a half.
     weights = 3 * 8 * 8 + 3 * 8 + 10 * 8
-    assert gru[1].float_form.weight_bytes == 4 * (weights + 3 * 8 + 8 + 10)
+    assert gru[1].float_form.weight_bytes == 4 * weights
     assert [form.weight_bytes for form in gru[1].forms] == [weights, weights // 2]
     assert all(form.bytes > form.weight_bytes for row in gru for form in row.forms)
     table, picture = sizes.write(report, tmp_path)
-    assert json.loads(table.read_text(encoding="utf-8"))["rows"][0]["cell"] == "ORNN, relu"
+    assert json.loads(table.read_text(encoding="utf-8"))["rows"][0]["cell"] == "gru"
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.safetensors")}
-    assert len(trained) == 5
+    assert len(trained) == 2
     again = sizes.run("sequential-digits", tmp_path / "runs", **given)
     assert again.lines() == report.lines()
     assert trained == {path: path.stat().st_mtime_ns for path in trained}
 
 
 def test_a_shipped_network_is_not_trained_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("qdeploy.models.config.config_names", lambda: ["qornn-digits"])
+    monkeypatch.setattr("qdeploy.models.config.config_names", lambda: ["ornn-digits", "qornn-digits"])
 
     def refuse(config: object, folder: Path) -> Path:
         raise AssertionError(f"trained {config} into {folder}")
 
     monkeypatch.setattr(sizes, "train_variant", refuse)
-    report = sizes.run("sequential-digits", tmp_path, bits=(4,), limit=10)
-    assert [(row.name, row.trained_bits) for row in report.rows] == [("qornn-digits-k4", 4)]
+    report = sizes.run("sequential-digits", tmp_path, limit=10)
+    assert [(row.name, row.cell, row.trained_bits) for row in report.rows] == [
+        ("ornn-digits", "ORNN, relu", None),
+        ("qornn-digits", "QORNN, relu", 4),
+    ]
+    assert [[(form.weight_bits, form.setting) for form in row.forms] for row in report.rows] == [
+        [(8, "8-bit weights"), (4, "4-bit weights")],
+        [(4, "4-bit weights")],
+    ]
     with pytest.raises(AssertionError, match="trained"):
-        sizes.run("sequential-digits", tmp_path, bits=(4,), limit=10, epochs=load_config("qornn-digits").epochs + 1)
+        sizes.run("sequential-digits", tmp_path, limit=10, epochs=load_config("qornn-digits").epochs + 1)
 
 
 @pytest.mark.parametrize(
@@ -147,3 +159,16 @@ def test_disagreements_are_those_of_the_answers() -> None:
     answers = subject.integer_logits(integers).argmax(axis=1)
     assert found.disagreements == int(np.sum(answers != subject.float_logits().argmax(axis=1))) > 0
     assert found.accuracy == np.mean(answers == subject.labels)
+
+
+def test_a_rounded_float_twin_is_tried_at_every_k(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("qdeploy.models.config.config_names", lambda: ["qornn-digits", "qornn-digits-shaped"])
+    asked: list[tuple[str, int]] = []
+
+    def note(config: TrainingConfig, folder: Path) -> str:
+        asked.append((config.name, config.hyperparameters["weight_bits"]))
+        return "qornn-digits"
+
+    monkeypatch.setattr(sizes, "train_variant", note)
+    sizes.run("sequential-digits", tmp_path, bits=(3, 8), limit=4)
+    assert asked == [("qornn-digits-shaped-k3", 3), ("qornn-digits-shaped-k8", 8)]

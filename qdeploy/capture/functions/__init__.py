@@ -11,6 +11,7 @@ from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, REC
 from .fast_rnn import NONLINEARITIES, RANKS, fast_grnn, fast_overload, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru, gru_overload
+from .gru_reset_before import gru_reset_before, gru_reset_before_overload
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
 from .ligru import LIGRU_CANDIDATES, ligru, ligru_overload
 from .linear import linear
@@ -36,6 +37,8 @@ __all__ = [
     "gate_rows",
     "gru",
     "gru_overload",
+    "gru_reset_before",
+    "gru_reset_before_overload",
     "hamilton_matrix",
     "ligru",
     "ligru_overload",
@@ -55,7 +58,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
     functions.append(gate_rows())
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
-    functions += [gru(has_h0=has_h0) for has_h0 in (False, True)]
+    functions += [make(has_h0=has_h0) for make in (gru, gru_reset_before) for has_h0 in (False, True)]
     for rank, has_h0 in itertools.product(RANKS, (False, True)):
         functions += [fast_rnn(name, rank, has_h0=has_h0) for name in NONLINEARITIES]
         functions += [fast_grnn(gate, name, rank, has_h0=has_h0) for gate in NONLINEARITIES for name in NONLINEARITIES]

@@ -19,6 +19,7 @@ GROUPINGS = ("blocked", "adjacent")
 RECURRENT = (
     "RNN",
     "GRU",
+    "GRUResetBefore",
     "LSTM",
     "LiGRU",
     "FastRNN",

@@ -15,7 +15,7 @@ from onnx import FunctionProto, parser
 
 from .domain import FLOAT_DOMAIN, OPSET
 
-__all__ = ["gru", "gru_overload"]
+__all__ = ["gru", "gru_overload", "update_first"]
 
 
 def gru_overload(*, has_h0: bool) -> str:
@@ -43,11 +43,11 @@ def gru(*, has_h0: bool) -> FunctionProto:
             hidden = Shape (recurrent_bias)
             hidden2 = Add (hidden, hidden)
             hidden3 = Add (hidden2, hidden)
-            {_update_first("input_weight", "u_rows")}
+            {update_first("input_weight", "u_rows")}
             W = Unsqueeze (u_rows, direction)
-            {_update_first("recurrent_weight", "w_rows")}
+            {update_first("recurrent_weight", "w_rows")}
             R = Unsqueeze (w_rows, direction)
-            {_update_first("bias", "b_rows")}
+            {update_first("bias", "b_rows")}
             none = Sub (recurrent_bias, recurrent_bias)
             both = Concat <axis = 0> (b_rows, none, none, recurrent_bias)
             B = Unsqueeze (both, direction)
@@ -59,8 +59,11 @@ def gru(*, has_h0: bool) -> FunctionProto:
         }}""")
 
 
-def _update_first(rows: str, ordered: str) -> str:
-    """Nodes that bring ``rows`` of r, z, n to ONNX's order. A Split would do it too, but is not folded."""
+def update_first(rows: str, ordered: str) -> str:
+    """Nodes that bring ``rows`` of r, z, n to ONNX's order; a Split is not folded.
+
+    They read ``direction``, a vector of 0, and ``hidden``, ``hidden2`` and ``hidden3``, vectors of H, 2H and 3H.
+    """
     return f"""
             {ordered}_r = Slice ({rows}, direction, hidden, direction)
             {ordered}_z = Slice ({rows}, hidden, hidden2, direction)

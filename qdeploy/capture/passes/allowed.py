@@ -18,7 +18,7 @@ _OVER_TIME = {"ReduceMean": "mean", "ReduceMax": "maximum"}
 STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
-    "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward, linear_before_reset 1), "
+    "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan whose step is made of these cells, "
     "Relu, Tanh, "
     "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "

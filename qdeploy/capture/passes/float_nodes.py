@@ -12,6 +12,7 @@ from ..functions import (
     RECURRENT,
     fast_overload,
     gru_overload,
+    gru_reset_before_overload,
     ligru_overload,
     lstm_overload,
     rnn_overload,
@@ -47,6 +48,8 @@ def complete_float_nodes(model: ir.Model) -> None:
             recurrent_bias = constant(node.inputs[4])
             if recurrent_bias is not None:
                 node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", recurrent_bias.shape[0])
+        elif node.op_type == "GRUResetBefore":
+            overload = gru_reset_before_overload(has_h0=len(present) == 5)
         elif node.op_type in ("FastRNN", "FastGRNN"):
             rank = node.attributes["rank"].as_string()
             gate = node.attributes["gate"].as_string() if node.op_type == "FastGRNN" else ""

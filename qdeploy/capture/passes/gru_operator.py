@@ -1,4 +1,4 @@
-"""The ONNX operator GRU becomes ``qdeploy.float::GRU``."""
+"""The ONNX operator GRU becomes ``qdeploy.float::GRU`` or, with linear_before_reset = 0, ``GRUResetBefore``."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from numpy.typing import NDArray
 
 from qdeploy.runtime.errors import UnsupportedModelError
 
-from ..functions import FLOAT_DOMAIN, gru_overload
+from ..functions import FLOAT_DOMAIN, gru_overload, gru_reset_before_overload
 from .access import attribute_int, attribute_strings, constant, insert, is_zero, label, new_initializer, replace
 
 __all__ = ["convert_gru_operators"]
 
 
 def convert_gru_operators(model: ir.Model) -> None:
-    """Replaces every GRU operator by ``GRU`` of the float domain and layout operators around it.
+    """Replaces every GRU operator by a layer of the float domain and layout operators around it.
+
+    Requires: they read forwards (``split_directions``).
 
     Ensures: no GRU operator is left; rows are those of r, z, n; an initial state that is provably zero is absent.
 
     Raises:
-        UnsupportedModelError: sequence_lens, clip, two directions, the reverse one, linear_before_reset 0, weights that
-            are not constant, or activations other than Sigmoid and Tanh.
+        UnsupportedModelError: sequence_lens, clip, weights that are not constant,
+            or activations other than Sigmoid and Tanh.
     """
     for node in list(model.graph):
         if node.domain == "" and node.op_type == "GRU":
@@ -40,8 +42,10 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
     hidden = recurrent_weight.shape[1]
     halves = np.zeros((2, 3 * hidden), np.float32) if b is None else _known(b, "B", where).reshape(2, 3 * hidden)
     inputs, recurrent = _reset_first(halves[0]), _reset_first(halves[1])
-    # Both biases of r and z act at one place; that of the candidate's recurrent product is gated.
-    bias = inputs + np.concatenate([recurrent[: 2 * hidden], np.zeros(hidden, np.float32)])
+    # Both biases act at one place, but for that of the candidate's recurrent product where the reset gate is behind it.
+    behind = attribute_int(node, "linear_before_reset", 0) == 1
+    gated = recurrent[2 * hidden :]
+    bias = inputs + np.concatenate([recurrent[: 2 * hidden], np.zeros_like(gated) if behind else gated])
     name = node.name or "gru"
     batch_first = attribute_int(node, "layout", 0) == 1
     values: list[ir.Value | None] = [
@@ -49,7 +53,7 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
         new_initializer(graph, f"{name}.input_weight", _reset_first(input_weight)),
         new_initializer(graph, f"{name}.recurrent_weight", _reset_first(recurrent_weight)),
         new_initializer(graph, f"{name}.bias", bias),
-        new_initializer(graph, f"{name}.recurrent_bias", recurrent[2 * hidden :]),
+        *([new_initializer(graph, f"{name}.recurrent_bias", gated)] if behind else []),
     ]
     has_h0 = not is_zero(initial)
     if has_h0:
@@ -57,10 +61,10 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
         values.append(insert(node, "Squeeze", [initial, axes]).outputs[0])
     layer = insert(
         node,
-        "GRU",
+        "GRU" if behind else "GRUResetBefore",
         values,
         domain=FLOAT_DOMAIN,
-        overload=gru_overload(has_h0=has_h0),
+        overload=(gru_overload if behind else gru_reset_before_overload)(has_h0=has_h0),
         name=name,
         attributes={"hidden_size": hidden},
         outputs=2,
@@ -78,12 +82,6 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
 
 def _check(node: ir.Node, lengths: ir.Value | None, where: str) -> None:
     """Refuses by name what the float layer does not have."""
-    direction = node.attributes.get("direction")
-    if direction is not None and direction.as_string() != "forward":
-        raise UnsupportedModelError(
-            f"{where}: direction={direction.as_string()!r} is not supported, only 'forward'; use two layers and "
-            "reverse the sequence outside the model"
-        )
     if lengths is not None:
         raise UnsupportedModelError(
             f"{where}: sequence_lens ({lengths.name}) is not supported; export without packed sequences and run "
@@ -91,11 +89,6 @@ def _check(node: ir.Node, lengths: ir.Value | None, where: str) -> None:
         )
     if node.attributes.get("clip") is not None:
         raise UnsupportedModelError(f"{where}: clip is not supported; export the layer without it")
-    if attribute_int(node, "linear_before_reset", 0) != 1:
-        raise UnsupportedModelError(
-            f"{where}: linear_before_reset=0 is not supported, only 1, which torch.nn.GRU and Keras's reset_after=True "
-            "compute; train the layer in this form"
-        )
     activations = attribute_strings(node, "activations")
     if activations and [one.lower() for one in activations] != ["sigmoid", "tanh"]:
         raise UnsupportedModelError(f"{where}: activations {activations} are not supported; expected Sigmoid and Tanh")

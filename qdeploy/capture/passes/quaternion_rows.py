@@ -13,7 +13,7 @@ from .access import constant, insert, new_initializer
 
 __all__ = ["recognise_quaternion_rows"]
 
-_GATES = {"RNN": 1, "LiGRU": 2, "GRU": 3, "LSTM": 4}
+_GATES = {"RNN": 1, "LiGRU": 2, "GRU": 3, "GRUResetBefore": 3, "LSTM": 4}
 
 _LAYOUTS: dict[int, tuple[tuple[int, tuple[int, ...]], ...]] = {
     1: ((4, (0,)),),

@@ -22,36 +22,32 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.lowerings.gru_scales import (
+    DRIVE_BITS,
+    FREE_SCALE_BITS,
+    HEADROOM,
+    SHIFT_HEADROOM,
+    SMALLEST_REACH,
+    exact_powers,
+    for_all_rows,
+    prove,
+    quantized_gates,
+    related_gates,
+    table_power_of_two,
+    tables,
+)
 from qdeploy.quantize.lowerings.quaternion_rows import shared_by_quaternion, store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
-from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
-from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
-from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.lowerings.table import INDEX_BITS
+from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.state_range import StateRange
 from qdeploy.quantize.tensor_type import TensorType
-from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight
-from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
-from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
+from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale
+from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.ops.gru import DRIVE_LIMIT, GATE_BITS, MAX_CANDIDATE_SHIFT
-
-DRIVE_BITS = 28
-"""What is added to a product of weights has so many of an accumulator's 31 bits at most; else its row is coarsened."""
-
-HEADROOM = 1.25
-"""How far beyond what calibration saw the tables of sigmoid and tanh reach, unless they are flat there."""
-
-SHIFT_HEADROOM = 1.1
-"""The same where a power of two above it is what they reach."""
-
-SMALLEST_REACH = 1.0
-"""Tables reach at least so far: a finer step than 2^-11 gains nothing, and bodies hold one entry for every index there can be."""
-
-FREE_SCALE_BITS = 6
-"""Weights of so many bits bear that U's scales are rounded up to powers of two of the accumulator's."""
 
 RECALLED_HEADROOM = 2.0
 """The same of W h + c, which has 16 bits: one of them, as outputs of a network have."""
@@ -110,18 +106,33 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
     before_loop = np.concatenate([product[:gates] / accumulator[:gates], product[gates:] / scales.gated])
     in_loop = accumulator / np.concatenate([np.full(gates, scales.gate_index), np.full(hidden, scales.recalled)])
     input_multiplier = choose_multiplier(
-        _exact(before_loop) if scales.input_shifts else before_loop, 1 if scales.input_shifts else 31, node.name, 30
+        exact_powers(before_loop) if scales.input_shifts else before_loop,
+        1 if scales.input_shifts else 31,
+        node.name,
+        30,
     )
     multiplier = choose_multiplier(
-        _exact(in_loop) if scales.shifts else in_loop, 1 if scales.shifts else recipe.multiplier_bits, node.name, 30
+        exact_powers(in_loop) if scales.shifts else in_loop,
+        1 if scales.shifts else recipe.multiplier_bits,
+        node.name,
+        30,
     )
     integer_bias = np.rint(bias / product)
     integer_recurrent_bias = np.rint(recurrent_bias / accumulator[gates:])
-    reach = _prove(node.name, scales, x, integer_bias, integer_recurrent_bias, input_multiplier)
+    reach = prove(
+        node.name,
+        scales.recurrent,
+        scales.input,
+        state,
+        x,
+        integer_bias,
+        integer_recurrent_bias,
+        input_multiplier,
+    )
 
     name = node.name
     state_in, state_out = state_tensors(context, node)
-    sigmoids, tanhs = _tables(scales, state_shift)
+    sigmoids, tanhs = tables(state, scales.gate_index, scales.candidate_index, state_shift)
     graph.node(
         "GRU",
         [
@@ -136,8 +147,8 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
                 bits=32,
                 scale=accumulator[gates:],
             ),
-            graph.constant(f"{name}.input_multiplier", _rows(input_multiplier, 3 * hidden), bits=32),
-            graph.constant(f"{name}.multiplier", _rows(multiplier, 3 * hidden), bits=32),
+            graph.constant(f"{name}.input_multiplier", for_all_rows(input_multiplier, 3 * hidden), bits=32),
+            graph.constant(f"{name}.multiplier", for_all_rows(multiplier, 3 * hidden), bits=32),
             graph.constant(f"{name}.sigmoid_table", sigmoids, bits=16),
             graph.constant(f"{name}.tanh_table", tanhs, bits=16),
         ],
@@ -193,10 +204,10 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
     # The input's matrix costs the loop nothing whatever its scales are, and so do those of the gates.
     limits = bias / (x.scale * 2.0**DRIVE_BITS), beside / (state.scale * 2.0**DRIVE_BITS)
     given, recurrent = (
-        _quantized(weight, recipe, name, shared_by_quaternion(context, name, limit))
+        quantized_gates(weight, recipe, name, shared_by_quaternion(context, name, limit))
         for weight, name, limit in zip(weights, node.input[1:3], limits, strict=True)
     )
-    related = _related(weights[1], recurrent)
+    related = related_gates(weights[1], recurrent)
     shifts = related is not None
     if related is not None:
         recurrent = related
@@ -242,8 +253,8 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
         if whole < 2 * candidate / (half - 1):
             least = max(least, whole)
             break
-    gate_index = _power_of_two(gate / (half - 1), float(accumulator[0]))
-    recalled = _power_of_two(least, float(accumulator[gates]))
+    gate_index = table_power_of_two(gate / (half - 1), float(accumulator[0]))
+    recalled = table_power_of_two(least, float(accumulator[gates]))
     shift = min(MAX_CANDIDATE_SHIFT, max(0, math.ceil(math.log2(index / recalled))))
     scales = _Scales(given, recurrent, state, gate_index, recalled, shift, shifts=True, input_shifts=False)
     if (given.exact_grid or given.bits < FREE_SCALE_BITS) and recipe.multiplier_bits > 1:
@@ -253,104 +264,3 @@ def _scales(context: Context, node: onnx.NodeProto, x: TensorType, state: Tensor
     return dataclasses.replace(
         scales, input=on_scale(weights[0], raised * unit / x.scale, given.bits), input_shifts=True
     )
-
-
-def _related(weight: NDArray[np.float32], found: QuantizedWeight) -> QuantizedWeight | None:
-    """W with one scale a gate, the smaller one of r's and z's raised to a power of two below the other; None if it cannot."""
-    parts = np.split(found.scale, 3)
-    if any((part != part[0]).any() for part in parts):
-        return None
-    first, second = float(parts[0][0]), float(parts[1][0])
-    largest = max(first, second)
-    raised = [largest / 2.0 ** math.floor(math.log2(largest / one) + 1e-9) for one in (first, second)]
-    if raised == [first, second]:
-        return found
-    if found.exact_grid:
-        return None
-    scale = np.concatenate([np.full_like(parts[0], raised[0]), np.full_like(parts[1], raised[1]), parts[2]])
-    return on_scale(weight, scale, found.bits)
-
-
-def _power_of_two(least: float, unit: float) -> float:
-    """The smallest power of two times ``unit``, 1 at least, that is not below ``least``."""
-    return unit * 2.0 ** max(0, math.ceil(math.log2(least / unit) - 1e-9))
-
-
-def _exact(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Powers of two, of which divisions and products may have moved a last bit."""
-    exact: NDArray[np.float64] = 2.0 ** np.rint(np.log2(ratio))
-    return exact
-
-
-def _quantized(weight: NDArray[np.float32], recipe: Recipe, where: str, least: NDArray[np.float64]) -> QuantizedWeight:
-    """Each gate's matrix by the recipe, with a scale a row, none below ``least`` ``[3H]``."""
-    parts = [
-        quantize_weight(part, recipe, where, granularity=recipe.recurrent_granularity) for part in np.split(weight, 3)
-    ]
-    rows = len(weight) // 3
-    found = QuantizedWeight(
-        integers=np.concatenate([part.integers for part in parts]),
-        scale=np.concatenate([np.broadcast_to(part.scale, rows) for part in parts]),
-        bits=max(part.bits for part in parts),
-        exact_grid=all(part.exact_grid for part in parts),
-        error=max(part.error for part in parts),
-    )
-    coarse = least > found.scale
-    if not coarse.any():
-        return found
-    scale = np.maximum(found.scale, least)
-    again = on_scale(weight[coarse], scale[coarse], recipe.weight_bits)
-    integers = found.integers.copy()
-    integers[coarse] = again.integers
-    return dataclasses.replace(
-        found, integers=integers, scale=scale, exact_grid=False, error=max(found.error, again.error)
-    )
-
-
-def _rows(multiplier: Multiplier, count: int) -> NDArray[np.int32]:
-    return np.ascontiguousarray(np.broadcast_to(multiplier.values, count))
-
-
-def _tables(scales: _Scales, state_shift: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """sigmoid in Q0.15, tanh at the state's scale over 2^state_shift."""
-    half = 2 ** (INDEX_BITS - 1)
-    index = np.arange(-half, half).astype(np.float64)
-    gates = round_half_away(2.0**GATE_BITS / (1.0 + np.exp(-index * scales.gate_index)))
-    state = scales.state
-    low, high = ((bound - state.zero_point) << state_shift for bound in (state.low, state.high))
-    candidates = round_half_away(np.tanh(index * scales.candidate_index) / (state.scale / 2.0**state_shift))
-    return np.clip(gates, 0, 2**15 - 1).astype(np.int16), np.clip(candidates, low, high).astype(np.int16)
-
-
-def _prove(
-    name: str,
-    scales: _Scales,
-    x: TensorType,
-    bias: NDArray[np.float64],
-    recurrent_bias: NDArray[np.float64],
-    input_multiplier: Multiplier,
-) -> int:
-    """The largest accumulator over all inputs and states.
-
-    Raises:
-        AccumulatorOverflowError: when int32 cannot hold it.
-    """
-    state = scales.state
-    reach = gru_reach(
-        recurrent_weight=scales.recurrent.integers,
-        input_weight=scales.input.integers,
-        bias=bias,
-        recurrent_bias=recurrent_bias,
-        state=max(state.high - state.zero_point, state.zero_point - state.low),
-        x=x.reach,
-        input_multiplier=input_multiplier.values,
-        input_shift=input_multiplier.shift,
-        drive_limit=DRIVE_LIMIT,
-    )
-    if reach.max() >= INT32_REACH:
-        row = int(reach.argmax())
-        raise AccumulatorOverflowError(
-            f"node {name}: the accumulator of row {row} could reach {float(reach[row]):.4g}, more than int32 holds "
-            "(2.147e9); use fewer state bits (--state-bits) or fewer weight bits."
-        )
-    return int(reach.max())

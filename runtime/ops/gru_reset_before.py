@@ -1,0 +1,214 @@
+"""GRUResetBefore: a whole gated recurrent layer whose reset gate stands before the recurrent product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
+from qdeploy.runtime.numeric import (
+    IntArray,
+    check_int32,
+    check_range,
+    exact_matmul,
+    product_bound,
+    product_type,
+    requantize,
+)
+from qdeploy.runtime.ops.operator import Node, operator
+from qdeploy.runtime.ops.output import count_saturated, output_dtype
+
+GATE_BITS = 15
+"""Of a gate after the point: 2^15 would be one, and the largest that int16 holds is 2^15 - 1."""
+
+DRIVE_LIMIT = 2**29
+"""What the input's part is clipped to."""
+
+_TABLE_SIZES = tuple(2**n for n in range(1, 13))
+
+
+@operator("GRUResetBefore", outputs=("y", "y_h"))
+def gru_reset_before(
+    node: Node,
+    x: IntArray,
+    h0: IntArray,
+    input_weight: IntArray,
+    recurrent_weight: IntArray,
+    bias: IntArray,
+    input_multiplier: IntArray,
+    multiplier: IntArray,
+    sigmoid_table: IntArray,
+    tanh_table: IntArray,
+    *,
+    x_zero_point: int,
+    h_zero_point: int,
+    input_shift: int,
+    shift: int,
+    state_shift: int,
+    low: int,
+    high: int,
+    dtype: int,
+) -> tuple[IntArray, ...]:
+    """r, z = sigmoid(W h_{t-1} + U x_t + b); n = tanh(W (r h_{t-1}) + U x_t + b); h_t = (1 - z) n + z h_{t-1}.
+
+    Rows of both weights are those of the reset gate r, the update gate z and the candidate n, H each (ONNX has z, r, h).
+    All quotients are rounded half up, [low, high] says what a result is clipped to, and sums are exact::
+
+        u_t = (U (x_t - x_zero_point) + bias) input_multiplier / 2^input_shift     [-2^29, 2^29], all rows
+        i   = (W (h_{t-1} - h_zero_point) + u_t) multiplier / 2^shift + S/2        [0, S - 1], rows of r and z
+        r, z = sigmoid_table[i]                                                    Q0.15
+        p   = r (h_{t-1} - h_zero_point) / 2^15                                    at the state's scale
+        j   = (W p + u_t) multiplier / 2^shift + S'/2                              [0, S' - 1], rows of n
+        n   = tanh_table[j]
+        s   = (2^15 - z) n + z (h_{t-1} - h_zero_point) 2^state_shift
+        h_t = s / 2^(15 + state_shift) + h_zero_point                              in [low, high] by itself
+
+    Args:
+        x: uint8 or int16 ``[T, B, I]``, T >= 1.
+        h0: the state before the first step, ``[B, H]``, uint8 or int16, in [low, high].
+        input_weight: int8 ``[3H, I]``, U.
+        recurrent_weight: int8 ``[3H, H]``, W.
+        bias: int32 ``[3H]``, at the scale of U (x - x_zero_point).
+        input_multiplier: int32 ``[3H]``, not negative; it brings U x + b to the scale of W h.
+        multiplier: int32 ``[3H]``, not negative.
+        sigmoid_table: int16 ``[S]``, S = 2^k, k <= 12, entries not negative: Q0.15.
+        tanh_table: int16 ``[S']``, S' as S, entries in [(low - h_zero_point) 2^state_shift,
+            (high - h_zero_point) 2^state_shift]: the state's scale over 2^state_shift.
+        x_zero_point, h_zero_point: zero points; the state's is also what a zero state holds, in [low, high].
+        input_shift, shift: 0 to 30.
+        state_shift: 0 to 14; the state's range times 2^state_shift fits int16.
+        low, high: inclusive bounds of the state.
+        dtype: ONNX element type of the state: 2 uint8, 5 int16.
+
+    Returns:
+        y ``[T, B, H]``, every state; y_h ``[B, H]``, the last one. N calls of one step, one call of N steps and any
+        split between give the same bits, and a batch gives the bits of its sequences alone.
+
+    The float layer is ONNX GRU with linear_before_reset = 0 (the operator's default), Keras's reset_after = False, and the
+    unit as first published: Cho et al., arXiv 1406.1078.
+    """
+    constants = node.cache.get("constants")
+    if constants is None:
+        for name, value, most in (
+            ("input_shift", input_shift, 30),
+            ("shift", shift, 30),
+            ("state_shift", state_shift, 14),
+        ):
+            node.require(0 <= value <= most, f"{name} is {value}; expected 0 to {most}.")
+        least, largest = (low - h_zero_point) << state_shift, (high - h_zero_point) << state_shift
+        node.require(-(2**15) <= least < largest < 2**15, f"the state's range, {least} to {largest}, leaves int16.")
+        node.require(least <= 0 <= largest, f"h_zero_point is {h_zero_point}; expected {low} to {high}.")
+        for name, table, smallest, greatest in (
+            ("sigmoid_table", sigmoid_table, 0, 2**15 - 1),
+            ("tanh_table", tanh_table, least, largest),
+        ):
+            node.require_dtype(name, table, np.int16)
+            node.require(table.ndim == 1 and table.size in _TABLE_SIZES, f"{name} has shape {list(table.shape)}.")
+            check_range(table, smallest, greatest, f"node {node.name}, {name}")
+        constants = node.cache["constants"] = _Constants.checked(
+            node,
+            x_largest=max(x_zero_point, 255 - x_zero_point) if x.dtype == np.uint8 else 2**15,
+            h_largest=max(h_zero_point - low, high - h_zero_point),
+            input_weight=input_weight,
+            recurrent_weight=recurrent_weight,
+            bias=bias,
+            input_multiplier=input_multiplier,
+            multiplier=multiplier,
+            input_shift=input_shift,
+        )
+    hidden, inputs = recurrent_weight.shape[1], input_weight.shape[1]
+    node.require_dtype("x", x, np.uint8, np.int16)
+    node.require(x.ndim == 3 and x.size > 0, f"x has shape {list(x.shape)}; expected [T, B, {inputs}] with T >= 1.")
+    node.require_shape("x", x, None, None, inputs)
+    kind = output_dtype(node, dtype, low, high)
+    node.require_dtype("h0", h0, kind.type)
+    node.require_shape("h0", h0, x.shape[1], hidden)
+    check_range(h0, low, high, f"node {node.name}, h0")
+
+    gates, candidates = slice(None, 2 * hidden), slice(2 * hidden, None)
+
+    def index(state: IntArray, driven: IntArray, rows: slice, table: IntArray, step: int) -> IntArray:
+        total = exact_matmul(state, constants.recurrent[:, rows], constants.recurrent_bound) + driven[:, rows]
+        if not constants.proven:
+            check_int32(total, f"node {node.name}, sums of step {step}")
+        return requantize(total, multiplier[rows], shift, table.size // 2, 0, table.size - 1)
+
+    y = np.empty((x.shape[0], x.shape[1], hidden), kind)
+    h = h0
+    for t in range(x.shape[0]):
+        product = exact_matmul(x[t].astype(np.int32) - x_zero_point, constants.input, constants.input_bound) + bias
+        if not constants.proven:
+            check_int32(product, f"node {node.name}, input of step {t}")
+        driven = requantize(product, input_multiplier, input_shift, 0, -DRIVE_LIMIT, DRIVE_LIMIT)
+        centred = h.astype(np.int64) - h_zero_point
+        opened = sigmoid_table[index(centred, driven, gates, sigmoid_table, t)].astype(np.int64)
+        r, z = opened[:, :hidden], opened[:, hidden:]
+        kept = requantize(r * centred, 1, GATE_BITS, 0, low - h_zero_point, high - h_zero_point)
+        candidate = tanh_table[index(kept, driven, candidates, tanh_table, t)]
+        mixed = ((1 << GATE_BITS) - z) * candidate + z * (centred << state_shift)
+        h = y[t]
+        h[...] = requantize(mixed, 1, GATE_BITS + state_shift, h_zero_point, low, high)
+    count_saturated(node, y, h_zero_point, low, high)
+    return y, y[-1].copy()
+
+
+@dataclass(frozen=True)
+class _Constants:
+    """What the loop derives once from its constants: weights in the type of an exact product, and proven bounds."""
+
+    recurrent: IntArray
+    recurrent_bound: int
+    input: IntArray
+    input_bound: int
+    proven: bool
+
+    @classmethod
+    def checked(
+        cls,
+        node: Node,
+        *,
+        x_largest: int,
+        h_largest: int,
+        input_weight: IntArray,
+        recurrent_weight: IntArray,
+        bias: IntArray,
+        input_multiplier: IntArray,
+        multiplier: IntArray,
+        input_shift: int,
+    ) -> _Constants:
+        """Checks the constants against the contract and derives what the loop needs of them."""
+        node.require(recurrent_weight.ndim == 2, f"recurrent_weight has shape {list(recurrent_weight.shape)}.")
+        hidden = recurrent_weight.shape[1]
+        for name, value, kind, shape in (
+            ("recurrent_weight", recurrent_weight, np.int8, (3 * hidden, hidden)),
+            ("input_weight", input_weight, np.int8, (3 * hidden, None)),
+            ("bias", bias, np.int32, (3 * hidden,)),
+            ("input_multiplier", input_multiplier, np.int32, (3 * hidden,)),
+            ("multiplier", multiplier, np.int32, (3 * hidden,)),
+        ):
+            node.require_dtype(name, value, kind)
+            node.require_shape(name, value, *shape)
+            if name.endswith("multiplier"):
+                node.require(int(value.min()) >= 0, f"{name} has an entry of {int(value.min())}; expected 0 or more.")
+        recurrent_bound = product_bound(recurrent_weight, h_largest)
+        input_bound = product_bound(input_weight, x_largest)
+        reach = gru_reach(
+            recurrent_weight=recurrent_weight,
+            input_weight=input_weight,
+            bias=bias,
+            # All rows have the input's part in their sum.
+            recurrent_bias=bias[:0],
+            state=h_largest,
+            x=x_largest,
+            input_multiplier=input_multiplier,
+            input_shift=input_shift,
+            drive_limit=DRIVE_LIMIT,
+        )
+        return cls(
+            recurrent=np.ascontiguousarray(recurrent_weight.T.astype(product_type(recurrent_bound))),
+            recurrent_bound=recurrent_bound,
+            input=np.ascontiguousarray(input_weight.T.astype(product_type(input_bound))),
+            input_bound=input_bound,
+            proven=int(reach.max()) < INT32_REACH,
+        )
