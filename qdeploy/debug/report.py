@@ -115,9 +115,11 @@ class DebugReport:
             for t in self.tensors
         ]
         if self.worst is not None:
+            operator = f" ({self.worst.operator})" if self.worst.operator else ""
+            place = f"{self.worst.layer}{operator}"
             lines += [
                 "",
-                f"most error is added by {self.worst.layer} ({self.worst.operator}), tensor {self.worst.tensor}",
+                f"most error is added by {place}, tensor {self.worst.tensor}",
             ]
         return [*lines, *self._step_lines()]
 

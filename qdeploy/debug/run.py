@@ -131,7 +131,7 @@ class _Steps:
         self.states: dict[str, Array] = {}
         self._saturated: dict[str, list[float]] = {}
         specs = files.manifest.states
-        if not specs or not maker.timed:
+        if not specs or not maker.timed or files.manifest.whole_sequences:
             return
         steps = next(feeds[s.name].shape[s.shape.index("time")] for s in files.manifest.inputs if "time" in s.shape)
         reference = ReferenceModel(model)

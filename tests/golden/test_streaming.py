@@ -37,8 +37,8 @@ def chosen() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {name: [] for name in RECURRENT}
     for name in NAMES:
         files = read_bundle(BUNDLES / f"{name}.zip")
-        timed = all("time" in spec.shape for spec in files.manifest.inputs)
-        for operator in recurrent_operators(files.model) if timed and files.manifest.states else ():
+        streams = all("time" in spec.shape for spec in files.manifest.inputs) and not files.manifest.whole_sequences
+        for operator in recurrent_operators(files.model) if streams and files.manifest.states else ():
             found[operator].append(name)
     return {
         operator: list(dict.fromkeys(names[place] for place in (0, len(names) // 2, -1))) if names else []
