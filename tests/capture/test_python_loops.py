@@ -200,6 +200,15 @@ def skipping(model, x, h):
     return plain(model, x, h) + model.skip(x[:, -1])
 
 
+def backwards(model, x, h):
+    """From the last step to the first, and what was given stands where it was read."""
+    shown = [h] * x.shape[1]
+    for t in reversed(range(x.shape[1])):
+        h = model.cell(x[:, t], h)
+        shown[t] = h
+    return torch.stack(shown, 1)
+
+
 @pytest.mark.parametrize(
     ("step", "names"),
     [
@@ -214,15 +223,6 @@ def test_loops_with_more_around_them(rng, run, step, names):
     captured = capture(module, {"x": rng.random((3, 9, INPUTS))})
     assert [name for _, name in layers(captured)] == names
     check(captured, module, run, rng)
-
-
-def backwards(model, x, h):
-    """From the last step to the first, and what was given stands where it was read."""
-    shown = [h] * x.shape[1]
-    for t in reversed(range(x.shape[1])):
-        h = model.cell(x[:, t], h)
-        shown[t] = h
-    return torch.stack(shown, 1)
 
 
 def fed_back(model, x, h):
