@@ -224,8 +224,8 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
         f"rows = Cast<to = {INT32}>(bounded)",
         "index = Slice(rows, first_place, hidden2, last_axis)",
         "gates = Gather<axis = 0>(sigmoids, index)",
-        "reset = Slice(gates, first_place, hidden, last_axis)",
-        "update = Slice(gates, hidden, hidden2, last_axis)",
+        # Slices of two tensors in one loop make onnxruntime 1.21 write two nodes of one name, and refuse the file.
+        "reset, update = Split<axis = -1, num_outputs = 2>(gates)",
         "recalled = Slice(rows, hidden2, end_place, last_axis)",
         "gated = Mul(reset, recalled)",
         # Where Div's truncation differs from a floor, below zero, the Clip gives 0 for both.

@@ -24,8 +24,9 @@ from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.fragments import INT32, INT64, UINT8, UINT64
 from qdeploy.export.onnx.functions import Site, body, function, kind_of, weight_form
 from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
+from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.numeric import requantize
-from qdeploy.runtime.ops.ligru import DRIVE_LIMIT, GATE_BITS
+from qdeploy.runtime.ops.ligru import DRIVE_LIMIT, GATE_BITS, LIMITS
 
 ROWS = 2**16
 """How many values a row can have."""
@@ -97,6 +98,9 @@ def ligru(site: Site) -> onnx.FunctionProto:
 
 def _arrange(site: Site) -> _Arrangement:
     constants, attributes = site.constants, site.attributes
+    for name, most in LIMITS.items():
+        if not 0 <= int(attributes[name]) <= most:
+            raise ContractError(f"node {site.node.name}: {name} is {attributes[name]}; expected 0 to {most}.")
     x_kind = kind_of(site, "x")
     zero_point, shift = int(attributes["h_zero_point"]), int(attributes["shift"])
     multiplier = constants["multiplier"].astype(np.int64)
@@ -365,8 +369,8 @@ def _step(a: _Arrangement) -> list[str]:
         ]
     if a.divide:
         # Below index 0, where truncation differs from the floor, the Clip gives 0 for both.
-        lines += ["sum = Add(product, drive_t)", "quotient = Div(sum, row_step)"]
-        lines.append("index = Clip(quotient, index_low, index_high)" if a.clip else "index = Identity(quotient)")
+        lines += ["sum = Add(product, drive_t)", f"{'quotient' if a.clip else 'index'} = Div(sum, row_step)"]
+        lines += ["index = Clip(quotient, index_low, index_high)"] if a.clip else []
     else:
         lines += [
             f"product_w = Cast<to = {UINT64}>(product)",
@@ -387,10 +391,13 @@ def _step(a: _Arrangement) -> list[str]:
         "kept = Mul(update, distance)",
         "mixed = Add(chosen_half, kept)",
     ]
-    lines.append("quotient_h = Div(mixed, divisor)")
-    after = "quotient_h"
-    if a.beyond:
-        lines.append("bounded_h = Clip(quotient_h, code_low, code_high)")
-        after = "bounded_h"
-    lines.append(f"next = Identity({after})" if a.wide else f"next = Cast<to = {UINT8}>({after})")
+    # Each step's result takes the name of the next, the last one that of the state.
+    last = ["Div({0}, divisor)"]
+    last += ["Clip({0}, code_low, code_high)"] if a.beyond else []
+    last += [] if a.wide else [f"Cast<to = {UINT8}>({{0}})"]
+    value = "mixed"
+    for number, call in enumerate(last, start=1):
+        result = "next" if number == len(last) else f"mixed_{number}"
+        lines.append(f"{result} = {call.format(value)}")
+        value = result
     return [*lines, "emitted = Identity(next)"] if a.every else lines
