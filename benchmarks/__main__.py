@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import gated
+from benchmarks import fast, gated
+from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
 from benchmarks.loops import FLOAT, measure
 from qdeploy.quantize import load_recipe
@@ -76,6 +77,24 @@ def gated_rows() -> list[Row]:
     return rows
 
 
+def fast_rows() -> list[Row]:
+    """FastRNN and FastGRNN with 8-bit states and those of the default recipe, against our own GRU of the same recipe."""
+    default = load_recipe("default")
+    rows = []
+    for hidden, rank in ((170, 32), (512, 64)):
+        for suffix, recipe in (("", default.changed(state_bits=8)), ("-s12", default)):
+            found = measure_fast(hidden, rank, recipe)
+            against = f"onnx-gru-h{hidden}{suffix}"
+            rows += [
+                _row(f"onnx-fastrnn-h{hidden}{suffix}", found["FastRNN"], found[fast.GRU], against, 1.0),
+                _row(f"onnx-fastgrnn-h{hidden}{suffix}", found["FastGRNN"], found[fast.GRU], against, 1.0),
+                _row(
+                    f"onnx-fastgrnn-h{hidden}-rank{rank}{suffix}", found[fast.LOW_RANK], found[fast.GRU], against, 1.0
+                ),
+            ]
+    return rows
+
+
 def command_rows() -> list[Row]:
     """Whole commands, in seconds."""
     help_times = [_seconds([sys.executable, "-m", "qdeploy", "--help"]) for _ in range(5)]
@@ -112,7 +131,7 @@ def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/bench/report.json"))
-    rows = [*loop_rows(), *gated_rows(), *command_rows()]
+    rows = [*loop_rows(), *gated_rows(), *fast_rows(), *command_rows()]
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

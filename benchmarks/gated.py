@@ -61,12 +61,12 @@ def measure_gated(kind: str, hidden: int, recipes: Mapping[str, Recipe]) -> dict
     if kind == "LSTM":
         contenders[ORT_DYNAMIC] = Contender(one_thread_session(_dynamic(operator)), {"x": real.transpose(1, 0, 2)})
     for name, recipe in recipes.items():
-        contenders[name] = _integer(layer, recipe, x)
+        contenders[name] = integer_layer(layer, recipe, x)
     return medians(contenders, CALLS if hidden < 400 else CALLS // 2)
 
 
-def _integer(layer: Any, recipe: Recipe, x: np.ndarray) -> Contender:
-    """Our integers of the layer's last hidden state."""
+def integer_layer(layer: Any, recipe: Recipe, x: np.ndarray) -> Contender:
+    """Our integers of the last hidden state of a layer of torch's interface, batch first."""
     import torch
 
     from qdeploy.capture import capture

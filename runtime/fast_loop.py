@@ -20,7 +20,10 @@ GATE_BITS = 14
 FACTOR_ZERO_POINT = 128
 """Of the product with the first factor of a recurrent weight of low rank, which is uint8."""
 
-_TABLE_SIZES = tuple(2**n for n in range(1, 13))
+LARGEST_TABLE_BITS = 12
+
+_TABLE_SIZES = tuple(2**n for n in range(1, LARGEST_TABLE_BITS + 1))
+_KNOTS = tuple(size + 1 for size in _TABLE_SIZES)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class FastLoop:
     recurrent_bound: int
     factor: IntArray | None
     factor_bound: int
+    tables: dict[str, NDArray[np.int64]]
 
     @classmethod
     def checked(
@@ -61,7 +65,7 @@ class FastLoop:
 
         Args:
             biases: how many pre-activations there are: 1, or 2 with a gate.
-            tables: by name; all have one size. ``added_table`` is int32.
+            tables: by name; all have one size, see ``table_entries``. ``added_table`` is int32.
             kept: the largest magnitude of a gate.
 
         Raises:
@@ -95,11 +99,12 @@ class FastLoop:
         node.require(0 <= least <= largest <= 30, f"index_shift reaches from {least} to {largest}; expected 0 to 30.")
         sizes = {table.shape for table in tables.values()}
         node.require(
-            len(sizes) == 1 and next(iter(sizes)) in [(size,) for size in _TABLE_SIZES],
-            f"its tables have the shapes {sorted(map(list, sizes))}; expected one size 2^n, n from 1 to 12.",
+            len(sizes) == 1 and next(iter(sizes)) in [(size,) for size in _TABLE_SIZES + _KNOTS],
+            f"its tables have the shapes {sorted(map(list, sizes))}; expected one size, 2^n or 2^n + 1, n from 1 to 12.",
         )
         for name, table in tables.items():
             node.require_dtype(name, table, np.int32 if name == "added_table" else np.int16)
+        entries = {name: table_entries(table) for name, table in tables.items()}
         centred = max(abs(low - h_zero_point), abs(high - h_zero_point))
         pre = pre_activation_reach(
             input_weight=input_weight,
@@ -112,7 +117,7 @@ class FastLoop:
             index_shift=index_shift,
             factor=factor,
             factor_shift=factor_shift,
-            size=next(iter(sizes))[0],
+            size=entries["added_table"].size,
         )
         node.require(pre < INT32_REACH, f"a pre-activation could reach {pre}, more than int32 holds.")
         mixed = mix_reach(tables, kept, state=centred, offset=max(0, h_zero_point - low), state_shift=state_shift)
@@ -127,6 +132,7 @@ class FastLoop:
             recurrent_bound=recurrent_bound,
             factor=None if factor is None else np.ascontiguousarray(factor.T.astype(product_type(factor_bound))),
             factor_bound=factor_bound,
+            tables=entries,
         )
 
     def driven(self, x: IntArray, x_zero_point: int, input_multiplier: IntArray, input_shift: int) -> IntArray:
@@ -141,6 +147,21 @@ class FastLoop:
         product = exact_matmul(centred, self.factor, self.factor_bound)
         inner = requantize(product, 1, factor_shift, FACTOR_ZERO_POINT, 0, 255) - FACTOR_ZERO_POINT
         return exact_matmul(inner, self.recurrent, self.recurrent_bound)
+
+
+def table_entries(table: IntArray) -> NDArray[np.int64]:
+    """A table of 2^n entries as it is; of 2^n + 1, all 4096 entries of those on straight lines between its own.
+
+    With d = 2^(12 - n), entry i d + k is t_i + floor(((t_(i+1) - t_i) k + d/2) / d) for 0 <= k < d; nothing is added for
+    d = 1. The last of the table's own is where the last line would end.
+    """
+    own = table.astype(np.int64)
+    if own.size in _TABLE_SIZES:
+        return own
+    apart = 2**LARGEST_TABLE_BITS // (own.size - 1)
+    rises = np.diff(own)[:, None] * np.arange(apart) + apart // 2
+    entries: NDArray[np.int64] = (own[:-1, None] + rises // apart).reshape(-1)
+    return entries
 
 
 def table_index(sums: IntArray, index_shift: IntArray, size: int) -> IntArray:

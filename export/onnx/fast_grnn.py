@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx
 
-from qdeploy.export.onnx.fast_text import BodyText, arrange
+from qdeploy.export.onnx.fast_arrangement import arrange
+from qdeploy.export.onnx.fast_text import BodyText
 from qdeploy.export.onnx.functions import Site, body, function
 
 

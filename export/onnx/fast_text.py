@@ -8,110 +8,10 @@ The state is held as its code, c = h - low.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
 from qdeploy.export.onnx import fragments
-from qdeploy.export.onnx.fragments import INT32, INT64, LOOK_UP_FLAT, UINT8, UINT64
-from qdeploy.export.onnx.functions import Site, kind_of, weight_form
-from qdeploy.runtime.accumulator import recurrent_reach
-from qdeploy.runtime.fast_loop import FACTOR_ZERO_POINT, GATE_BITS
-from qdeploy.runtime.numeric import is_power_of_two
-
-MAX_TABLE_BITS = 16
-"""Of each table that holds every index."""
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """How the body of one node is arranged; its text is the end of the function's name.
-
-    Attributes:
-        gated: FastGRNN, not FastRNN.
-        x_kind: ``u8`` or ``s16``.
-        input_form, form, factor_form: ``s8`` or ``u8`` weights (see functions.weight_form); the last is empty without a factor.
-        requantized_input: whether U x passes a requantization before the loop, and not a product with powers of two.
-        wide_state: whether the state's high and low byte are two rows of the product, instead of one byte.
-        table_bits: n of tables of 2^n entries that hold every index; 0 where the index is clipped.
-        flat: whether look-ups are GatherElements of flat indices.
-        all_steps: whether y is wanted, or the last state only.
-    """
-
-    gated: bool
-    x_kind: str
-    input_form: str
-    form: str
-    factor_form: str
-    requantized_input: bool
-    wide_state: bool
-    table_bits: int
-    flat: bool
-    all_steps: bool
-
-    @property
-    def tables(self) -> int:
-        """How many tables one pre-activation is looked up in."""
-        return 3 if self.gated else 1
-
-    @property
-    def name(self) -> str:
-        """One word for each choice."""
-        words = [
-            self.x_kind + self.input_form,
-            "requantized" if self.requantized_input else "shifted",
-            ("rows" if self.wide_state else "direct") + (self.factor_form or self.form),
-            f"rank{self.form}" if self.factor_form else "",
-            f"table{self.table_bits}" if self.table_bits else "clip",
-            "flat" if self.flat else "",
-            "all" if self.all_steps else "last",
-        ]
-        return "_".join(word for word in words if word)
-
-
-def arrange(site: Site, *, gated: bool) -> Arrangement:
-    """The fastest arrangement that is exact for this node's weights, shifts and bounds."""
-    constants = site.constants
-    hidden = len(constants["input_weight"])
-    factor = constants.get("factor")
-    return Arrangement(
-        gated=gated,
-        x_kind=kind_of(site, "x"),
-        input_form=weight_form(constants["input_weight"].T),
-        form=weight_form(constants["recurrent_weight"].T),
-        factor_form="" if factor is None else weight_form(factor.T),
-        requantized_input=int(site.attributes["input_shift"]) > 0 or not is_power_of_two(constants["input_multiplier"]),
-        wide_state=int(site.attributes["dtype"]) != UINT8,
-        table_bits=_table_bits(site, gated=gated),
-        flat=(3 if gated else 1) * hidden >= LOOK_UP_FLAT,
-        all_steps=bool(site.node.output[0]),
-    )
-
-
-def _table_bits(site: Site, *, gated: bool) -> int:
-    """n of tables that hold every index, 0 where they would be too long or their lead too large for int32."""
-    attributes, constants = site.attributes, site.constants
-    zero_point, x_zero_point = int(attributes["h_zero_point"]), int(attributes["x_zero_point"])
-    centred = max(abs(int(attributes["low"]) - zero_point), abs(int(attributes["high"]) - zero_point))
-    hidden = len(constants["input_weight"])
-    bias = np.abs(constants["bias"].astype(np.int64)).reshape(-1, hidden).max(axis=0)
-    reach = recurrent_reach(
-        recurrent_weight=constants["recurrent_weight"],
-        input_weight=constants["input_weight"],
-        bias=bias,
-        state=FACTOR_ZERO_POINT if "factor" in constants else centred,
-        x=max(x_zero_point, 255 - x_zero_point) if site.dtypes["x"] == UINT8 else 2**15,
-        recurrent_shift=0,
-        input_shift=int(attributes["input_shift"]),
-        input_multiplier=constants["input_multiplier"],
-    )
-    steps: NDArray[np.object_] = (1 << constants["index_shift"].astype(np.int64)).reshape(-1, hidden).astype(object)
-    indices = int(((reach + steps) // steps).max()) + 1
-    bits = max(4, indices.bit_length() + 1)
-    # The last of the tables begins behind the others' entries.
-    lead = ((2 if gated else 0) << bits) + (1 << (bits - 1))
-    return bits if bits <= MAX_TABLE_BITS and int((reach + steps * (lead + 1)).max()) < 2**31 else 0
+from qdeploy.export.onnx.fast_arrangement import Arrangement
+from qdeploy.export.onnx.fragments import INT32, INT64, UINT8, UINT64
+from qdeploy.runtime.fast_loop import FACTOR_ZERO_POINT, GATE_BITS, LARGEST_TABLE_BITS
 
 
 class BodyText:
@@ -208,8 +108,12 @@ class BodyText:
     def _tables(self) -> list[str]:
         """look_up: all tables one behind the other, each over every index there can be; size: of one of them."""
         lines = [
-            f"added64 = Cast<to = {INT64}>(added_table)",
-            "table_shape = Shape(added_table)",
+            *self._entries(
+                {"added64": "added_table", "candidate64": "candidate_table", "gate_all": "gate_table"}
+                if self.a.gated
+                else {"added64": "added_table"}
+            ),
+            "table_shape = Shape(added64)",
             "entries = Squeeze(table_shape)",
             "entries_half = Div(entries, two)",
             "entries_last = Sub(entries, one)",
@@ -217,9 +121,7 @@ class BodyText:
         if self.a.gated:
             lines += [
                 "added_all = Add(added64, added_offset)",
-                f"candidate64 = Cast<to = {INT64}>(candidate_table)",
                 "candidate_all = Sub(candidate64, lifted_offset)",
-                f"gate_all = Cast<to = {INT64}>(gate_table)",
                 f"lift = Cast<to = {INT32}>(lift_u64)",
             ]
             names = ["gate_all", "added_all", "candidate_all"]
@@ -253,6 +155,46 @@ class BodyText:
             lines.append(f"all_tables = Concat<axis = 0>({', '.join(names)})")
         lines.append(f"look_up = Cast<to = {INT32}>({joined})")
         return lines
+
+    def _entries(self, tables: dict[str, str]) -> list[str]:
+        """All entries of tables, int64, by the names of results."""
+        if not self.a.knots:
+            return [f"{result} = Cast<to = {INT64}>({table})" for result, table in tables.items()]
+        lines = [f"{table}64 = Cast<to = {INT64}>({table})" for table in tables.values()]
+        return [
+            *lines,
+            f"own_flat = Concat<axis = 0>({', '.join(f'{table}64' for table in tables.values())})",
+            *fragments.vector("own_shape", [len(tables), -1]),
+            "own = Reshape(own_flat, own_shape)",
+            *fragments.vector("own_begin", [0]),
+            *fragments.vector("own_last", [-1]),
+            *fragments.vector("own_end", [2**31 - 1]),
+            "line_from = Slice(own, own_begin, own_last, axis_1)",
+            "line_to = Slice(own, axis_1, own_end, axis_1)",
+            "line_rise = Sub(line_to, line_from)",
+            "lines_shape = Shape<start = 1>(line_from)",
+            "lines = Squeeze(lines_shape)",
+            *fragments.constant("all_entries", "int64", 1 << LARGEST_TABLE_BITS),
+            "apart = Div(all_entries, lines)",
+            "between = Range(zero, apart, one)",
+            "rises = Unsqueeze(line_rise, axis_2)",
+            "parts = Mul(rises, between)",
+            # Div truncates: a lead above every rise makes it a floor.
+            *fragments.constant("rise_lead", "int64", 2**34),
+            "rise_lifted = Mul(rise_lead, apart)",
+            "apart_half = Div(apart, two)",
+            "rise_addend = Add(rise_lifted, apart_half)",
+            "rise_sums = Add(parts, rise_addend)",
+            "rise_quotients = Div(rise_sums, apart)",
+            "rise_moved = Sub(rise_quotients, rise_lead)",
+            "bases = Unsqueeze(line_from, axis_2)",
+            "on_lines = Add(bases, rise_moved)",
+            "all_rows = Reshape(on_lines, own_shape)",
+            *(
+                f"{result} = Gather<axis = 0>(all_rows, {place})"
+                for result, place in zip(tables, ("zero", "one", "two"), strict=False)
+            ),
+        ]
 
     def _drive(self) -> list[str]:
         """drive ``[T, B, K, H]`` is added to the product before it is divided by index_step ``[K, H]``, K tables."""

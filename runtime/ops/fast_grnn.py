@@ -57,7 +57,8 @@ def fast_grnn(
         bias: int32 ``[2H]``, those of the gate and of the candidate, at the scale of a_t.
         input_multiplier: int32 ``[1]`` or ``[H]``.
         index_shift: int32 ``[2H]``, 0 to 30.
-        gate_table: int16 ``[S]``, S = 2^n, n <= 12: act_g, which may be negative, and is below 2.
+        gate_table: int16 ``[S]``, S = 2^n, n <= 12: act_g, which may be negative, and is below 2. Tables of 2^n + 1 entries
+            stand for S = 2^12, with straight lines between their entries: see ``fast_loop.table_entries``.
         added_table: int32 ``[S]``: (zeta + nu) act, at the state's scale over 2^(14 + a).
         candidate_table: int16 ``[S]``: zeta act, at the state's scale over 2^a.
         factor: int8 ``[R, H]``.
@@ -104,15 +105,15 @@ def fast_grnn(
     node.require_shape("h0", h0, x.shape[1], hidden)
     check_range(h0, low, high, f"node {node.name}, h0")
 
+    gates, added, candidates = (loop.tables[name] for name in ("gate_table", "added_table", "candidate_table"))
     y = np.empty((x.shape[0], x.shape[1], hidden), kind)
     h = h0
     for t in range(x.shape[0]):
         centred = h.astype(np.int64) - h_zero_point
         sums = loop.recalled(centred, factor_shift) + loop.driven(x[t], x_zero_point, input_multiplier, input_shift)
-        index = table_index(np.concatenate([sums, sums], axis=-1) + bias, index_shift, gate_table.size)
-        gate = gate_table[index[:, :hidden]].astype(np.int64)
+        index = table_index(np.concatenate([sums, sums], axis=-1) + bias, index_shift, gates.size)
         place = index[:, hidden:]
-        mixed = added_table[place].astype(np.int64) + gate * ((centred << state_shift) - candidate_table[place])
+        mixed = added[place] + gates[index[:, :hidden]] * ((centred << state_shift) - candidates[place])
         h = y[t]
         h[...] = next_state(mixed, state_shift, h_zero_point, low, high)
     count_saturated(node, y, h_zero_point, low, high)

@@ -54,7 +54,8 @@ def fast_rnn(
         bias: int32 ``[H]``, at the scale of a_t.
         input_multiplier: int32 ``[1]`` or ``[H]``.
         index_shift: int32 ``[H]``, 0 to 30.
-        added_table: int32 ``[S]``, S = 2^n, n <= 12: alpha act, at the state's scale over 2^(14 + a).
+        added_table: int32 ``[S]``, S = 2^n, n <= 12: alpha act, at the state's scale over 2^(14 + a). One of 2^n + 1 entries
+            stands for S = 2^12, with straight lines between its entries: see ``fast_loop.table_entries``.
         factor: int8 ``[R, H]``.
         x_zero_point, h_zero_point: zero points; the state's is also what a zero state holds.
         input_shift, factor_shift: 0 to 30.
@@ -101,12 +102,13 @@ def fast_rnn(
     node.require_shape("h0", h0, x.shape[1], hidden)
     check_range(h0, low, high, f"node {node.name}, h0")
 
+    table = loop.tables["added_table"]
     y = np.empty((x.shape[0], x.shape[1], hidden), kind)
     h = h0
     for t in range(x.shape[0]):
         centred = h.astype(np.int64) - h_zero_point
         sums = loop.recalled(centred, factor_shift) + loop.driven(x[t], x_zero_point, input_multiplier, input_shift)
-        added = added_table[table_index(sums + bias, index_shift, added_table.size)].astype(np.int64)
+        added = table[table_index(sums + bias, index_shift, table.size)]
         h = y[t]
         h[...] = next_state(added + kept * (centred << state_shift), state_shift, h_zero_point, low, high)
     count_saturated(node, y, h_zero_point, low, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from qdeploy.export.onnx import attach_bodies
 from qdeploy.export.onnx.attach import sites
-from qdeploy.export.onnx.fast_text import arrange
+from qdeploy.export.onnx.fast_arrangement import arrange
 from qdeploy.runtime.engines import open_engine
 from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.reference import ReferenceModel
@@ -40,6 +41,7 @@ def layer(
     kept: int = 15000,
     every: bool = True,
     random_tables: bool = False,
+    knots: bool = False,
     seed: int = 0,
 ) -> tuple[Any, Arrays, dict[str, Any], Arrays]:
     """A model of one layer, its constants, its attributes, and feeds over the whole range of its types."""
@@ -51,7 +53,8 @@ def layer(
     state_shift = max(0, 15 - state_bits)
     biases = 2 if gated else 1
     size = 2**index_bits
-    index = np.arange(-size // 2, size // 2) * (16 / size)
+    # One entry more than a power of two: those at some of 4096 indices.
+    index = np.arange(-size // 2, size // 2 + knots) * (16 / size)
     unit = (half - 1) << state_shift
     tables: Arrays = {
         "gate_table": np.rint(2**14 / (1 + np.exp(-index))),
@@ -64,7 +67,7 @@ def layer(
             "added_table": (-(2**29), 2**29),
             "candidate_table": (-unit, unit),
         }
-        tables = {name: generator.integers(low, high + 1, size) for name, (low, high) in limits.items()}
+        tables = {name: generator.integers(low, high + 1, size + knots) for name, (low, high) in limits.items()}
     kinds = {"gate_table": np.int16, "added_table": np.int32, "candidate_table": np.int16}
     inner = hidden if rank is None else rank
     constants: Arrays = {
@@ -108,6 +111,12 @@ def definition(constants: Arrays, attributes: dict[str, Any], feeds: Arrays) -> 
     """Every state ``[T, B, H]``: the contract's equations in Python's integers, unit by unit."""
     c = {name: array.tolist() for name, array in constants.items()}
     a = attributes
+    for name in ("gate_table", "added_table", "candidate_table"):
+        if len(c.get(name, [])) % 2:
+            own, c[name] = c[name], []
+            apart = 4096 // (len(own) - 1)
+            for start, end in itertools.pairwise(own):
+                c[name] += [start + ((end - start) * k + apart // 2) // apart for k in range(apart)]
     hidden, size = len(c["input_weight"]), len(c["added_table"])
 
     def rounded(value: int, shift: int) -> int:
@@ -167,6 +176,11 @@ CASES: dict[str, dict[str, Any]] = {
     "last_direct": {"every": False, "state_bits": 8},
     "one_unit": {"hidden": 1, "rank": 1},
     "any_table": {"random_tables": True},
+    "knots": {"knots": True, "index_bits": 5},
+    "knots_direct": {"knots": True, "index_bits": 7, "state_bits": 8},
+    "few_knots": {"knots": True, "index_bits": 1, "random_tables": True},
+    "knots_everywhere": {"knots": True, "index_bits": 12},
+    "knots_of_a_long_reach": {"knots": True, "index_bits": 6, "index_shift": 0, "input_multiplier": 2**12},
 }
 
 
@@ -187,7 +201,16 @@ def test_the_cases_reach_every_arrangement() -> None:
     seen = [
         arrange(next(sites(layer(gated=gated, **case)[0])), gated=gated) for case in CASES.values() for gated in (0, 1)
     ]
-    for choice in ("gated", "requantized_input", "wide_state", "table_bits", "factor_form", "flat", "all_steps"):
+    for choice in (
+        "gated",
+        "requantized_input",
+        "wide_state",
+        "table_bits",
+        "factor_form",
+        "flat",
+        "all_steps",
+        "knots",
+    ):
         assert {bool(getattr(one, choice)) for one in seen} == {False, True}, choice
     assert {one.form for one in seen} == {"s8", "u8"}
 
@@ -207,6 +230,7 @@ def test_the_cases_reach_every_arrangement() -> None:
     kept=st.integers(0, 2**14),
     every=st.booleans(),
     random_tables=st.booleans(),
+    knots=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_random_layers(**chosen: Any) -> None:

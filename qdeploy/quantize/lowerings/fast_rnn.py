@@ -279,6 +279,23 @@ def _index_scales(context: Context, node: onnx.NodeProto, states: str, unit: flo
     return scales
 
 
+def _knots(
+    functions: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]], index_scales: list[float]
+) -> NDArray[np.float64]:
+    """The fewest indices between which straight lines come as near to every function as the index's own rounding does."""
+    every = np.arange(-_HALF, _HALF).astype(np.float64)
+    curves = [function(every * scale) for function, scale in zip(functions, index_scales, strict=True)]
+    for apart in (2**n for n in range(INDEX_BITS - 1, 0, -1)):
+        index = np.arange(-_HALF, _HALF + 1, apart).astype(np.float64)
+        errors = (
+            (np.abs(np.interp(every, index, function(index * scale)) - curve).max(), np.abs(np.diff(curve)).max() / 2)
+            for function, scale, curve in zip(functions, index_scales, curves, strict=True)
+        )
+        if all(error <= step for error, step in errors):
+            return index
+    return every
+
+
 def _largest_fresh(context: Context, activation: str, states: str) -> float:
     """The largest magnitude that the table of ``activation`` can hold: what zeta times it 16 bits must hold."""
     if activation in _FLAT_FROM:
@@ -293,12 +310,14 @@ def _tables(
     """a, the tables by the operator's names, and the largest |gate|; a is the largest for which int32 holds the next state."""
     gated = node.op_type == "FastGRNN"
     first, second = (float(value) for value in mix)
-    index = np.arange(-_HALF, _HALF).astype(np.float64)
-    fresh = _FUNCTIONS[str(attribute(node, "activation"))](index * index_scales[-1])
+    kinds = [str(attribute(node, kind)) for kind in (("gate", "activation") if gated else ("activation",))]
+    functions = [_FUNCTIONS[kind] for kind in kinds]
+    index = _knots(functions, index_scales)
+    fresh = functions[-1](index * index_scales[-1])
     kept = round(second * 2.0**GATE_BITS)
     tables: dict[str, NDArray[np.integer]] = {}
     if gated:
-        gate = _FUNCTIONS[str(attribute(node, "gate"))](index * index_scales[0])
+        gate = functions[0](index * index_scales[0])
         entries = np.clip(round_half_away(gate * 2.0**GATE_BITS), -(2**15), 2**15 - 1)
         tables["gate_table"] = entries.astype(np.int16)
         kept = int(np.abs(entries).max())
