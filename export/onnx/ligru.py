@@ -5,7 +5,8 @@ int32 ``[B, 1, H]``, whose high and low byte are two rows of the product (``rows
 saturate beside a byte, two digits of seven bits (``digits``), which bear every weight but -128 as int8. Rows of 16 bits are
 made by a Div where the multipliers are powers of two and int32 has room for an offset (``divide``), else in 64 bits
 (``multiply``). What follows from a row alone, gate and candidate, is looked up in tables of all 2^16 rows, which are made at
-load: activation, slope, multiplier and shift of the candidate cost the loop nothing. With n' the candidate above the state's lowest value,
+load: activation, slope, multiplier and shift of the candidate cost the loop nothing. With n' the candidate above the
+state's lowest value,
 
     c_t = (n' 2^15 + g (c_{t-1} 2^a - n') + half) / 2^(15 + a)
 
