@@ -341,7 +341,11 @@ def _manifest(
             for layer in integers.graph.layers
         ),
         files=specs,
-        extra={"storage": integers.graph.storage, "float_io": float_io},
+        extra={
+            "storage": integers.graph.storage,
+            "float_io": float_io,
+            **({"whole_sequences": True} if integers.graph.whole_sequences else {}),
+        },
     )
 
 

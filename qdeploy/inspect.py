@@ -206,7 +206,10 @@ def _border(manifest: Manifest) -> tuple[str, ...]:
     values += [("input", spec.name, spec) for spec in manifest.inputs]
     values += [("output", spec.name, spec) for spec in manifest.outputs]
     values += [("state", spec.input, spec) for spec in manifest.states]
-    return tuple(
+    whole = [
+        "whole sequences only: a layer reads from the end, or has its initial state from an input; calls keep no state"
+    ]
+    return tuple(whole if manifest.whole_sequences else []) + tuple(
         f"{kind} {name}: {spec.dtype}[{', '.join(map(str, spec.shape))}], scale {spec.scale:.6g}, zero point {spec.zero_point}"
         for kind, name, spec in values
     )

@@ -136,6 +136,11 @@ class Manifest:
     files: Mapping[str, FileSpec]
     extra: Extra = field(default_factory=dict)
 
+    @property
+    def whole_sequences(self) -> bool:
+        """Whether every call takes a whole sequence: a layer reads it from its end, or has its initial state from an input."""
+        return self.extra.get("whole_sequences") is True
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, as they stand in the file."""
         plain: dict[str, Any] = _plain(self)

@@ -60,6 +60,9 @@ class Session:
     def run(self, inputs: Inputs) -> dict[str, Array]:
         """One call of any number of steps; the state goes on from the last call's end.
 
+        Of a model that reads its sequence from the end as well, every call is a sequence of its own, from the zero state or
+        from one that was set before.
+
         ``inputs``: arrays by input name (the float model's names work too), or one array where there is one input.
         """
         feeds, sizes = self._feeds(self._named(inputs))
@@ -68,6 +71,9 @@ class Session:
             self._check_batch(spec, state[spec.input], sizes)
         results = self.engine.run(feeds | state)
         self._state = {spec.input: results[spec.output] for spec in self.manifest.states}
+        if self.manifest.whole_sequences:
+            # The next call is another sequence.
+            self._state = None
         outputs: dict[str, Array] = {}
         for output in self.manifest.outputs:
             array = results[output.name]
@@ -77,6 +83,7 @@ class Session:
 
     def step(self, inputs: Inputs) -> dict[str, Array]:
         """One time step: arrays without the time axis, in and out."""
+        self._refuse_pieces()
         named = self._named(inputs)
         if all(spec.time_axis is None for spec in self.manifest.inputs):
             msg = "this model has no time axis, expected a recurrent model; call run"
@@ -96,6 +103,14 @@ class Session:
             if output.time_axis is not None:
                 outputs[output.name] = np.squeeze(outputs[output.name], output.time_axis)
         return outputs
+
+    def _refuse_pieces(self) -> None:
+        if self.manifest.whole_sequences:
+            msg = (
+                "found a call of a part of a sequence, expected whole ones: a layer of this model reads its sequence from the "
+                "end, or takes its initial state from an input; call run with all steps"
+            )
+            raise InvalidInputError(msg)
 
     def reset(self) -> None:
         """Back to the zero state; the next call may have another batch."""
@@ -130,6 +145,7 @@ class Session:
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Writes the state to an .npz file, whole or not at all; ``load_state`` reads it back."""
+        self._refuse_pieces()
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {f"state/{name}": array for name, array in self.state.items()}
         np.savez(buffer, model=np.array(self._identity), **arrays)

@@ -28,7 +28,7 @@ from .comparison import Run, compare
 from .dimensions import BATCH, TIME, free_dimensions, has_recurrence, layout_time_axis, match_inputs, measure_outputs
 from .onnx_file import read_onnx
 from .passes import Canonical, canonicalize
-from .samples import check_samples, check_time_axis, model_axes, some_samples
+from .samples import check_samples, check_time_axis, is_sequence, model_axes, some_samples, step_count
 from .session import FloatSession, SessionError
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _fixed_sizes(
         if value.name not in samples:
             continue
         sizes = [one.dim_value or None for one in value.type.tensor_type.shape.dim]
-        batch_axis, input_time_axis = model_axes(samples[value.name], time_axis)
+        batch_axis, input_time_axis = model_axes(samples, value.name, time_axis)
         if batch_axis < len(sizes):
             batch = sizes[batch_axis] or batch
         if input_time_axis is not None and input_time_axis < len(sizes):
@@ -186,7 +186,7 @@ def _fixed_sizes(
                 )
     for name, array in samples.items():
         # Two runs are compared, the larger one of _CHECKED_SAMPLES[1] batches.
-        length = array.shape[1] if array.ndim == 3 and time_axis is not None else 1
+        length = array.shape[1] if time_axis is not None and is_sequence(samples, name) else 1
         size = array[0].size // length * (steps or length) * (batch or 1) * _CHECKED_SAMPLES[1]
         if size > _LARGEST_CHECK:
             raise UnsupportedModelError(
@@ -212,11 +212,11 @@ def _check(
         raise InvalidInputError(f"{source.name}: inputs {lost} have no influence on the outputs; leave them out")
     captured: CapturedModel | None = None
     failure: Exception | None = None
-    given = next((array.shape[1] for array in samples.values() if array.ndim == 3), None)
+    given = step_count(samples)
     # A file that needs the number of steps it was made for takes no samples of another.
     may_fix = time_axis is None or source.steps in {None, given}
     for free_time in [*([True] if time_axis is not None else []), *([False] if may_fix else [])]:
-        specs = [_spec(name, samples[name], time_axis, free_time=free_time) for name in names]
+        specs = [_spec(name, samples, time_axis, free_time=free_time) for name in names]
         try:
             captured = _compare(canonical, source, samples, specs, time_axis, free_time=free_time)
         except (SessionError, CheckFailedError, InvalidInputError) as error:
@@ -250,9 +250,9 @@ def _check(
     )
 
 
-def _spec(name: str, array: NDArray[Any], time_axis: int | None, *, free_time: bool) -> InputSpec:
-    batch_axis, input_time_axis = model_axes(array, time_axis)
-    shape: list[int | str] = list(np.moveaxis(array[:1], 0, batch_axis).shape)
+def _spec(name: str, samples: Mapping[str, NDArray[Any]], time_axis: int | None, *, free_time: bool) -> InputSpec:
+    batch_axis, input_time_axis = model_axes(samples, name, time_axis)
+    shape: list[int | str] = list(np.moveaxis(samples[name][:1], 0, batch_axis).shape)
     shape[batch_axis] = BATCH
     if input_time_axis is not None and free_time:
         shape[input_time_axis] = TIME
@@ -270,9 +270,7 @@ def _compare(
 ) -> CapturedModel:
     model = free_dimensions(canonical.model, specs, source.batch, copy_batch=True)
     session = FloatSession(model)
-    given = (
-        next((array.shape[1] for array in samples.values() if array.ndim == 3), None) if time_axis is not None else None
-    )
+    given = step_count(samples) if time_axis is not None else None
     first = source.steps or given
     second = first
     if first is not None and free_time:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qdeploy.runtime.errors import InvalidInputError
 
-__all__ = ["check_samples", "check_time_axis", "model_axes", "some_samples"]
+__all__ = ["check_samples", "check_time_axis", "is_sequence", "model_axes", "some_samples", "step_count"]
 
 
 def check_samples(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
@@ -55,11 +55,28 @@ def check_time_axis(time_axis: int | None) -> None:
         )
 
 
-def model_axes(samples: NDArray[Any], time_axis: int | None) -> tuple[int, int | None]:
-    """The batch axis and the time axis of one input in the model's layout; only rank 3 has a time axis."""
-    if samples.ndim != 3 or time_axis is None:
+def step_count(samples: Mapping[str, NDArray[Any]]) -> int | None:
+    """The number of time steps of the sequences ``[samples, time, features]``: that of the first input of rank 3."""
+    return next((array.shape[1] for array in samples.values() if array.ndim == 3), None)
+
+
+def is_sequence(samples: Mapping[str, NDArray[Any]], name: str) -> bool:
+    """Whether an input is a sequence: of rank 3, with as many steps as the first one.
+
+    Another input of rank 3 is a stack of initial states, ``[samples, layers and directions, units]``.
+    """
+    array = samples[name]
+    return array.ndim == 3 and array.shape[1] == step_count(samples)
+
+
+def model_axes(samples: Mapping[str, NDArray[Any]], name: str, time_axis: int | None) -> tuple[int, int | None]:
+    """The batch axis and the time axis of one input in the model's layout; only sequences have a time axis.
+
+    Stacks of initial states are ``[layers and directions, batch, units]`` in the model, as torch and ONNX have them.
+    """
+    if samples[name].ndim != 3 or time_axis is None:
         return 0, None
-    return 1 - time_axis, time_axis
+    return (1 - time_axis, time_axis) if is_sequence(samples, name) else (1, None)
 
 
 def some_samples(
@@ -68,7 +85,7 @@ def some_samples(
     """``count`` samples of ``steps`` steps (repeated where there are fewer), in the model's layout."""
     arranged = {}
     for name, array in samples.items():
-        batch_axis, input_time_axis = model_axes(array, time_axis)
+        batch_axis, input_time_axis = model_axes(samples, name, time_axis)
         some = np.take(array, np.arange(count) % array.shape[0], axis=0)
         if steps is not None and input_time_axis is not None:
             some = np.take(some, np.arange(steps) % array.shape[1], axis=1)

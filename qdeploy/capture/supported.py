@@ -10,8 +10,7 @@ __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
     "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, OrthogonalRNN, "
-    "OrthogonalClassifier, RNN (relu or tanh, one direction), "
-    "GRU (one direction), LSTM (one direction, proj_size), ReLU, Tanh, "
+    "OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, ReLU, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
 )
@@ -53,13 +52,7 @@ def check_layers(module: nn.Module) -> None:
                 f"{where}: a cell that is called once a step would be unrolled; use torch.nn.RNN, torch.nn.GRU, "
                 "torch.nn.LSTM or qdeploy.models.OrthogonalRNN, which run over the whole sequence"
             )
-        if isinstance(part, (nn.RNN, nn.GRU, nn.LSTM)):
-            if part.bidirectional:
-                raise UnsupportedModelError(
-                    f"{where}: bidirectional=True is not supported, only one direction; use two "
-                    f"torch.nn.{type(part).__name__}, the second on a reversed sequence outside the model"
-                )
-        elif type(part).__module__.startswith("torch.nn.") and not isinstance(part, _LEAVES):
+        if type(part).__module__.startswith("torch.nn.") and not isinstance(part, _LEAVES):
             nearest = _nearest(part)
             raise UnsupportedModelError(
                 f"{where} is not supported{f'; {nearest}' if nearest else ''}. Supported: {SUPPORTED_LAYERS}"

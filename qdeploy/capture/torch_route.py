@@ -22,7 +22,7 @@ from qdeploy.runtime.errors import InvalidInputError, QdeployError, UnsupportedM
 from . import torch_ops
 from .copying import check_finite, evaluation_copy, materialize_parametrizations
 from .functions import OPSET
-from .samples import model_axes, some_samples
+from .samples import is_sequence, model_axes, some_samples, step_count
 from .supported import SUPPORTED_LAYERS, check_layers
 from .twins import replace_layers
 
@@ -144,16 +144,16 @@ def _export(
     outputs: list[str],
     recurrent: bool,
 ) -> onnx.ModelProto:
-    long_axis = any(array.ndim == 3 and array.shape[1] > LOOP_STEPS for array in samples.values())
+    long_axis = (step_count(samples) or 0) > LOOP_STEPS
     if time_axis is None:
         # Without a recurrent layer the second axis has a fixed length, unless a loop of the user's runs over it.
         if long_axis and _unrolls(module, samples, 1, by_name=by_name):
             raise UnsupportedModelError(_loop_message(samples))
         return _export_once(module, samples, None, None, by_name=by_name, outputs=outputs)
-    steps = min(TRACED_STEPS, *(array.shape[1] for array in samples.values() if array.ndim == 3))
+    steps = min(TRACED_STEPS, step_count(samples) or TRACED_STEPS)
     # torch.export takes an axis of length one for a constant, so a single step is traced with its repetition.
     if steps == 1:
-        samples = {name: np.repeat(a, 2, axis=1) if a.ndim == 3 else a for name, a in samples.items()}
+        samples = {name: np.repeat(a, 2, axis=1) if is_sequence(samples, name) else a for name, a in samples.items()}
         steps = 2
     failure: UnsupportedModelError | None = None
     try:
@@ -175,7 +175,7 @@ def _export(
 def _is_free(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], time_axis: int) -> bool:
     """Whether the number of steps is symbolic; torch fixes a dimension that the module turns into a number."""
     for value in model.graph.input:
-        _, input_time_axis = model_axes(samples[value.name], time_axis)
+        _, input_time_axis = model_axes(samples, value.name, time_axis)
         if input_time_axis is not None and not value.type.tensor_type.shape.dim[input_time_axis].dim_param:
             return False
     return True
@@ -228,8 +228,8 @@ def _export_once(
     tensors = _arguments(samples, time_axis, steps)
     batch, time = torch.export.Dim("batch"), torch.export.Dim("time")
     dimensions: dict[str, dict[int, Any]] = {}
-    for name, array in samples.items():
-        batch_axis, input_time_axis = model_axes(array, time_axis)
+    for name in samples:
+        batch_axis, input_time_axis = model_axes(samples, name, time_axis)
         dimensions[name] = {batch_axis: batch}
         if input_time_axis is not None and steps is not None:
             dimensions[name][input_time_axis] = time

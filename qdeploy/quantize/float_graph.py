@@ -15,6 +15,10 @@ from qdeploy.runtime.errors import UnsupportedModelError
 FLOAT_DOMAIN = "qdeploy.float"
 
 
+LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Identity")
+"""Standard operators that move one activation's data and keep its type."""
+
+
 class FloatGraph:
     """Indexes over the top-level graph of a float model."""
 
@@ -48,6 +52,16 @@ class FloatGraph:
         if len(readers) == 1 and readers[0].op_type in operators and name not in self.outputs:
             return readers[0]
         return None
+
+    def input_behind(self, name: str) -> str | None:
+        """The input of the network that layout operators made ``name`` of, itself included; None where it is computed."""
+        inputs = {value.name for value in self.inputs}
+        while name not in inputs:
+            node = self.producers.get(name)
+            if node is None or node.op_type not in LAYOUT_OPERATORS:
+                return None
+            name = node.input[0]
+        return name
 
     def constant(self, node: onnx.NodeProto, index: int, what: str) -> NDArray[np.float32]:
         """Input ``index`` of ``node`` as a constant, or as what nodes make of constants alone.

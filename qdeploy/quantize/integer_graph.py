@@ -33,12 +33,14 @@ class IntegerGraph:
 
     Attributes:
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
+        whole_sequences: whether no state goes on from one call to the next.
         types: the integer type of every activation, by tensor name (names are those of the float model).
         layers: one record per layer, for the manifest and for ``inspect``.
         constants_info: of weights and biases, their scales and bits, for the manifest.
     """
 
     storage: str = "compact"
+    whole_sequences: bool = False
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: list[onnx.TensorProto] = field(default_factory=list)
     types: dict[str, TensorType] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class IntegerGraph:
         """Adds an initializer once; ``scale`` and ``bits`` go to the manifest."""
         if name in self.constants_info:
             return name
-        self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.initializers.append(onnx.numpy_helper.from_array(np.asarray(value, order="C"), name))
         self.constants_info[name] = {
             "dtype": value.dtype.name,
             "scale": None if scale is None else (float(scale[0]) if scale.size == 1 else [float(s) for s in scale]),

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import onnx
 
-from qdeploy.calibration import Calibration, initial_cell_state, initial_state
+from qdeploy.calibration import Calibration
 from qdeploy.quantize.float_graph import FloatGraph
+from qdeploy.quantize.given_states import feed_given_states, given_state_type, sources_of_states
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings import LOWERINGS, Context
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import grid_type
 from qdeploy.runtime.errors import UnsupportedModelError
-from qdeploy.runtime.ops import DOMAIN, RECURRENT, VERSION, WHOLE_SEQUENCE, operator_name
+from qdeploy.runtime.ops import DOMAIN, VERSION, WHOLE_SEQUENCE, operator_name
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,17 @@ def quantize(
     floats = FloatGraph(model)
     graph = IntegerGraph(storage=storage)
     context = Context(floats, graph, calibration, recipe, set())
-    recurrent_states = _state_inputs(floats)
+    given_states = sources_of_states(floats)
     inputs = []
     for value in floats.inputs:
-        if value.name in recurrent_states:
+        if given_states.get(value.name):
             continue
         seen = calibration[value.name]
         low, high = seen.bounds(recipe.range, recipe.percentile)
-        graph.types[value.name] = grid_type(low, high, seen.grid_bits, recipe.activation_bits)
+        if value.name in given_states:
+            graph.types[value.name] = given_state_type(low, high, recipe.state_bits)
+        else:
+            graph.types[value.name] = grid_type(low, high, seen.grid_bits, recipe.activation_bits)
         inputs.append(value.name)
     for node in floats.nodes:
         if node.output[0] and node.output[0] in context.done:
@@ -67,6 +71,7 @@ def quantize(
                 f"node {node.name}: {node.op_type} has no integer form; supported are {', '.join(sorted(LOWERINGS))}."
             )
         lowering(context, node)
+    graph.whole_sequences = feed_given_states(context) or reads_backwards(graph)
     _give_last_states_twice(floats, graph)
     state_outputs = {state.output for state in graph.states}
     outputs = tuple(name for name in floats.outputs if name not in state_outputs)
@@ -94,17 +99,6 @@ def _give_last_states_twice(floats: FloatGraph, graph: IntegerGraph) -> None:
         graph.types[kept] = graph.types[result] = state.type
         graph.states[index] = dataclasses.replace(state, output=kept)
         graph.standard(onnx.helper.make_node("Identity", [kept], [result], name=f"{kept}.result"))
-
-
-def _state_inputs(floats: FloatGraph) -> set[str]:
-    """Graph inputs that serve as initial states."""
-    initial = {
-        name
-        for node in floats.nodes
-        if node.op_type in RECURRENT
-        for name in (initial_state(node), initial_cell_state(node))
-    }
-    return initial & {value.name for value in floats.inputs}
 
 
 def _assemble(
@@ -149,6 +143,18 @@ def of_whole_sequences(model: onnx.ModelProto) -> set[str]:
         if own or not whole.isdisjoint(node.input):
             whole.update(node.output)
     return whole
+
+
+def reads_backwards(graph: IntegerGraph) -> bool:
+    """Whether a layer reads a sequence from its end: a Slice of negative steps turns it round."""
+    steps = {tensor.name: tensor for tensor in graph.initializers}
+    return any(
+        node.op_type == "Slice"
+        and len(node.input) > 4
+        and node.input[4] in steps
+        and bool((onnx.numpy_helper.to_array(steps[node.input[4]]) < 0).any())
+        for node in graph.nodes
+    )
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -357,7 +357,7 @@ class _Verification:
         plans: dict[str, tuple[str, list[int]]] = {}
         if maker.batched:
             plans["cut/samples"] = ("batch", [1] * batch)
-        if states and maker.timed and steps > 1:
+        if states and maker.timed and steps > 1 and not manifest.whole_sequences:
             plans["cut/steps"] = ("time", [1] * steps)
             plans["cut/random"] = ("time", maker.split(steps))
         plans = {name: plan for name, plan in plans.items() if self._wanted(name)}

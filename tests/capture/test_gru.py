@@ -138,9 +138,6 @@ def test_the_gru_operator(rng, onnx_file, operators, before, biased, opset):
 @pytest.mark.parametrize(
     ("attributes", "arguments", "directions", "words"),
     [
-        (', direction = "reverse"', "w, r, b", 1, "direction='reverse'"),
-        (', linear_before_reset = 1, direction = "reverse"', "w, r, b", 1, "direction='reverse'"),
-        (', linear_before_reset = 1, direction = "bidirectional"', "w, r, b", 2, "direction='bidirectional'"),
         (", linear_before_reset = 1, clip = 3.0", "w, r, b", 1, "clip"),
         (', linear_before_reset = 1, activations = ["Sigmoid", "Relu"]', "w, r, b", 1, "activations"),
         (", linear_before_reset = 1", "w, r, b, lengths", 1, r"sequence_lens \(lengths\)"),

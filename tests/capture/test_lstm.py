@@ -214,8 +214,6 @@ def test_the_batch_first_layout_of_the_onnx_operator(rng, onnx_file):
 @pytest.mark.parametrize(
     ("attributes", "arguments", "inputs", "directions", "words"),
     [
-        (', direction = "reverse"', "w, r, b", "", 1, "direction='reverse'"),
-        (', direction = "bidirectional"', "w, r, b", "", 2, "direction='bidirectional'"),
         (", clip = 3.0", "w, r, b", "", 1, "clip"),
         (", input_forget = 1", "w, r, b", "", 1, "input_forget=1"),
         (', activations = ["Sigmoid", "Tanh", "Relu"]', "w, r, b", "", 1, "activations .*'relu'.* are not supported"),

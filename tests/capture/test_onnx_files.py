@@ -100,8 +100,6 @@ RNN = """
 @pytest.mark.parametrize(
     ("attributes", "arguments", "inputs", "directions", "words"),
     [
-        (', direction = "reverse"', "w, r, b", "", 1, "direction='reverse'"),
-        (', direction = "bidirectional"', "w, r, b", "", 2, "direction='bidirectional'"),
         (", clip = 3.0", "w, r, b", "", 1, "clip"),
         (', activations = ["Sigmoid"]', "w, r, b", "", 1, r"activations \['Sigmoid'\]"),
         (', activations = ["Affine"], activation_alpha = [2.0]', "w, r, b", "", 1, "activations"),

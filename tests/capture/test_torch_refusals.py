@@ -33,10 +33,7 @@ class Holder(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.GRU(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.GRU"),
         (nn.GRUCell(3, 4), "torch.nn.GRUCell.*unrolled"),
-        (nn.LSTM(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.LSTM"),
-        (nn.RNN(3, 4, bidirectional=True), "bidirectional=True.*two torch.nn.RNN"),
         (nn.LSTMCell(3, 4), "torch.nn.LSTMCell.*unrolled"),
         (nn.RNNCell(3, 4), "torch.nn.RNNCell.*unrolled"),
         (nn.Conv2d(1, 2, 3), "torch.nn.Conv2d.*Supported: Linear"),

@@ -17,6 +17,7 @@ from onnxscript import optimizer
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
+from .directions import split_directions
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
 from .hamilton import recognise_hamilton_matrices
@@ -79,6 +80,7 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     check_weights(graph_model)
     remove_no_operations(graph_model)
     make_modrelu(graph_model)
+    split_directions(graph_model)
     convert_rnn_operators(graph_model)
     convert_gru_operators(graph_model)
     convert_lstm_operators(graph_model)

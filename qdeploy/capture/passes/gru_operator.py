@@ -19,10 +19,12 @@ __all__ = ["convert_gru_operators"]
 def convert_gru_operators(model: ir.Model) -> None:
     """Replaces every GRU operator by a layer of the float domain and layout operators around it.
 
+    Requires: they read forwards (``split_directions``).
+
     Ensures: no GRU operator is left; rows are those of r, z, n; an initial state that is provably zero is absent.
 
     Raises:
-        UnsupportedModelError: sequence_lens, clip, two directions, the reverse one, weights that are not constant,
+        UnsupportedModelError: sequence_lens, clip, weights that are not constant,
             or activations other than Sigmoid and Tanh.
     """
     for node in list(model.graph):
@@ -80,12 +82,6 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
 
 def _check(node: ir.Node, lengths: ir.Value | None, where: str) -> None:
     """Refuses by name what the float layer does not have."""
-    direction = node.attributes.get("direction")
-    if direction is not None and direction.as_string() != "forward":
-        raise UnsupportedModelError(
-            f"{where}: direction={direction.as_string()!r} is not supported, only 'forward'; use two layers and "
-            "reverse the sequence outside the model"
-        )
     if lengths is not None:
         raise UnsupportedModelError(
             f"{where}: sequence_lens ({lengths.name}) is not supported; export without packed sequences and run "

@@ -33,10 +33,12 @@ _GATES = (0, 2, 3, 1)
 def convert_lstm_operators(model: ir.Model) -> None:
     """Replaces every LSTM operator by ``LSTM`` of the float domain and layout operators around it.
 
+    Requires: they read forwards (``split_directions``).
+
     Ensures: no LSTM operator is left; gates are ordered i, f, g, o; initial states that are provably zero are absent.
 
     Raises:
-        UnsupportedModelError: sequence_lens, clip, input_forget, peepholes, two directions, the reverse one, weights that
+        UnsupportedModelError: sequence_lens, clip, input_forget, peepholes, weights that
             are not constant, one initial state that is zero and one that is not, or other activations than Sigmoid, Tanh,
             Tanh.
     """
@@ -95,12 +97,6 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
 def _refuse(node: ir.Node, inputs: list[ir.Value | None]) -> None:
     """Raises for what the float layer has no form for, by the name of the attribute or input."""
     where = label(node)
-    direction = node.attributes.get("direction")
-    if direction is not None and direction.as_string() != "forward":
-        raise UnsupportedModelError(
-            f"{where}: direction={direction.as_string()!r} is not supported, only 'forward'; use two layers and "
-            "reverse the sequence outside the model"
-        )
     if inputs[4] is not None:
         raise UnsupportedModelError(
             f"{where}: sequence_lens ({inputs[4].name}) is not supported; export without packed sequences and run "

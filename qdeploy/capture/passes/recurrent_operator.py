@@ -29,10 +29,12 @@ _ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "affine": "linear"}
 def convert_rnn_operators(model: ir.Model) -> None:
     """Replaces every RNN operator by ``RNN`` of the float domain and layout operators around it.
 
+    Requires: they read forwards (``split_directions``).
+
     Ensures: no RNN operator is left; an initial state that is provably zero is absent.
 
     Raises:
-        UnsupportedModelError: sequence_lens, clip, two directions, the reverse one, weights that are not constant, or
+        UnsupportedModelError: sequence_lens, clip, weights that are not constant, or
             another activation than Relu, Tanh and Affine(1, 0).
     """
     for node in list(model.graph):
@@ -44,13 +46,6 @@ def _convert(node: ir.Node, graph: ir.Graph) -> None:
     where = label(node)
     inputs = [*node.inputs, *[None] * (6 - len(node.inputs))]
     x, w, r, b, lengths, initial = inputs[:6]
-    direction = node.attributes.get("direction")
-    if direction is not None and direction.as_string() != "forward":
-        raise UnsupportedModelError(
-            f"{where}: direction={direction.as_string()!r} is not supported, only 'forward'; use two layers and "
-            "reverse the "
-            "sequence outside the model"
-        )
     if lengths is not None:
         raise UnsupportedModelError(
             f"{where}: sequence_lens ({lengths.name}) is not supported; export without packed sequences and run "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx
 
-from qdeploy.quantize.lowerings.registry import LAYOUT_OPERATORS, Context, lowers
+from qdeploy.quantize.float_graph import LAYOUT_OPERATORS
+from qdeploy.quantize.lowerings.registry import Context, lowers
 
 
 @lowers(*LAYOUT_OPERATORS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx
 
 from qdeploy.calibration import Calibration
-from qdeploy.quantize.float_graph import FloatGraph
+from qdeploy.quantize.float_graph import LAYOUT_OPERATORS, FloatGraph
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import TensorType, activation_type, logits_type
@@ -54,9 +54,6 @@ class Context:
         readers = self.floats.readers(name)
         return bool(readers) and all(r.op_type in LAYOUT_OPERATORS and self.leaves(r.output[0]) for r in readers)
 
-
-LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Identity")
-"""Standard operators that move one activation's data and keep its type."""
 
 FLAT_BEYOND = {"Tanh": 3.5, "Sigmoid": 6.5}
 """Beyond this the function is within half a step of its end, so that neither its table nor its operand reaches further."""

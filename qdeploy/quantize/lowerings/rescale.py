@@ -13,10 +13,14 @@ def _within(found: TensorType, wanted: TensorType) -> bool:
     return same and wanted.low <= found.low and found.high <= wanted.high
 
 
-def rescale(context: Context, name: str, wanted: TensorType, where: str) -> str:
-    """Adds a Requantize of tensor ``name`` to type ``wanted`` where it is needed, and returns the tensor to read."""
+def rescale(context: Context, name: str, wanted: TensorType, where: str, *, clip: bool = False) -> str:
+    """Adds a Requantize of tensor ``name`` to type ``wanted`` where it is needed, and returns the tensor to read.
+
+    With ``clip`` it is always needed: what a user feeds is held to its element type only, not to the type's bounds.
+    """
     found = context.type_of(name)
-    if found == wanted or (found.dtype == wanted.dtype == "int16" and _within(found, wanted)):
+    same = found == wanted or (found.dtype == wanted.dtype == "int16" and _within(found, wanted))
+    if same and not clip:
         return name
     multiplier = choose_multiplier(found.scale / wanted.scale, context.recipe.multiplier_bits, where)
     graph = context.integers

@@ -184,7 +184,7 @@ def state_tensors(context: Context, node: onnx.NodeProto, *, cell: bool = False)
     graph, floats = context.integers, context.floats
     what, place = ("cell", 2) if cell else ("state", 1)
     initial = initial_cell_state(node) if cell else initial_state(node)
-    if initial and initial not in {value.name for value in floats.inputs}:
+    if initial and floats.input_behind(initial) is None:
         raise UnsupportedModelError(
             f"node {node.name}: its initial {what} ({initial}) is computed by the network; expected zeros or an input of "
             "the network."
