@@ -24,8 +24,9 @@ from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.fragments import INT32, INT64, UINT8, UINT64
 from qdeploy.export.onnx.functions import Site, body, function, kind_of, weight_form
 from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
+from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.numeric import requantize
-from qdeploy.runtime.ops.ligru import DRIVE_LIMIT, GATE_BITS
+from qdeploy.runtime.ops.ligru import DRIVE_LIMIT, GATE_BITS, LIMITS
 
 ROWS = 2**16
 """How many values a row can have."""
@@ -97,6 +98,9 @@ def ligru(site: Site) -> onnx.FunctionProto:
 
 def _arrange(site: Site) -> _Arrangement:
     constants, attributes = site.constants, site.attributes
+    for name, most in LIMITS.items():
+        if not 0 <= int(attributes[name]) <= most:
+            raise ContractError(f"node {site.node.name}: {name} is {attributes[name]}; expected 0 to {most}.")
     x_kind = kind_of(site, "x")
     zero_point, shift = int(attributes["h_zero_point"]), int(attributes["shift"])
     multiplier = constants["multiplier"].astype(np.int64)

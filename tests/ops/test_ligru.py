@@ -172,6 +172,17 @@ def test_what_the_contract_forbids_is_refused(changed: dict[str, Any], words: st
         ReferenceModel(model).run(feeds)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"bias": np.zeros(HIDDEN, np.int32)}, {"state_shift": 2**47}, {"shift": -1}],
+    ids=["bias", "state_shift", "shift"],
+)
+def test_no_body_is_written_for_a_file_that_was_changed(changed: dict[str, Any]) -> None:
+    model, _ = layer(12, **changed)
+    with pytest.raises(ContractError, match="node node"):
+        attach_bodies(model)
+
+
 def test_states_outside_their_bounds_are_refused() -> None:
     model, feeds = layer(12)
     feeds["h0"][0, 0] = 2048
