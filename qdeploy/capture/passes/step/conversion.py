@@ -185,7 +185,7 @@ class _Conversion:
         self._write(cell, places, following)
 
     def _write(self, cell: Cell, places: list[int], following: Sequence[Polynomial]) -> None:
-        name = self.name if len(self.sources) == len(places) else f"{self.name}_l{len(self.known)}"
+        name = self._layer_name(places)
         values = self.outside.operands(cell, name)
         ordered = [places[index] for index in cell.states]
         initial = [self.loop.states[place].initial for place in ordered]
@@ -209,6 +209,14 @@ class _Conversion:
         result = self.algebra.source(f"the new {state_name}", following[shown].width, "result")
         self.outside.sequences[len(self.algebra.sources) - 1] = layer.outputs[0]
         self.known.append((following[shown], result))
+
+    def _layer_name(self, places: list[int]) -> str:
+        """The module that a state was traced in, or the loop's name and a number where it has several layers."""
+        for place in places:
+            layer = self.loop.states[place].old.metadata_props.get("layer")
+            if layer:
+                return str(layer)
+        return self.name if len(self.sources) == len(places) else f"{self.name}_l{len(self.known)}"
 
     def _state_axes(self, place: int) -> list[Axis]:
         rows = self.given[self.loop.states[place].old]
