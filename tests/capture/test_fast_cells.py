@@ -51,8 +51,10 @@ def test_layers(rng, operators, run, kind, ranks, initial):
     compared(module, captured, samples, run)
 
 
-@pytest.mark.parametrize("activation", NONLINEARITIES)
-@pytest.mark.parametrize("gate", [None, *NONLINEARITIES])
+@pytest.mark.parametrize(
+    ("gate", "activation"),
+    [*((None, name) for name in NONLINEARITIES), *zip(NONLINEARITIES, reversed(NONLINEARITIES), strict=True)],
+)
 def test_nonlinearities(rng, run, gate, activation):
     torch.manual_seed(0)
     layer = FastRNN(INPUTS, HIDDEN, activation) if gate is None else FastGRNN(INPUTS, HIDDEN, gate, activation)
