@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -102,7 +102,7 @@ def _demonstrate(entry: Entry, folder: Path) -> Row:
     measured = bundle.bench(runtimes=["onnxruntime"], float_model=float_path)
     return Row(
         name=entry.name,
-        family=_family(entry.details["architecture"]),
+        family=_family(entry.details["architecture"], entry.details["hyperparameters"]),
         weight_bits=_weight_bits(bundle),
         activation_bits=_bits(tensor.bits for tensor in bundle.manifest.tensors.values() if tensor.dtype == "uint8"),
         state_bits=_bits(state.bits for state in bundle.manifest.states),
@@ -132,7 +132,9 @@ def _verify(bundle: Bundle, data: str) -> tuple[int, int]:
     return compared, mismatched
 
 
-def _family(architecture: str) -> str:
+def _family(architecture: str, hyperparameters: Mapping[str, Any]) -> str:
+    if "cell" in hyperparameters:
+        return str(hyperparameters["cell"])
     families = {"orthogonal": "orthogonal RNN", "quaternion": "quaternion"}
     return next((family for prefix, family in families.items() if architecture.startswith(prefix)), "real")
 

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.export.onnx.functions import BODIES, IR_VERSION, OPSET, Site
-from qdeploy.runtime.errors import ContractError, UnsupportedModelError
+from qdeploy.runtime.errors import ContractError, QdeployError, UnsupportedModelError
 from qdeploy.runtime.graph_contract import check_operators
 from qdeploy.runtime.ops import DOMAIN, OPERATORS, VERSION, Node, operator_name
 
@@ -38,7 +38,13 @@ def attach_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
             raise UnsupportedModelError(
                 f"node {site.node.name}: the ONNX target has no body for {operator}; it has {', '.join(sorted(BODIES))}."
             )
-        written = write(site)
+        try:
+            written = write(site)
+        except QdeployError:
+            raise
+        except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+            # Shapes and ranges that the contract forbids, in a file that was changed: the reference says which.
+            raise ContractError(f"node {site.node.name} ({operator}): {error}; export the model again") from error
         site.node.op_type = written.name
         functions[written.name] = written
     result.functions.extend(functions[key] for key in sorted(functions))

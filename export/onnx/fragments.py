@@ -137,6 +137,36 @@ def product(prefix: str, x: str, x_kind: str, weight: str, weight_zero_point: st
     return [line.replace(", )", ")") for line in lines], f"{p}_acc"
 
 
+def digit_constants(low_bits: int) -> list[str]:
+    """What :func:`digits` and :func:`joined` read."""
+    base = 1 << low_bits
+    return [
+        f"digit_sizes = Constant<value = int32[2, 1] {{{base}, 1}}>()",
+        f"digit_places = Constant<value = int32[1, 2] {{{base}, 1}}>()",
+        *constant("digit_mask", "uint8", base - 1),
+    ]
+
+
+def digits(result: str, code: str, low_bits: int, *, sizes: str = "digit_sizes") -> list[str]:
+    """Codes ``[B, 1, H]``, int32 and not negative, as two rows of uint8 ``[B, 2, H]``: code / 2^low_bits, and the rest.
+
+    ``sizes`` are the divisors of both rows: a code that is a quotient itself need not be made.
+    """
+    if low_bits == 8:
+        # The cast drops what stands above 8 bits.
+        return [f"{result}_quotient = Div({code}, {sizes})", f"{result} = Cast<to = {UINT8}>({result}_quotient)"]
+    return [
+        f"{result}_quotient = Div({code}, {sizes})",
+        f"{result}_byte = Cast<to = {UINT8}>({result}_quotient)",
+        f"{result} = BitwiseAnd({result}_byte, digit_mask)",
+    ]
+
+
+def joined(result: str, rows: str) -> list[str]:
+    """The sum of both rows, int32, each times what its digit counts."""
+    return [f"{result} = MatMul(digit_places, {rows})"]
+
+
 LOOK_UP_FLAT = 256
 """From so many elements on GatherElements of a flat index, with the two Reshapes it needs, is faster than Gather."""
 

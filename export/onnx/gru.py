@@ -1,8 +1,9 @@
 """Body of GRU: U x and all that is constant before the loop, a Scan of one product, three look-ups and two divisions.
 
 Inside the loop a state is held as its code, c = h - low, which is never negative: uint8 as it is (``direct``), int16 as
-int32 ``[B, 1, H]``, whose high and low byte are two rows of the product (``rows``). In codes the mix of candidate and
-state is not negative either, since both are moved by the same offset: with n' the candidate's entry above low,
+int32 ``[B, 1, H]``, whose high and low digit are two rows of the product (``rows`` of 8 bits, ``sevens``). In codes the mix
+of candidate and state is not negative either, since both are moved by the same offset: with n' the candidate's entry above
+low,
 
     c_t = (n' 2^15 + z (c_{t-1} 2^a - n') + half) / 2^(15 + a)
 
@@ -41,7 +42,7 @@ def _lines(a: Arrangement) -> list[str]:
         *_recurrent_constants(form),
         *_drives(wide=wide),
         *_tables(),
-        *_scan(form, wide=wide, every=every),
+        *_scan(form, a.low_bits, wide=wide, every=every),
     ]
     if not every:
         # The contract has two outputs; a node that drops y never reads this one.
@@ -193,7 +194,7 @@ def _tables() -> list[str]:
     ]
 
 
-def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
+def _scan(form: str, low_bits: int, *, wide: bool, every: bool) -> list[str]:
     """The loop, the codes before it and the states behind it."""
     zero_point = ", , w_uz" if form == "u8" else ""
     matrix = "w_u" if form == "u8" else "w_t"
@@ -201,10 +202,9 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
     state = f"int32{rank}" if wide else f"uint8{rank}"
     steps = (
         [
-            "bytes32 = Div(code, byte_sizes)",
-            f"bytes = Cast<to = {UINT8}>(bytes32)",
-            f"byte_products = MatMulInteger(bytes, {matrix}{zero_point})",
-            "product = MatMul(together, byte_products)",
+            *fragments.digits("digits", "code", low_bits),
+            f"digit_products = MatMulInteger(digits, {matrix}{zero_point})",
+            *fragments.joined("product", "digit_products"),
             "lifted = Mul(code, lift)",
         ]
         if wide
@@ -261,8 +261,7 @@ def _scan(form: str, *, wide: bool, every: bool) -> list[str]:
         return [*before, loop, *after]
     before = [
         *fragments.vector("code_axis", [1]),
-        "byte_sizes = Constant<value = int32[2, 1] {256, 1}>()",
-        "together = Constant<value = int32[1, 2] {256, 1}>()",
+        *fragments.digit_constants(low_bits),
         f"low32 = Cast<to = {INT32}>(low)",
         f"h0_32 = Cast<to = {INT32}>(h0)",
         "h0_code = Sub(h0_32, low32)",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdeploy.export.onnx.fragments import LOOK_UP_FLAT, UINT8
-from qdeploy.export.onnx.functions import Site, kind_of, weight_form
+from qdeploy.export.onnx.functions import Site, kind_of, rows_of_digits, weight_form
 from qdeploy.runtime.accumulator import gru_reach
 from qdeploy.runtime.numeric import is_power_of_two
 from qdeploy.runtime.ops.gru import DRIVE_LIMIT, GATE_BITS
@@ -24,8 +24,9 @@ class Arrangement:
     Attributes:
         x_kind: ``u8`` or ``s16``.
         input_form, form: ``s8`` or ``u8`` weights of U and W (see functions.weight_form).
-        wide_state: whether the loop holds the state in 32 bits, whose high and low byte are two rows of the product
-            (``rows``), instead of a byte (``direct``).
+        wide_state: whether the loop holds the state in 32 bits, whose high and low digits are two rows of the
+            product (``rows``), instead of a byte (``direct``).
+        low_bits: of the low one of these rows: 8, or 7 (see functions.rows_of_digits).
         divided: whether powers of two close all sums, so that Div takes the place of the 64-bit requantization.
         gate_bits, recalled_bits: n of tables of 2^n entries for every index of the gates and every W h + c.
         candidate_bits: the same of the candidate; 0 where its index is clipped.
@@ -38,6 +39,7 @@ class Arrangement:
     input_form: str
     form: str
     wide_state: bool
+    low_bits: int
     divided: bool
     gate_bits: int
     recalled_bits: int
@@ -52,7 +54,7 @@ class Arrangement:
         """One word for each choice."""
         words = [
             self.x_kind + self.input_form,
-            ("rows" if self.wide_state else "direct") + self.form,
+            ("direct" if not self.wide_state else "rows" if self.low_bits == 8 else "sevens") + self.form,
             "all" if self.all_steps else "last",
         ]
         if self.divided:
@@ -70,11 +72,17 @@ def arrange(site: Site) -> Arrangement:
     hidden = constants["recurrent_weight"].shape[1]
     bits = _table_bits(site)
     gate_bits, recalled_bits, candidate_bits = bits or (0, 0, 0)
+    wide = int(site.attributes["dtype"]) != UINT8
+    form, low_bits = weight_form(constants["recurrent_weight"].T), 8
+    if wide:
+        codes = int(site.attributes["high"]) - int(site.attributes["low"])
+        form, low_bits = rows_of_digits(constants["recurrent_weight"].T, codes)
     return Arrangement(
         x_kind=kind_of(site, "x"),
         input_form=weight_form(constants["input_weight"].T),
-        form=weight_form(constants["recurrent_weight"].T),
-        wide_state=int(site.attributes["dtype"]) != UINT8,
+        form=form,
+        wide_state=wide,
+        low_bits=low_bits,
         divided=bits is not None,
         gate_bits=gate_bits,
         recalled_bits=recalled_bits,

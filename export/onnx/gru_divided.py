@@ -231,8 +231,7 @@ def _initial(a: Arrangement) -> list[str]:
         f"low32 = Cast<to = {INT32}>(low)",
         f"h0_32 = Cast<to = {INT32}>(h0)",
         "h0_code = Sub(h0_32, low32)",
-        "byte_sizes = Constant<value = int32[2, 1] {256, 1}>()",
-        "together = Constant<value = int32[1, 2] {256, 1}>()",
+        *fragments.digit_constants(a.low_bits),
     ]
     if a.wide_state:
         return [*lines, "code0 = Unsqueeze(h0_code, axis_1)"]
@@ -245,10 +244,9 @@ def _scan(a: Arrangement) -> str:
     steps = ["w = Transpose<perm = [1, 0]>(w_rows)"]
     if a.wide_state:
         steps += [
-            "bytes32 = Div(code, byte_sizes)",
-            f"bytes = Cast<to = {UINT8}>(bytes32)",
-            f"byte_products = MatMulInteger(bytes, w{zero_point})",
-            "product = MatMul(together, byte_products)",
+            *fragments.digits("digits", "code", a.low_bits),
+            f"digit_products = MatMulInteger(digits, w{zero_point})",
+            *fragments.joined("product", "digit_products"),
         ]
     else:
         steps.append(f"product = MatMulInteger(byte, w{zero_point})")

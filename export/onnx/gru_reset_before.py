@@ -3,7 +3,8 @@
 One is for the gates and one for the candidate, whose operand is what the reset gate leaves of the state.
 
 Inside the loop a state is held as its code, c = h - low, which is never negative: int32 ``[B, H]``, of which the product
-reads a byte (``direct``), or ``[B, 1, H]``, whose high and low byte are two rows of the product (``rows``). What the reset
+reads a byte (``direct``), or ``[B, 1, H]``, whose high and low digit are two rows of the product (``rows`` of
+8 bits, ``sevens``). What the reset
 gate leaves is held likewise. Sums become indices by a Div where powers of two close them and int32 has room for an
 offset (``divide``), else in 64 bits (``multiply``). In codes the mix of candidate and state is never negative, so that a
 Div, which truncates, rounds half up.
@@ -18,7 +19,7 @@ import onnx
 
 from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.fragments import INT32, INT64, UINT8, UINT64
-from qdeploy.export.onnx.functions import Site, body, function, kind_of, weight_form
+from qdeploy.export.onnx.functions import Site, body, function, kind_of, rows_of_digits, weight_form
 from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
 from qdeploy.runtime.numeric import is_power_of_two
 from qdeploy.runtime.ops.gru_reset_before import DRIVE_LIMIT, GATE_BITS
@@ -37,6 +38,7 @@ class _Arrangement:
         x_kind: ``u8`` or ``s16``.
         input_form, form: ``s8`` or ``u8`` weights of U and W (see functions.weight_form).
         wide: whether the state has more than 8 bits.
+        low_bits: of the low one of a wide state's two rows: 8, or 7 (see functions.rows_of_digits).
         divide: whether a Div closes the sums.
         flat: whether look-ups of a state's size go over flat indices; those of the gates do from half of it on.
         flat_gates: the same of the gates.
@@ -47,6 +49,7 @@ class _Arrangement:
     input_form: str
     form: str
     wide: bool
+    low_bits: int
     divide: bool
     flat: bool
     flat_gates: bool
@@ -57,7 +60,7 @@ class _Arrangement:
         """One word for each choice."""
         words = [
             self.x_kind + self.input_form,
-            ("rows" if self.wide else "direct") + self.form,
+            ("direct" if not self.wide else "rows" if self.low_bits == 8 else "sevens") + self.form,
             "divide" if self.divide else "multiply",
             "flat" if self.flat else "flatgates" if self.flat_gates else "",
             "all" if self.every else "last",
@@ -87,11 +90,17 @@ def gru_reset_before(site: Site) -> onnx.FunctionProto:
 def _arrange(site: Site) -> _Arrangement:
     constants = site.constants
     hidden = constants["recurrent_weight"].shape[1]
+    wide = int(site.attributes["dtype"]) != UINT8
+    form, low_bits = weight_form(constants["recurrent_weight"].T), 8
+    if wide:
+        codes = int(site.attributes["high"]) - int(site.attributes["low"])
+        form, low_bits = rows_of_digits(constants["recurrent_weight"].T, codes)
     return _Arrangement(
         x_kind=kind_of(site, "x"),
         input_form=weight_form(constants["input_weight"].T),
-        form=weight_form(constants["recurrent_weight"].T),
-        wide=int(site.attributes["dtype"]) != UINT8,
+        form=form,
+        wide=wide,
+        low_bits=low_bits,
         divide=_divided(site),
         flat=hidden >= fragments.LOOK_UP_FLAT,
         flat_gates=2 * hidden >= fragments.LOOK_UP_FLAT,
@@ -277,8 +286,7 @@ def _initial(a: _Arrangement) -> list[str]:
         f"low32 = Cast<to = {INT32}>(low)",
         f"h0_32 = Cast<to = {INT32}>(h0)",
         "h0_code = Sub(h0_32, low32)",
-        "byte_sizes = Constant<value = int32[2, 1] {256, 1}>()",
-        "together = Constant<value = int32[1, 2] {256, 1}>()",
+        *fragments.digit_constants(a.low_bits),
         "code0 = Unsqueeze(h0_code, axis_1)" if a.wide else "code0 = Identity(h0_code)",
     ]
 
@@ -327,10 +335,9 @@ def _index(part: str, state: str, a: _Arrangement) -> list[str]:
     lines = [f"{p}_columns = Transpose<perm = [1, 0]>({p}_rows)"]
     if a.wide:
         lines += [
-            f"{p}_bytes32 = Div({state}, byte_sizes)",
-            f"{p}_bytes = Cast<to = {UINT8}>({p}_bytes32)",
-            f"{p}_products = MatMulInteger({p}_bytes, {p}_columns{zero_point})",
-            f"{p}_product = MatMul(together, {p}_products)",
+            *fragments.digits(f"{p}_digits", state, a.low_bits),
+            f"{p}_products = MatMulInteger({p}_digits, {p}_columns{zero_point})",
+            *fragments.joined(f"{p}_product", f"{p}_products"),
         ]
     else:
         lines += [

@@ -289,8 +289,8 @@ def _output_constants(a: Arrangement) -> list[str]:
         *(f"{name} = Cast<to = {wide}>({name}64)" for name in ("h_addend", "h_step")),
         f"h_low = Cast<to = {wide}>(code_low)",
         f"h_high = Cast<to = {wide}>(code_high)",
-        "together = Constant<value = int32[1, 2] {256, 1}>()",
-        "bytes = Constant<value = int32[2, 1] {256, 1}>()",
+        *fragments.digit_constants(a.low_bits),
+        *(["row_steps = Mul(digit_sizes, h_step)"] if a.output == "split" else []),
     ]
 
 
@@ -305,8 +305,7 @@ def _initial(a: Arrangement) -> list[str]:
         f"h0_32 = Cast<to = {INT32}>(h0)",
         "h0_code = Sub(h0_32, base32)",
         "h0_row = Unsqueeze(h0_code, axis_1)",
-        "h0_rows = Div(h0_row, bytes)",
-        f"state0 = Cast<to = {UINT8}>(h0_rows)",
+        *fragments.digits("state0", "h0_row", a.low_bits),
     ]
 
 
@@ -331,7 +330,7 @@ def _step(a: Arrangement) -> list[str]:
     lines = ["w = Transpose<perm = [1, 0]>(w_rows)", f"product = MatMulInteger(state, w{zero_point})"]
     accumulator = "product"
     if a.wide_state:
-        lines.append("joined = MatMul(together, product)")
+        lines += fragments.joined("joined", "product")
         accumulator = "joined"
     lines += [*_gates(a, accumulator), "i_t, f_t, g_t, o_t = Split<axis = -1, num_outputs = 4>(gates)"]
     lines += [
@@ -350,17 +349,19 @@ def _step(a: Arrangement) -> list[str]:
         lines.append(f"shown64 = Cast<to = {INT64}>(shown)")
         shown = "shown64"
     # The lower bound is no less than code 0, so that Div may truncate what is negative.
-    lines += [f"h_total = Add({shown}, h_addend)", "h_quotient = Div(h_total, h_step)"]
+    lines.append(f"h_total = Add({shown}, h_addend)")
+    if a.output == "split":
+        return [*lines, *fragments.digits("next", "h_total", a.low_bits, sizes="row_steps")]
+    lines.append("h_quotient = Div(h_total, h_step)")
     code = "h_quotient"
-    if a.output != "plain":
+    if a.output in ("clipped", "long"):
         lines.append("h_clipped = Clip(h_quotient, h_low, h_high)")
         code = "h_clipped"
     if a.output == "long":
         lines.append(f"code = Cast<to = {INT32}>(h_clipped)")
         code = "code"
     if a.wide_state:
-        lines.append(f"rows = Div({code}, bytes)")
-        code = "rows"
+        return [*lines, *fragments.digits("next", code, a.low_bits)]
     return [*lines, f"next = Cast<to = {UINT8}>({code})"]
 
 
@@ -410,7 +411,7 @@ def _final(a: Arrangement) -> list[str]:
             continue
         lines += [
             f"{result}_32 = Cast<to = {INT32}>({source})",
-            f"{result}_joined = MatMul(together, {result}_32)",
+            *fragments.joined(f"{result}_joined", f"{result}_32"),
             f"{result}_code = Squeeze({result}_joined, {axis})",
             f"{result}_value = Add({result}_code, base32)",
             f"{result} = Cast<to = {INT16}>({result}_value)",

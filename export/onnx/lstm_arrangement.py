@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdeploy.export.onnx.fragments import LOOK_UP_FLAT, UINT8
-from qdeploy.export.onnx.functions import Site, kind_of, weight_form
+from qdeploy.export.onnx.functions import Site, kind_of, rows_of_digits, weight_form
 from qdeploy.export.onnx.rnn_arrangement import row_reach
 from qdeploy.runtime.numeric import is_power_of_two
 from qdeploy.runtime.ops.lstm import CELL_HIGH, GATE_BITS
@@ -27,15 +27,16 @@ class Arrangement:
         x_kind: ``u8`` or ``s16``.
         input_form, form: ``s8`` or ``u8`` weights of U and W (see functions.weight_form).
         requantized_input: whether U x passes a requantization before the loop, and not a product with powers of two.
-        wide_state: whether the loop holds h - low as a high and a low byte, two rows of one product (``rows``), instead of
-            a byte (``direct``).
+        wide_state: whether the loop holds h - low as a high and a low digit, two rows of one product (``rows``, or
+            ``sevens``), instead of a byte (``direct``).
+        low_bits: of the low one of these rows: 8, or 7 (see functions.rows_of_digits).
         scaled_weights: whether 2^recurrent_shift is multiplied into the weights.
         finish: how the accumulator becomes an index: ``table``, a Div, where the tables hold every index that can be;
             ``divide``, a Div and a Clip; ``multiply``, the 64-bit form.
         table_bits: n of ``table``: 2^n entries for the gates and as many for the candidate.
         direct_cast: whether ``multiply`` casts the index from 64 to 32 bits at once.
-        output: how o tanh(c) becomes the hidden state: ``plain`` where it cannot leave its bounds, ``clipped``, or ``long``,
-            clipped and in 64 bits.
+        output: how o tanh(c) becomes the hidden state: ``plain`` where it cannot leave its bounds, ``split`` where then one Div
+            rounds it and gives both rows, ``clipped``, or ``long``, clipped and in 64 bits.
         flat_gates, flat_cell: whether the look-ups of the gates and of tanh(c) are GatherElements of flat indices.
         all_steps: whether y is wanted, or the last states only.
     """
@@ -45,6 +46,7 @@ class Arrangement:
     form: str
     requantized_input: bool
     wide_state: bool
+    low_bits: int
     scaled_weights: bool
     finish: str
     table_bits: int
@@ -60,7 +62,7 @@ class Arrangement:
         words = [
             self.x_kind + self.input_form,
             "requantized" if self.requantized_input else "shifted",
-            ("rows" if self.wide_state else "direct") + self.form,
+            ("direct" if not self.wide_state else "rows" if self.low_bits == 8 else "sevens") + self.form,
             "" if self.scaled_weights else "lifted",
             self.finish
             + {"table": str(self.table_bits), "multiply": "32" if self.direct_cast else "16"}.get(self.finish, ""),
@@ -78,18 +80,23 @@ def arrange(site: Site) -> Arrangement:
     recurrent_shift = int(attributes["recurrent_shift"])
     scaled = recurrent_shift == 0 or int(np.abs(weight).max(initial=0)) << recurrent_shift <= 127
     wide = int(attributes["dtype"]) != UINT8
+    loop_weight = (weight << recurrent_shift if scaled else weight).T
+    form, low_bits = weight_form(loop_weight), 8
+    if wide:
+        form, low_bits = rows_of_digits(loop_weight, int(attributes["high"]) - int(attributes["low"]))
     finish, table_bits = _finish(site, 0 if scaled else recurrent_shift)
     return Arrangement(
         x_kind=kind_of(site, "x"),
         input_form=weight_form(constants["input_weight"].T),
-        form=weight_form((weight << recurrent_shift if scaled else weight).T),
+        form=form,
         requantized_input=int(attributes["input_shift"]) > 0 or not is_power_of_two(constants["input_multiplier"]),
         wide_state=wide,
+        low_bits=low_bits,
         scaled_weights=scaled,
         finish=finish,
         table_bits=table_bits,
         direct_cast=int(attributes["shift"]) <= DIRECT_CAST_SHIFT,
-        output=_output(site, wide=wide),
+        output=_output(site, low_bits, wide=wide),
         flat_gates=len(weight) >= LOOK_UP_FLAT,
         flat_cell=weight.shape[1] >= LOOK_UP_FLAT,
         all_steps=bool(site.node.output[0]),
@@ -121,7 +128,7 @@ def _finish(site: Site, lift: int) -> tuple[str, int]:
     return ("divide" if lift == 0 and int(max(reach + steps * half)) < 2**31 else "multiply"), 0
 
 
-def _output(site: Site, *, wide: bool) -> str:
+def _output(site: Site, low_bits: int, *, wide: bool) -> str:
     attributes = site.attributes
     low, high, zero_point = (int(attributes[name]) for name in ("low", "high", "h_zero_point"))
     shift = int(attributes["output_shift"])
@@ -132,4 +139,6 @@ def _output(site: Site, *, wide: bool) -> str:
     entries = site.constants["cell_table"].astype(np.int64)
     gate = int(site.constants["gate_table"].max())
     ends = [(gate * int(entry) + half) >> shift for entry in (min(entries.min(), 0), max(entries.max(), 0))]
-    return "plain" if low <= ends[0] + zero_point and ends[1] + zero_point <= high else "clipped"
+    if ends[0] + zero_point < low or high < ends[1] + zero_point:
+        return "clipped"
+    return "split" if wide and shift + low_bits <= 30 else "plain"

@@ -5,7 +5,8 @@ is what counts. U x, the bias and all corrections are one product before the loo
 
 1. *product*: W h as one MatMulInteger. ``direct``: an 8-bit state. ``digits``: a wide state as two digits per unit,
    h = 2^q hi + lo, against the weights 2^q W and W side by side, where 2^q W fits 8 bits. ``rows``: a wide state as a
-   high and a low byte, two rows of one product, brought together by a 1x2 product.
+   high and a low byte, two rows of one product, brought together by a 1x2 product. ``hadamard``: a wide state as it is,
+   against the factors of a Hadamard matrix (hadamard_product.py).
 2. *drive*: plus the hoisted part.
 3. *finish*: sigma and the requantization. ``gather``: one look-up in a table of all accumulators (or of all between
    the two saturated ends, after a Clip), whatever sigma and multiplier are: the table is made from them at load.

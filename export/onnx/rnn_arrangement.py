@@ -11,6 +11,13 @@ from qdeploy.export.onnx.fragments import UINT8
 from qdeploy.export.onnx.functions import Site, kind_of, weight_form
 from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.numeric import requantize
+from qdeploy.runtime.ops.hadamard_matrix import hadamard_signs
+
+HADAMARD_UNITS = 64
+"""From so many units on a wide state meets a Hadamard matrix as factors, whose operators cost less than the larger product."""
+
+HADAMARD_BLOCK = 32
+"""Up to this size a block is one factor: a second product costs more than the multiplications that it saves."""
 
 MAX_TABLE_BITS = 18
 """A table of 2^18 bytes stays in a second-level cache; it exists in memory only, never in the file."""
@@ -27,8 +34,9 @@ class Arrangement:
         x_kind: ``u8`` or ``s16``.
         input_form, form: ``s8`` or ``u8`` weights of U and W (see functions.weight_form).
         requantized_input: whether U x passes a requantization before the loop.
-        product: ``direct``, ``digits`` or ``rows``.
+        product: ``direct``, ``digits``, ``rows`` or ``hadamard``.
         digit_bits: q of ``digits``.
+        factors: a and b of ``hadamard``: blocks of a b units are the Kronecker product of Sylvester matrices of a and b.
         scaled_weights: whether 2^recurrent_shift is multiplied into the weights (else into the accumulator).
         activation: the contract's.
         finish: ``gather``, ``divide`` or ``multiply``.
@@ -42,6 +50,7 @@ class Arrangement:
     requantized_input: bool
     product: str
     digit_bits: int
+    factors: tuple[int, int]
     scaled_weights: bool
     activation: str
     finish: str
@@ -55,13 +64,19 @@ class Arrangement:
         words = [
             self.x_kind + self.input_form,
             "requantized" if self.requantized_input else "shifted",
-            self.product + (str(self.digit_bits) if self.product == "digits" else "") + self.form,
+            self._product,
             "" if self.scaled_weights else "lifted",
             self.activation,
             self.finish + (f"{self.table_bits}{'c' if self.clipped else ''}" if self.finish == "gather" else ""),
             "all" if self.all_steps else "last",
         ]
         return "_".join(word for word in words if word)
+
+    @property
+    def _product(self) -> str:
+        if self.product == "hadamard":
+            return f"hadamard{self.factors[0]}x{self.factors[1]}"
+        return self.product + (str(self.digit_bits) if self.product == "digits" else "") + self.form
 
 
 def arrange(site: Site) -> Arrangement:
@@ -86,6 +101,9 @@ def arrange(site: Site) -> Arrangement:
             form = weight_form(digits, reach)
         else:
             product = "rows"
+    factors = _hadamard_factors(site) if wide else None
+    if factors is not None:
+        product, digit_bits, scaled = "hadamard", 0, True
 
     finish, table_bits, clipped = _finish(site, activation, product, low, high, zero_point)
     return Arrangement(
@@ -95,6 +113,7 @@ def arrange(site: Site) -> Arrangement:
         requantized_input="input_multiplier" in constants,
         product=product,
         digit_bits=digit_bits,
+        factors=factors or (1, 1),
         scaled_weights=scaled,
         activation=activation,
         finish=finish,
@@ -102,6 +121,25 @@ def arrange(site: Site) -> Arrangement:
         clipped=clipped,
         all_steps=bool(site.node.output[0]),
     )
+
+
+def _hadamard_factors(site: Site) -> tuple[int, int] | None:
+    """a and b where W is signs times Hadamard blocks of a b units, and large enough; else None."""
+    weight = site.constants["recurrent_weight"]
+    if (
+        len(weight) < HADAMARD_UNITS
+        or site.attributes["activation"] == "modrelu"
+        or site.constants["multiplier"].size > 1
+    ):
+        return None
+    found = hadamard_signs(weight)
+    if found is None:
+        return None
+    block = found[1]
+    if block <= HADAMARD_BLOCK:
+        return 1, block
+    right = 1 << (block.bit_length() // 2)
+    return block // right, right
 
 
 def _finish(site: Site, activation: str, product: str, low: int, high: int, zero_point: int) -> tuple[str, int, bool]:

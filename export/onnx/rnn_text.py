@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.fragments import INT16, INT32, INT64, UINT8, UINT16, UINT64
+from qdeploy.export.onnx.hadamard_product import hadamard_factors, hadamard_product
 from qdeploy.export.onnx.modrelu import rectified
 from qdeploy.export.onnx.rnn_arrangement import Arrangement
 
@@ -13,7 +14,12 @@ class BodyText:
 
     def __init__(self, arrangement: Arrangement) -> None:
         self.a = arrangement
-        self.state = {"direct": "uint8[?, ?]", "digits": "uint8[?, ?]", "rows": "uint8[?, ?, ?]"}[arrangement.product]
+        self.state = {
+            "direct": "uint8[?, ?]",
+            "digits": "uint8[?, ?]",
+            "rows": "uint8[?, ?, ?]",
+            "hadamard": "int32[?, ?, ?, ?]",
+        }[arrangement.product]
         self.drive = "uint64" if arrangement.finish == "multiply" and arrangement.activation != "modrelu" else "int32"
 
     def lines(self) -> list[str]:
@@ -66,6 +72,10 @@ class BodyText:
             "lifted = Mul(weight32, lift)",
             *fragments.vector("along_k", [1]),
             "row_sums = ReduceSum<keepdims = 0>(lifted, along_k)",
+        ]
+        if self.a.product == "hadamard":
+            return lines + hadamard_factors(*self.a.factors)
+        lines += [
             f"transposed = Transpose<perm = [1, 0]>({'lifted' if self.a.scaled_weights else 'weight32'})",
         ]
         matrix = "transposed"
@@ -152,6 +162,8 @@ class BodyText:
             drive = "drive64"
         if self.a.product == "rows":
             lines += [*fragments.vector("row_axis", [2]), f"drive = Unsqueeze({drive}, row_axis)"]
+        elif self.a.product == "hadamard":
+            lines += [*fragments.vector("parts", [0, 0, -1, *self.a.factors]), f"drive = Reshape({drive}, parts)"]
         else:
             lines.append(f"drive = Identity({drive})")
         return lines + self._finish_constants()
@@ -262,6 +274,8 @@ class BodyText:
                 f"h0_u8 = Cast<to = {UINT8}>(h0_pair)",
                 "state0 = Reshape(h0_u8, flat)",
             ]
+        elif self.a.product == "hadamard":
+            lines += [*fragments.vector("h0_parts", [0, -1, *self.a.factors]), "state0 = Reshape(h0_code, h0_parts)"]
         else:
             lines += [
                 *fragments.vector("h0_axis", [1]),
@@ -272,7 +286,7 @@ class BodyText:
         return lines
 
     def _scan(self) -> list[str]:
-        drive = "[?, ?, ?]" if self.a.product == "rows" else "[?, ?]"
+        drive = {"rows": "[?, ?, ?]", "hadamard": "[?, ?, ?, ?]"}.get(self.a.product, "[?, ?]")
         steps = self._step()
         outputs = f"{self.state} next"
         results = "last"
@@ -295,7 +309,10 @@ class BodyText:
         """One step of the loop."""
         a = self.a
         zero_point = ", , wz" if a.form == "u8" else ""
-        lines = ["w = Transpose<perm = [1, 0]>(w_rows)", f"product = MatMulInteger(state, w{zero_point})"]
+        if a.product == "hadamard":
+            lines = hadamard_product("state", "product", left=a.factors[0] > 1)
+        else:
+            lines = ["w = Transpose<perm = [1, 0]>(w_rows)", f"product = MatMulInteger(state, w{zero_point})"]
         accumulator = "product"
         if a.product == "rows":
             lines.append("joined = MatMul(together, product)")
@@ -325,7 +342,7 @@ class BodyText:
         if a.clipped:
             lines.append(f"index = Clip({accumulator}, clip_low, clip_high)")
             index = "index"
-        if a.product == "direct":
+        if a.product in {"direct", "hadamard"}:
             return [*lines, f"next = Gather<axis = 0>(look_up, {index})"]
         if a.product == "digits":
             pairs = "emitted" if a.all_steps else "pairs_t"
@@ -353,6 +370,8 @@ class BodyText:
         lines = [f"clipped = Clip({accumulator}, zero32, top_last)"]
         if self.a.product == "rows":
             return [*lines, "rows = Div(clipped, row_steps)", f"next = Cast<to = {UINT8}>(rows)"]
+        if self.a.product == "hadamard":
+            return [*lines, "next = Div(clipped, step)"]
         return [*lines, "code = Div(clipped, step)", f"next = Cast<to = {UINT8}>(code)"]
 
     def _encoded(self, code: str) -> list[str]:
@@ -361,6 +380,8 @@ class BodyText:
             return [f"next = Cast<to = {UINT8}>({code})"]
         if self.a.product == "rows":
             return [f"rows = Div({code}, bytes)", f"next = Cast<to = {UINT8}>(rows)"]
+        if self.a.product == "hadamard":
+            return [f"next = Identity({code})"]
         return [
             f"column = Unsqueeze({code}, pair_axis)",
             "quotients = Div(column, pair)",
@@ -382,6 +403,13 @@ class BodyText:
     def _decoded(self, result: str, source: str, batch_axes: int) -> list[str]:
         if self.a.product == "direct":
             return [f"{result} = Identity({source})"]
+        if self.a.product == "hadamard":
+            return [
+                *fragments.vector(f"{result}_shape", [0] * batch_axes + [-1]),
+                f"{result}_code = Reshape({source}, {result}_shape)",
+                f"{result}_value = Add({result}_code, base32)",
+                f"{result} = Cast<to = {INT16}>({result}_value)",
+            ]
         lines: list[str] = []
         if self.a.product == "digits":
             column = "int32[2, 1]"

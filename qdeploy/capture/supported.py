@@ -10,18 +10,20 @@ __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
     "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, OrthogonalRNN, "
-    "OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, ReLU, Tanh, "
+    "OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, GRUCell and "
+    "LSTMCell once a step of a loop, ReLU, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
 )
-
-_CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
 _LEAVES = (
     nn.Linear,
     nn.RNN,
     nn.GRU,
     nn.LSTM,
+    nn.RNNCell,
+    nn.GRUCell,
+    nn.LSTMCell,
     nn.ReLU,
     nn.Tanh,
     nn.Sigmoid,
@@ -47,11 +49,6 @@ def check_layers(module: nn.Module) -> None:
     """Raises UnsupportedModelError for the first layer that cannot be captured, with its path and the nearest way."""
     for path, part in module.named_modules():
         where = f"layer {path or 'model'} (torch.nn.{type(part).__name__})"
-        if isinstance(part, _CELLS):
-            raise UnsupportedModelError(
-                f"{where}: a cell that is called once a step would be unrolled; use torch.nn.RNN, torch.nn.GRU, "
-                "torch.nn.LSTM or qdeploy.models.OrthogonalRNN, which run over the whole sequence"
-            )
         if type(part).__module__.startswith("torch.nn.") and not isinstance(part, _LEAVES):
             nearest = _nearest(part)
             raise UnsupportedModelError(

@@ -34,6 +34,10 @@ LOOP_STEPS = 32
 # Tracing is done over few steps: no layer-sized node depends on their number, and an unrolled loop shows itself soon.
 TRACED_STEPS = 11
 
+# Steps of a loop that is traced unrolled, to be rolled up again: enough to see that they are equal, and torch takes a
+# tenth of a second or more for each.
+UNROLLED_STEPS = 5
+
 # Two samples and not one, because torch.export takes a dimension of size one for a constant.
 TRACED_SAMPLES = 2
 
@@ -48,6 +52,7 @@ class TorchExport:
         run_double: the same in float64.
         time_axis: as decided: ``None`` where no input has a time axis.
         notes: what was changed before the export.
+        unrolled: where ``forward`` loops over the steps: what to say of a loop that cannot be rolled up; empty otherwise.
     """
 
     model: onnx.ModelProto
@@ -55,6 +60,7 @@ class TorchExport:
     run_double: Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
     time_axis: int | None
     notes: tuple[str, ...]
+    unrolled: str = ""
 
 
 def export_torch(
@@ -78,7 +84,8 @@ def export_torch(
     recurrent = replace_layers(traced)
     names = _argument_names(module, samples)
     has_sequences = any(array.ndim == 3 for array in samples.values())
-    if time_axis is None and recurrent and has_sequences:
+    has_cells = any(isinstance(part, nn.RNNCellBase) for part in traced.modules())
+    if time_axis is None and (recurrent or has_cells) and has_sequences:
         time_axis = 1
     run = _runner(reference, samples, by_name=names is not None, source=source)
     outputs = list(run(some_samples(samples, count=TRACED_SAMPLES, time_axis=time_axis, steps=None)))
@@ -87,8 +94,20 @@ def export_torch(
         widened = evaluation_copy(reference).double()
         return _runner(widened, samples, by_name=names is not None, source=source)(feeds)
 
-    model = _export(traced, samples, time_axis, by_name=names is not None, outputs=outputs, recurrent=bool(recurrent))
-    return TorchExport(model, run, double, time_axis if has_sequences else None, tuple(notes))
+    by_name = names is not None
+    model: onnx.ModelProto | None = None
+    # A cell stands in a loop of the user's: torch would try for long to make the number of steps free.
+    if not (has_cells and has_sequences and _unrolls(traced, samples, time_axis or 0, by_name=by_name)):
+        model = _export(traced, samples, time_axis, by_name=by_name, outputs=outputs, recurrent=bool(recurrent))
+    unrolled = ""
+    if model is None:
+        # The loop runs over the second axis where none was named.
+        time_axis = 1 if time_axis is None else time_axis
+        unrolled = _loop_message(samples)
+        model = _export_once(
+            traced, samples, time_axis, UNROLLED_STEPS, by_name=by_name, outputs=outputs, free_steps=False
+        )
+    return TorchExport(model, run, double, time_axis if has_sequences else None, tuple(notes), unrolled)
 
 
 def _argument_names(module: nn.Module, samples: Mapping[str, Any]) -> list[str] | None:
@@ -143,12 +162,13 @@ def _export(
     by_name: bool,
     outputs: list[str],
     recurrent: bool,
-) -> onnx.ModelProto:
+) -> onnx.ModelProto | None:
+    """The model with a free number of steps where it has steps; ``None`` where ``forward`` loops over them."""
     long_axis = (step_count(samples) or 0) > LOOP_STEPS
     if time_axis is None:
         # Without a recurrent layer the second axis has a fixed length, unless a loop of the user's runs over it.
         if long_axis and _unrolls(module, samples, 1, by_name=by_name):
-            raise UnsupportedModelError(_loop_message(samples))
+            return None
         return _export_once(module, samples, None, None, by_name=by_name, outputs=outputs)
     steps = min(TRACED_STEPS, step_count(samples) or TRACED_STEPS)
     # torch.export takes an axis of length one for a constant, so a single step is traced with its repetition.
@@ -165,7 +185,7 @@ def _export(
             raise
         failure = error
     if _unrolls(module, samples, time_axis, by_name=by_name):
-        raise UnsupportedModelError(_loop_message(samples)) from failure
+        return None
     if failure is not None and not recurrent:
         raise failure
     # A layer behind the recurrent one may need all steps (a Linear of T·H): their number is fixed then.
@@ -184,9 +204,9 @@ def _is_free(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], time_a
 def _loop_message(samples: Mapping[str, NDArray[np.float32]]) -> str:
     names = ", ".join(name for name, array in samples.items() if array.ndim == 3)
     return (
-        f"input {names}: found a Python loop over the time steps in the model's forward, which would be unrolled to "
-        "thousands of nodes; use qdeploy.models.OrthogonalRNN or torch.nn.RNN, which run over the whole sequence, or "
-        "torch's scan operator"
+        f"input {names}: found a Python loop over the time steps in the model's forward whose steps cannot be read as a "
+        "layer over the whole sequence (expected the same step for every t, over x[:, t] and the states of the step "
+        "before, and all or the last of its results; otherwise use qdeploy.models.OrthogonalRNN, torch.nn.RNN, GRU or LSTM)"
     )
 
 
@@ -224,6 +244,7 @@ def _export_once(
     *,
     by_name: bool,
     outputs: list[str],
+    free_steps: bool = True,
 ) -> onnx.ModelProto:
     tensors = _arguments(samples, time_axis, steps)
     batch, time = torch.export.Dim("batch"), torch.export.Dim("time")
@@ -231,7 +252,7 @@ def _export_once(
     for name in samples:
         batch_axis, input_time_axis = model_axes(samples, name, time_axis)
         dimensions[name] = {batch_axis: batch}
-        if input_time_axis is not None and steps is not None:
+        if input_time_axis is not None and steps is not None and free_steps:
             dimensions[name][input_time_axis] = time
     try:
         with _silence():

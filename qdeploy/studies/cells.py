@@ -171,7 +171,7 @@ def draw(report: CellsReport, path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-    figure = Figure(figsize=(10.5, 1.5 + 0.62 * len(report.rows)), layout="constrained")
+    figure = Figure(figsize=(10.5, 1.5 + 0.55 * len(report.rows)), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     settings = list(dict.fromkeys(form.setting for row in report.rows for form in row.forms))
@@ -193,11 +193,13 @@ def draw(report: CellsReport, path: Path) -> None:
     right.barh(places, floats, 0.9 * height, color="#9aa5b1", label="float32")
     labels = [f"{row.name}\n{row.cell}, float {100 * row.float_form.accuracy:.2f} %" for row in report.rows]
     left.set_yticks(range(len(report.rows)), labels)
-    left.invert_yaxis()
+    left.set_ylim(len(report.rows) - 0.5, -0.6)
     # One network that fails would leave no room to tell the others apart.
     left.set_xscale("symlog", linthresh=2.0)
     left.set_xlim(min(0.0, left.get_xlim()[0]), max(2.0, 1.3 * left.get_xlim()[1]))
     right.set_xscale("log")
+    smallest, largest = right.get_xlim()
+    right.set_xticks([size for size in (5, 10, 20, 50, 100, 200, 500, 1000) if smallest <= size <= largest])
     for axis in (left.xaxis, right.xaxis):
         axis.set_major_formatter(ScalarFormatter())
         axis.set_minor_formatter(NullFormatter())

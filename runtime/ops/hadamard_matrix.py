@@ -60,6 +60,24 @@ def hadamard_transform(values: IntArray) -> IntArray:
     return result
 
 
+def hadamard_signs(matrix: IntArray) -> tuple[IntArray, int] | None:
+    """The signs ``[H]`` of +-1 and the block B >= 2 that HadamardMatrix makes ``matrix`` of, or None where it is another.
+
+    Every entry is compared.
+    """
+    size = len(matrix)
+    if matrix.shape != (size, size) or not size or size * size > LARGEST_RESULT:
+        return None
+    block = int(np.count_nonzero(matrix[0]))
+    if block < 2 or block & (block - 1) or size % block:
+        return None
+    # The first column of a Sylvester matrix is all ones.
+    units = np.arange(size)
+    signs = np.where(matrix[units, units - units % block] < 0, -1, 1).astype(np.int8)
+    (made,) = hadamard_matrix(Node("signs"), pack_signs(signs), size=size, block=block)
+    return (signs, block) if (made == matrix).all() else None
+
+
 def pack_signs(signs: IntArray) -> IntArray:
     """Values +1 and -1 ``[H]`` as the bytes of HadamardMatrix."""
     packed: IntArray = np.packbits(signs < 0, bitorder="little")

@@ -27,6 +27,17 @@ DRIVE_LIMIT = 2**29
 
 MAX_CANDIDATE_SHIFT = 46
 
+LIMITS = {
+    "input_shift": 30,
+    "shift": 30,
+    "gate_shift": 15,
+    "candidate_multiplier": 2**31 - 1,
+    "candidate_shift": MAX_CANDIDATE_SHIFT,
+    "slope": 2**15 - 1,
+    "state_shift": 14,
+}
+"""The largest values of attributes; the least is 0."""
+
 _TABLE_SIZES = tuple(2**n for n in range(1, 13))
 
 
@@ -102,15 +113,9 @@ def ligru(
     """
     constants = node.cache.get("constants")
     if constants is None:
-        for name, value, most in (
-            ("input_shift", input_shift, 30),
-            ("shift", shift, 30),
-            ("gate_shift", gate_shift, 15),
-            ("candidate_multiplier", candidate_multiplier, 2**31 - 1),
-            ("candidate_shift", candidate_shift, MAX_CANDIDATE_SHIFT),
-            ("slope", slope, 2**15 - 1 if candidate_table is None else 0),
-            ("state_shift", state_shift, 14),
-        ):
+        given = (input_shift, shift, gate_shift, candidate_multiplier, candidate_shift, slope, state_shift)
+        for name, value in zip(LIMITS, given, strict=True):
+            most = 0 if name == "slope" and candidate_table is not None else LIMITS[name]
             node.require(0 <= value <= most, f"{name} is {value}; expected 0 to {most}.")
         least, largest = (low - h_zero_point) << state_shift, (high - h_zero_point) << state_shift
         node.require(-(2**15) <= least < largest < 2**15, f"the state's range, {least} to {largest}, leaves int16.")

@@ -33,9 +33,6 @@ class Holder(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.GRUCell(3, 4), "torch.nn.GRUCell.*unrolled"),
-        (nn.LSTMCell(3, 4), "torch.nn.LSTMCell.*unrolled"),
-        (nn.RNNCell(3, 4), "torch.nn.RNNCell.*unrolled"),
         (nn.Conv2d(1, 2, 3), "torch.nn.Conv2d.*Supported: Linear"),
         (nn.BatchNorm1d(4), "torch.nn.BatchNorm1d.*fold it"),
         (nn.LayerNorm(4), "torch.nn.LayerNorm.*without normalization"),
@@ -57,14 +54,14 @@ def test_a_python_loop_is_found_before_it_is_unrolled():
         def forward(self, x):
             h = x.new_zeros(x.shape[0], 8)
             for step in range(x.shape[1]):
-                h = torch.relu(self.w(h) + self.u(x[:, step]))
+                h = torch.relu(self.w(h) + self.u(x[:, step]) / (step + 2))
             return h
 
     began = time.perf_counter()
     with pytest.raises(UnsupportedModelError, match=r"input x: found a Python loop.*OrthogonalRNN"):
         capture(Loop(), {"x": np.zeros((2, 784, 3), np.float32)})
     # Unrolled it takes a minute or more.
-    assert time.perf_counter() - began < 20
+    assert time.perf_counter() - began < 40
     with pytest.raises(UnsupportedModelError, match="found a Python loop"):
         capture(Loop(), SEQUENCE, time_axis=1)
 

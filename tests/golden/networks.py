@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,15 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
   y = qdeploy.float.Linear (last, v, c)
 }"""
 RESET_BEFORE = GATED.replace(".GRU ", ".GRUResetBefore ").replace(", b, r)", ", b)")
+BOTH = """
+g (float[time, batch, 3] x) => (float[time, batch, 4] y)
+{
+  states, last, cell = LSTM <hidden_size = 12, direction = "bidirectional"> (x, p, q, k)
+  swapped = Transpose <perm = [0, 2, 1, 3]> (states)
+  shape = Constant <value = int64[3] {0, 0, 24}> ()
+  flat = Reshape (swapped, shape)
+  y = qdeploy.float.Linear (flat, v, c)
+}"""
 FAST_RNN = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
 {
@@ -182,6 +192,22 @@ def hadamard_weights() -> Weights:
     return recurrent_weights(4) | {"w": signs[:, None] * np.kron(np.eye(HIDDEN // 4), np.kron(two, two)) / 2}
 
 
+def wide_hadamard_weights(block: int) -> Weights:
+    """Signs times Hadamard blocks of 64 units in all, so many that their product is made of factors."""
+    generator, units = np.random.default_rng(4), 64
+    two, matrix = np.array([[1.0, 1.0], [1.0, -1.0]]), np.ones((1, 1))
+    while len(matrix) < block:
+        matrix = np.kron(matrix, two)
+    signs = np.where(generator.random((units, 1)) < 0.5, -1.0, 1.0)
+    return {
+        "u": np.rint(generator.uniform(-8, 7, (units, INPUTS))) / 8,
+        "w": signs * np.kron(np.eye(units // block), matrix) / np.sqrt(block),
+        "b": generator.uniform(0, 0.5, units),
+        "v": np.rint(generator.uniform(-8, 7, (CLASSES, units))) / 8,
+        "c": generator.standard_normal(CLASSES),
+    }
+
+
 def gated_weights() -> Weights:
     """Of the network with a GRU, in the scale that torch initializes it."""
     generator = np.random.default_rng(2)
@@ -259,6 +285,16 @@ def _gated(text: str, **recipe: Any) -> Network:
     return Network(text, _used(text, gated_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
 
+def _both_directions(**recipe: Any) -> Network:
+    def weights() -> Weights:
+        generator = np.random.default_rng(6)
+        shapes = {"p": (2, 4 * HIDDEN, INPUTS), "q": (2, 4 * HIDDEN, HIDDEN), "k": (2, 8 * HIDDEN)}
+        shapes |= {"v": (CLASSES, 2 * HIDDEN), "c": (CLASSES,)}
+        return {name: generator.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
+
+    return Network(BOTH, weights, (STEPS, INPUTS), recipe, {"time_axis": 0})
+
+
 def _fast(text: str, **recipe: Any) -> Network:
     return Network(text, _used(text, fast_weights), (STEPS, INPUTS), recipe, {"time_axis": 0})
 
@@ -329,6 +365,12 @@ def _rnn(activation: str, text: str = LAST) -> str:
 
 NETWORKS: dict[str, Network] = {
     **{
+        f"rnn-hadamard-{activation}-64-blocks{block}": Network(
+            _rnn(activation, EVERY), partial(wide_hadamard_weights, block), (STEPS, INPUTS), {}, {"time_axis": 0}
+        )
+        for activation, block in (("linear", 64), ("relu", 16))
+    },
+    **{
         f"rnn-hadamard-{activation}": Network(
             _rnn(activation, EVERY),
             _used(_rnn(activation, EVERY), hadamard_weights),
@@ -388,6 +430,7 @@ NETWORKS: dict[str, Network] = {
     ),
     **{f"lstm-state{state}": _lstm(state_bits=state) for state in (5, 8, 12, 16)},
     **{f"lstm-shifts-state{state}": _lstm(state_bits=state) for state in (8, 12)},
+    "both-directions-lstm": _both_directions(),
     "lstm-two-layers": _lstm(LSTM_TWO),
     "lstm-per-channel-weights4": _lstm(weight_bits=4, recurrent_granularity="per_channel"),
     "lstm-multiplier1": _lstm(multiplier_bits=1),

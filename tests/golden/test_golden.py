@@ -153,11 +153,11 @@ def test_every_arrangement_of_the_loop_has_one() -> None:
         for _, model in models()
         for node in model.graph.node
         if operator_name(node.op_type) == "RNN"
-        for word in re.sub(r"(digits\d+|direct|rows)(u8|s8)", r"\1_", node.op_type)
+        for word in re.sub(r"(digits\d+|direct|rows)(u8|s8)|(hadamard)\d+x\d+", r"\1\3_", node.op_type)
         .replace("gather", "gather_")
         .split("_")
     }
-    assert {"direct", "digits", "rows", "gather", "divide", "multiply"} <= words
+    assert {"direct", "digits", "rows", "hadamard", "gather", "divide", "multiply"} <= words
     assert {"relu", "modrelu", "linear", "table", "all", "last", "shifted", "requantized"} <= words
 
 

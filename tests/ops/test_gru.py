@@ -247,3 +247,21 @@ def test_an_accumulator_that_leaves_int32_is_an_error() -> None:
     feeds["h0"][1] = -(2**15)
     with pytest.raises(ContractError, match="candidate of step 0: the accumulator reached"):
         ReferenceModel(model).run(feeds)
+
+
+@pytest.mark.parametrize("divided", [True, False])
+@pytest.mark.parametrize(("state_bits", "word"), [(9, "_sevenss8_"), (14, "_sevenss8_"), (15, "_rowsu8_")])
+def test_wide_states_of_many_units_are_rows_of_seven_bits(state_bits: int, word: str, divided: bool) -> None:
+    rows = 3 * 256
+    powers = {
+        "input_multiplier": np.full(rows, 4, np.int32),
+        "multiplier": np.ones(rows, np.int32),
+        "input_shift": 0,
+        "shift": state_bits + 2,
+        "candidate_shift": 17,
+    }
+    model, feeds = layer(state_bits, units=256, **(powers if divided else {}))
+    agreed(model, feeds)
+    found = attach_bodies(model).graph.node[0].op_type
+    assert word in found
+    assert ("_table" in found) == divided

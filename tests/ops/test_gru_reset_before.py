@@ -82,6 +82,14 @@ def test_wide_layers_look_up_over_flat_indices(state_bits: int, hidden: int, wor
     assert word in attach_bodies(model).graph.node[0].op_type
 
 
+@pytest.mark.parametrize("shifts", [True, False])
+@pytest.mark.parametrize(("state_bits", "word"), [(9, "_sevenss8_"), (14, "_sevenss8_"), (15, "_rowsu8_")])
+def test_wide_states_of_many_units_are_rows_of_seven_bits(state_bits: int, word: str, shifts: bool) -> None:
+    model, feeds = layer(state_bits, hidden=256, shifts=shifts)
+    agreed(model, feeds)
+    assert word in attach_bodies(model).graph.node[0].op_type
+
+
 @pytest.mark.parametrize("state_bits", [8, 12])
 def test_any_split_and_every_sequence_alone_give_the_same_bits(state_bits: int) -> None:
     model, feeds = layer(state_bits)

@@ -99,6 +99,14 @@ def test_multipliers_of_rows_and_wide_layers(state_bits: int) -> None:
     assert "_flat_" in attach_bodies(model).graph.node[0].op_type
 
 
+@pytest.mark.parametrize(("state_bits", "word"), [(9, "digitss8"), (14, "digitss8"), (15, "rowsu8"), (16, "rowsu8")])
+def test_large_layers_hold_wide_states_as_digits(state_bits: int, word: str) -> None:
+    model, feeds = layer(state_bits, hidden=256)
+    found = agreed(model, feeds)
+    assert len(np.unique(found["y"])) > 100
+    assert f"_{word}_" in attach_bodies(model).graph.node[0].op_type
+
+
 @pytest.mark.parametrize("state_bits", [8, 12])
 def test_any_split_and_every_sequence_alone_give_the_same_bits(state_bits: int) -> None:
     model, feeds = layer(state_bits)
@@ -170,6 +178,17 @@ def test_what_the_contract_forbids_is_refused(changed: dict[str, Any], words: st
     model, feeds = layer(12, **changed)
     with pytest.raises(ContractError, match=f"node node.*{words}"):
         ReferenceModel(model).run(feeds)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"bias": np.zeros(HIDDEN, np.int32)}, {"state_shift": 2**47}, {"shift": -1}],
+    ids=["bias", "state_shift", "shift"],
+)
+def test_no_body_is_written_for_a_file_that_was_changed(changed: dict[str, Any]) -> None:
+    model, _ = layer(12, **changed)
+    with pytest.raises(ContractError, match="node node"):
+        attach_bodies(model)
 
 
 def test_states_outside_their_bounds_are_refused() -> None:

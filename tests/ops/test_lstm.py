@@ -151,6 +151,10 @@ CASES: dict[str, dict[str, Any]] = {
     "shifts": SHIFTS,
     "shifts_direct": {**SHIFTS, "state_bits": 8, "plain": True},
     "shifts_of_many_units": {**SHIFTS, "hidden": 300, "inputs": 2, "weight_bits": 4, "shift": 12},
+    "sevens": {**SHIFTS, "hidden": 256, "inputs": 2, "shift": 14},
+    "sevens_plain": {**SHIFTS, "hidden": 257, "inputs": 2, "shift": 14, "state_bits": 14, "plain": True},
+    "sevens_multiplied": {"hidden": 256, "inputs": 2, "shift": 24, "random_tables": True},
+    "fifteen_bits": {**SHIFTS, "hidden": 256, "inputs": 2, "shift": 16, "state_bits": 15},
     "shifts_lifted": {**SHIFTS, "recurrent_shift": 3, "shift": 14},
     "shifts_lifted_far": {**SHIFTS, "recurrent_shift": 3, "shift": 2},
     "shifts_of_a_long_reach": {**SHIFTS, "shift": 4},
@@ -187,7 +191,9 @@ def test_the_cases_reach_every_arrangement() -> None:
     ):
         assert {getattr(one, choice) for one in seen} == {False, True}, choice
     assert {one.finish for one in seen} == {"table", "divide", "multiply"}
-    assert {one.output for one in seen} == {"plain", "clipped", "long"}
+    assert {one.output for one in seen} == {"plain", "split", "clipped", "long"}
+    assert {one.low_bits for one in seen} == {7, 8}
+    assert {one.output for one in seen if one.low_bits == 7} == {"split", "clipped"}
     assert {one.scaled_weights for one in seen if one.finish == "table"} == {False, True}
     assert {one.form for one in seen} == {"s8", "u8"}
     assert {one.x_kind for one in seen} == {"u8", "s16"}

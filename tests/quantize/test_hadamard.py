@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdeploy.calibration import calibrate
-from qdeploy.export.onnx import check_integer_only
+from qdeploy.export.onnx import attach_bodies, check_integer_only
 from qdeploy.export.onnx.expose import expose
 from qdeploy.quantize import IntegerModel, load_recipe, quantize
 from qdeploy.quantize.lowerings.hadamard_signs import HadamardSigns
@@ -78,7 +79,9 @@ def test_other_matrices_are_not_recognised(other: QuantizedWeight) -> None:
     assert HadamardSigns.of(other) is None
 
 
-def network(hidden: int, block: int, activation: str = "linear", steps: int = 60) -> tuple[Any, Any, Any, Any]:
+def network(
+    hidden: int, block: int, activation: str = "linear", steps: int = 60, emit: str = "every"
+) -> tuple[Any, Any, Any, Any]:
     torch.manual_seed(4)
     module = build(
         "orthogonal-classifier",
@@ -91,7 +94,7 @@ def network(hidden: int, block: int, activation: str = "linear", steps: int = 60
             "weight_bits": 4,
             "orthogonal": "hadamard",
             "block_size": block,
-            "steps": "every",
+            "steps": emit,
         },
     ).eval()
     with torch.no_grad():
@@ -127,6 +130,9 @@ def every_tensor(captured: Any, integers: IntegerModel, feeds: dict[str, np.ndar
         (16, 16, "modrelu", "default", 0.04),
         (32, 16, "tanh", "default", 0.05),
         (64, 16, "linear", "precise", 0.01),
+        (64, 64, "relu", "default", 0.02),
+        (128, 128, "relu", "default", 0.02),
+        (96, 32, "tanh", "default", 0.05),
         (64, 16, "linear", "fast-loop", 0.3),
     ],
 )
@@ -153,6 +159,38 @@ def test_signs_and_matrix_give_the_same_bits_near_the_float(
     (layer,) = [layer for layer in compact.graph.layers if layer["operator"] == "RNN"]
     assert (layer["hadamard_block"], layer["parameters"], layer["sign_bytes"]) == (block, 3 * hidden, 9 * hidden // 8)
     assert layer["orthogonality_integer"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("hidden", "block", "activation", "changes", "arrangement"),
+    [
+        (64, 64, "linear", {}, r"hadamard8x8_linear_gather"),
+        (64, 32, "linear", {}, r"hadamard1x32_linear_gather"),
+        (128, 128, "linear", {"state_bits": 16}, r"hadamard8x16_linear_multiply"),
+        (64, 64, "relu", {}, r"hadamard8x8_relu_divide"),
+        (64, 64, "tanh", {}, r"hadamard8x8_table_multiply"),
+        (64, 64, "tanh", {"state_bits": 16}, r"hadamard8x8_table_multiply"),
+        # Not wide, small, or with a bias of its own for each unit: the matrix as any other.
+        (64, 64, "linear", {"state_bits": 8}, r"direct\w*_linear"),
+        (32, 32, "linear", {}, r"digits\w*_linear"),
+        (64, 64, "modrelu", {}, r"(digits|rows)\w*_modrelu"),
+    ],
+)
+@pytest.mark.parametrize("emit", ["every", "last"])
+def test_wide_states_meet_the_factors_of_the_matrix(
+    hidden: int, block: int, activation: str, changes: dict[str, Any], arrangement: str, emit: str
+) -> None:
+    captured, statistics, feeds, _ = network(hidden, block, activation, steps=20, emit=emit)
+    integers = quantize(captured.model, statistics, load_recipe("default").changed(**changes))
+    every_tensor(captured, integers, feeds)
+    with_bodies = attach_bodies(integers.model)
+    (body,) = [node.op_type for node in with_bodies.graph.node if node.op_type.startswith("RNN")]
+    assert re.search(arrangement, body), body
+    given_inputs = integer_feeds(captured, integers, feeds)
+    expected = ReferenceModel(integers.model).run(given_inputs).outputs
+    for engine in ("bodies", "onnxruntime"):
+        for name, array in open_engine(engine, with_bodies).run(given_inputs).items():
+            assert (array == expected[name]).all(), (engine, name)
 
 
 @pytest.mark.parametrize(("block", "multiplier_bits"), [(64, 1), (16, 1), (4, 1), (32, 31), (8, 31)])

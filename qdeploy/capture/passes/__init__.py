@@ -14,6 +14,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
+from qdeploy.runtime.errors import UnsupportedModelError
+
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
@@ -34,12 +36,16 @@ from .recurrent_scan import convert_scans
 from .sequence_lengths import drop_full_lengths
 from .shapes import fix_reshapes
 from .softmax import drop_softmax
+from .unrolled import roll_loops
 
 __all__ = ["Canonical", "canonicalize"]
 
 # The largest constant that folding may make: 64 million numbers. A small file can ask for more than any memory holds
 # (a ConstantOfShape, an outer product); such nodes stay as they are, and are refused or dropped as unused later.
 _LARGEST_FOLDED_ELEMENTS = 1 << 26
+
+# Of what keeps a loop unrolled, as many sentences are told.
+_REASONS = 3
 
 # onnx's evaluator makes a Range number by number, in Python.
 _LARGEST_WALKED_RANGE = 1 << 16
@@ -59,8 +65,13 @@ class Canonical:
     softmax: dict[str, tuple[str, int]]
 
 
-def canonicalize(model: onnx.ModelProto) -> Canonical:
+def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     """Runs the passes over ``model`` (a copy of it).
+
+    Args:
+        model: from torch or a file.
+        unrolled: of a model that was traced with a fixed number of steps because its loop depends on them, what to say
+            where a loop is not rolled up; empty where none is known of.
 
     Requires: ``model`` is valid ONNX, of opset 18 or newer, without local functions, recurrent operators of layout 0.
     Ensures: the float layer form with its functions; every weight finite.
@@ -83,6 +94,9 @@ def canonicalize(model: onnx.ModelProto) -> Canonical:
     _fold(graph_model)
     check_weights(graph_model)
     remove_no_operations(graph_model)
+    left = roll_loops(graph_model)
+    if unrolled and left:
+        raise UnsupportedModelError(f"{unrolled}: {'; '.join(dict.fromkeys(left[:_REASONS]))}")
     make_modrelu(graph_model)
     drop_full_lengths(graph_model)
     split_directions(graph_model)

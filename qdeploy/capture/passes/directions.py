@@ -45,7 +45,7 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
     parts: list[list[ir.Value]] = []
     for place, reverse in enumerate(directions):
         values: list[ir.Value | None] = list(inputs)
-        values[_SEQUENCE] = _turned(node, graph, inputs[_SEQUENCE]) if reverse else inputs[_SEQUENCE]
+        values[_SEQUENCE] = turned(node, graph, inputs[_SEQUENCE], 0) if reverse else inputs[_SEQUENCE]
         for index in (*_WEIGHTS, _PEEPHOLES):
             value = inputs[index]
             array = constant(value)
@@ -83,7 +83,7 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
         )
         results = list(layer.outputs)
         if reverse:
-            results[0] = _turned(node, graph, results[0])
+            results[0] = turned(node, graph, results[0], 0)
         parts.append(results)
     for index, output in enumerate(node.outputs):
         if output.name == "":
@@ -98,11 +98,11 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
     graph.remove(node, safe=True)
 
 
-def _turned(node: ir.Node, graph: ir.Graph, value: ir.Value | None) -> ir.Value:
+def turned(node: ir.Node, graph: ir.Graph, value: ir.Value | None, axis: int) -> ir.Value:
     """``value`` from its last step to its first."""
     if value is None:
         raise UnsupportedModelError(f"{label(node)}: X is missing")
-    bounds = (("starts", -1), ("ends", np.iinfo(np.int64).min), ("axes", 0), ("steps", -1))
+    bounds = (("starts", -1), ("ends", np.iinfo(np.int64).min), ("axes", axis), ("steps", -1))
     constants = [new_initializer(graph, f"reverse.{key}", np.array([number], np.int64)) for key, number in bounds]
     return insert(node, "Slice", [value, *constants]).outputs[0]
 

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.weights import QuantizedWeight
-from qdeploy.runtime.model_sizes import LARGEST_RESULT
-from qdeploy.runtime.ops import OPERATORS, Node
-from qdeploy.runtime.ops.hadamard_matrix import pack_signs
+from qdeploy.runtime.ops.hadamard_matrix import hadamard_signs, pack_signs
 
 
 @dataclass(frozen=True)
@@ -35,20 +33,13 @@ class HadamardSigns:
 
         Every integer is compared: a matrix that is recognised comes back as it was.
         """
-        integers = weight.integers
-        size = len(integers)
-        if integers.shape != (size, size) or weight.scale.size > 1 or not weight.exact_grid:
+        if weight.scale.size > 1 or not weight.exact_grid:
             return None
-        if size * size > LARGEST_RESULT:
+        found = hadamard_signs(weight.integers)
+        if found is None:
             return None
-        block = int(np.count_nonzero(integers[0]))
-        if block < 2 or block & (block - 1) or size % block:
-            return None
-        # The first column of a Sylvester matrix is all ones.
-        units = np.arange(size)
-        packed = pack_signs(integers[units, units - units % block])
-        (matrix,) = OPERATORS["HadamardMatrix"].meaning(Node("weight"), packed, size=size, block=block)
-        return cls(packed, size, block, weight.scale) if (matrix == integers).all() else None
+        signs, block = found
+        return cls(pack_signs(signs), len(signs), block, weight.scale)
 
     def write(self, graph: IntegerGraph, name: str) -> None:
         """Adds the signs, and the node that makes the matrix ``name`` of them."""
