@@ -217,7 +217,7 @@ def test_the_batch_first_layout_of_the_onnx_operator(rng, onnx_file):
     [
         (", clip = 3.0", "w, r, b", "", 1, "clip"),
         (", input_forget = 1", "w, r, b", "", 1, "input_forget=1"),
-        (', activations = ["Sigmoid", "Tanh", "Relu"]', "w, r, b", "", 1, "activations .*'relu'.* are not supported"),
+        (', activations = ["Sigmoid", "Tanh", "Relu"]', "w, r, b", "", 1, "activations .*'Relu'.* are not supported"),
         ("", "w, r, b, lengths", "", 1, r"sequence_lens \(lengths\)"),
         ("", "w, r, b, , , , peepholes", "", 1, "peepholes"),
         ("", "w, r2, b", ", float[1, 20, 5] r2", 1, "R is computed by the graph"),
