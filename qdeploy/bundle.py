@@ -1,4 +1,4 @@
-"""A bundle and its verbs: run, session, verify, validate, inspect, bench."""
+"""A bundle and its verbs: run, session, verify, validate, debug, inspect, bench."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .bench import BenchReport
+    from .debug import DebugReport
     from .inspect import InspectReport
     from .progress import Progress
     from .runtime.bundle import BundleFiles
@@ -123,6 +124,19 @@ class Bundle:
             limit=limit,
             progress=progress,
         )
+
+    def debug(
+        self,
+        data: Any,
+        *,
+        float_model: Any = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> DebugReport:
+        """Compare every tensor with the float model's, hidden and cell states at every step."""
+        from .debug import debug
+
+        return debug(self.files, data, float_model=float_model, limit=limit, progress=progress)
 
     def inspect(self) -> InspectReport:
         """Operators, bits, bytes against float, multiply-accumulates, memory, accumulator head-room."""

@@ -138,6 +138,10 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
         lines.append(
             f"{layer.name}: cell state of {extra.get('cell_bits')} bits up to {2**15 * extra['cell_scale']:.4g}"
         )
+    if extra.get("calibrated_ranges"):
+        parts = [f"{part} {low:.3g} to {high:.3g}" for part, (low, high) in extra["calibrated_ranges"].items()]
+        seen = f"{extra.get('calibrated_steps')} steps of {extra.get('calibrated_samples')} samples"
+        lines.append(f"{layer.name}: calibrated over {seen}: {', '.join(parts)}")
     if "state_range" in extra:
         rule = extra["state_range"]
         if extra.get("state_percentile") is not None:

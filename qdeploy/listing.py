@@ -17,15 +17,17 @@ __all__ = ["Entry", "listing", "missing_dataset"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A name and what it is, in a line; ``details`` differ by kind."""
+    """A name and what it is, in a line; ``details`` differ by kind, and ``family`` says what it belongs to."""
 
     name: str
     description: str
     details: dict[str, Any]
+    family: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"name": self.name, "description": self.description, **self.details}
+        family = {"family": self.family} if self.family else {}
+        return {"name": self.name, **family, "description": self.description, **self.details}
 
 
 def listing(kind: str) -> list[Entry]:
@@ -48,9 +50,21 @@ def _operators() -> list[Entry]:
                 "attributes": list(operator.attributes),
                 "outputs": list(operator.outputs),
             },
+            _operator_family(name, operator.inputs),
         )
         for name, operator in sorted(OPERATORS.items())
     ]
+
+
+def _operator_family(name: str, inputs: tuple[str, ...]) -> str:
+    """By what the registry knows of it: whether it has a state, reads all steps, or reads no activation."""
+    from .runtime.ops import RECURRENT, WHOLE_SEQUENCE
+
+    if name in RECURRENT:
+        return "recurrent"
+    if name in WHOLE_SEQUENCE:
+        return "sequence"
+    return "layer" if {"x", "a"} & set(inputs) else "weights"
 
 
 def _recipes() -> list[Entry]:
@@ -71,12 +85,18 @@ def _runtimes() -> list[Entry]:
 def _models() -> list[Entry]:
     entries = []
     for name, values in _json_files("qdeploy.models", "checkpoints"):
-        entries.append(Entry(name, _model_line(values), {"shipped": True, **values}))
+        entries.append(Entry(name, _model_line(values), {"shipped": True, **values}, _model_family(values)))
     shipped = {entry.name for entry in entries}
     for name, values in _json_files("qdeploy.models", "configs"):
         if name not in shipped:
-            entries.append(Entry(name, f"to train: {values.get('description', '')}", {"shipped": False, **values}))
+            line = f"to train: {values.get('description', '')}"
+            entries.append(Entry(name, line, {"shipped": False, **values}, _model_family(values)))
     return entries
+
+
+def _model_family(values: dict[str, Any]) -> str:
+    """The architecture, or of one that takes any cell the cell."""
+    return str(values.get("hyperparameters", {}).get("cell", values.get("architecture", "")))
 
 
 def _model_line(values: dict[str, Any]) -> str:

@@ -272,6 +272,7 @@ _LAYER_INTEGERS = (
     "macs",
     "accumulator_bits",
     "calibrated_steps",
+    "calibrated_samples",
     "multiplier_bits",
     "cell_bits",
 )
@@ -305,6 +306,10 @@ def _layer(reader: _Reader) -> LayerSpec:
         reader.interval(key)
     for key in extra.keys() & {"exact_grid", "shaped_rounding"}:
         reader.get(key, (bool,), "true, false or null", optional=True)
+    if extra.get("calibrated_ranges") is not None:
+        ranges = _Reader(extra["calibrated_ranges"], reader.file, f"layer {name!r}: calibrated_ranges")
+        for part in extra["calibrated_ranges"]:
+            ranges.interval(part)
     for key in extra.keys() & {"state_range"}:
         reader.string(key)
     for group in _LAYER_GROUPS:

@@ -1,10 +1,12 @@
 """Body of LiGRU: U x and all that is constant before the loop, a Scan of one product, three look-ups and two divisions.
 
 Inside the loop a state is held as its code, c = h - low, which is never negative: uint8 as it is (``direct``), int16 as
-int32 ``[B, 1, H]``, whose high and low byte are two rows of the product (``rows``). Rows of 16 bits are made by a Div where
-the multipliers are powers of two and int32 has room for an offset (``divide``), else in 64 bits (``multiply``). What
-follows from a row alone, gate and candidate, is looked up in tables of all 2^16 rows, which are made at load: activation, slope,
-multiplier and shift of the candidate cost the loop nothing. With n' the candidate above the state's lowest value,
+int32 ``[B, 1, H]``, whose high and low byte are two rows of the product (``rows``), or, in large layers whose weights would
+saturate beside a byte, two digits of seven bits (``digits``), which bear every weight but -128 as int8. Rows of 16 bits are
+made by a Div where the multipliers are powers of two and int32 has room for an offset (``divide``), else in 64 bits
+(``multiply``). What follows from a row alone, gate and candidate, is looked up in tables of all 2^16 rows, which are made at
+load: activation, slope, multiplier and shift of the candidate cost the loop nothing. With n' the candidate above the
+state's lowest value,
 
     c_t = (n' 2^15 + g (c_{t-1} 2^a - n') + half) / 2^(15 + a)
 
@@ -31,6 +33,9 @@ from qdeploy.runtime.ops.ligru import DRIVE_LIMIT, GATE_BITS, LIMITS
 ROWS = 2**16
 """How many values a row can have."""
 
+DIGITS_FROM = 2**17
+"""Recurrent weights: below, the operator that digits take costs more than uint8 weights do with two rows."""
+
 
 @dataclass(frozen=True)
 class _Arrangement:
@@ -40,6 +45,7 @@ class _Arrangement:
         x_kind: ``u8`` or ``s16``.
         input_form, form: ``s8`` or ``u8`` weights of U and W (see functions.weight_form).
         wide: whether the state has more than 8 bits.
+        digits: whether its two rows have seven bits each, not eight.
         divide: whether a Div closes the accumulator.
         clip: whether the quotient can leave 16 bits.
         table: whether the candidate has a table.
@@ -52,6 +58,7 @@ class _Arrangement:
     input_form: str
     form: str
     wide: bool
+    digits: bool
     divide: bool
     clip: bool
     table: bool
@@ -64,7 +71,7 @@ class _Arrangement:
         """One word for each choice."""
         words = [
             self.x_kind + self.input_form,
-            ("rows" if self.wide else "direct") + self.form,
+            ("digits" if self.digits else "rows" if self.wide else "direct") + self.form,
             ("divide" if self.divide else "multiply") + ("" if self.clip or not self.divide else "free"),
             ("table" if self.table else "rectifier") + ("wide" if self.beyond else ""),
             "flat" if self.flat else "",
@@ -124,11 +131,17 @@ def _arrange(site: Site) -> _Arrangement:
     codes = np.abs(constants["recurrent_weight"].astype(np.int64)).sum(axis=1).max(initial=0)
     codes *= int(attributes["high"]) - int(attributes["low"])
     divide = bool(steps.min() > 0) and reach + int(codes) + offset < INT32_REACH
+    recurrent = constants["recurrent_weight"].T
+    form, wide = weight_form(recurrent), int(attributes["dtype"]) != UINT8
+    narrow = int(attributes["high"]) - int(attributes["low"]) < 2**14
+    digits = wide and narrow and form == "u8" and recurrent.size >= DIGITS_FROM
+    digits = digits and weight_form(recurrent, 127) == "s8"
     return _Arrangement(
         x_kind=x_kind,
         input_form=weight_form(constants["input_weight"].T),
-        form=weight_form(constants["recurrent_weight"].T),
-        wide=int(attributes["dtype"]) != UINT8,
+        form="s8" if digits else form,
+        wide=wide,
+        digits=digits,
         divide=divide,
         clip=reach + int(steps.min()) // 2 >= ROWS // 2 * int(steps.min()),
         table="candidate_table" in constants,
@@ -333,8 +346,9 @@ def _scan(a: _Arrangement) -> list[str]:
         before = [f"low_u8 = Cast<to = {UINT8}>(low)", "code0 = Sub(h0, low_u8)"]
         return [*before, loop, "y_h = Add(last, low_u8)", *(["y = Add(every, low_u8)"] if a.every else [])]
     before = [
-        "byte_sizes = Constant<value = int32[2, 1] {256, 1}>()",
-        "together = Constant<value = int32[1, 2] {256, 1}>()",
+        f"byte_sizes = Constant<value = int32[2, 1] {{{128 if a.digits else 256}, 1}}>()",
+        f"together = Constant<value = int32[1, 2] {{{128 if a.digits else 256}, 1}}>()",
+        *fragments.constant("digit_mask", "int32", 127),
         f"low32 = Cast<to = {INT32}>(low)",
         f"h0_32 = Cast<to = {INT32}>(h0)",
         "h0_code = Sub(h0_32, low32)",
@@ -355,8 +369,10 @@ def _step(a: _Arrangement) -> list[str]:
     matrix = "w_u, , w_uz" if a.form == "u8" else "w_t"
     if a.wide:
         lines = [
-            "bytes32 = Div(code, byte_sizes)",
-            f"bytes = Cast<to = {UINT8}>(bytes32)",
+            "parts = Div(code, byte_sizes)",
+            *(["digit_parts = BitwiseAnd(parts, digit_mask)"] if a.digits else []),
+            # The cast keeps the low byte.
+            f"bytes = Cast<to = {UINT8}>({'digit_parts' if a.digits else 'parts'})",
             f"byte_products = MatMulInteger(bytes, {matrix})",
             "product = MatMul(together, byte_products)",
             "lifted = Mul(code, lift)",

@@ -49,7 +49,7 @@ def calibrate(
     if len(counts) > 1:
         raise InvalidInputError(f"the calibration inputs have different numbers of samples: {sorted(counts)}.")
     samples = counts.pop()
-    shown = _exposed(model)
+    shown = exposed(model)
     session = FloatSession(shown)
     names = [value.name for value in shown.graph.output]
     recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type in RECURRENT and node.output[0]}
@@ -96,7 +96,7 @@ def _batches(
         }
 
 
-def _exposed(model: onnx.ModelProto) -> onnx.ModelProto:
+def exposed(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with the result of every node among its outputs, recurrent states included."""
     shown = onnx.ModelProto()
     shown.CopyFrom(model)

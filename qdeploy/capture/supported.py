@@ -9,9 +9,9 @@ from qdeploy.runtime.errors import UnsupportedModelError
 __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
-    "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, OrthogonalRNN, "
-    "OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, GRUCell and "
-    "LSTMCell once a step of a loop, ReLU, Tanh, "
+    "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
+    "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
+    "GRUCell and LSTMCell once a step of a loop, ReLU, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
 )

@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "Turn a trained model into an integer-only bundle.",
     "verify": "Prove that every runtime computes the same bits.",
     "validate": "Measure what quantization cost on data with known answers.",
+    "debug": "Show which tensor, layer or time step leaves the float model.",
     "run": "Compute one inference of a bundle, streaming too.",
     "inspect": "Show a bundle's operators, bits, bytes and head-room.",
     "bench": "Measure microseconds a step or sample, each runtime.",

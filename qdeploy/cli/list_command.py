@@ -21,5 +21,7 @@ def command(kind: str, output: Output) -> None:
         output.dump([entry.to_dict() for entry in entries])
         return
     width = max((len(entry.name) for entry in entries), default=0)
+    family = max((len(entry.family) for entry in entries), default=0)
     for entry in entries:
-        click.echo(f"{entry.name:<{width}}  {entry.description}".rstrip())
+        middle = f"{entry.family:<{family}}  " if family else ""
+        click.echo(f"{entry.name:<{width}}  {middle}{entry.description}".rstrip())

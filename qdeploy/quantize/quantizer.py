@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import onnx
 
 from qdeploy.calibration import Calibration
-from qdeploy.quantize.float_graph import FloatGraph
+from qdeploy.capture.functions import RECURRENT
+from qdeploy.quantize.float_graph import FLOAT_DOMAIN, FloatGraph
 from qdeploy.quantize.given_states import feed_given_states, given_state_type, sources_of_states
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings import LOWERINGS, Context
@@ -71,11 +72,30 @@ def quantize(
                 f"node {node.name}: {node.op_type} has no integer form; supported are {', '.join(sorted(LOWERINGS))}."
             )
         lowering(context, node)
+    _record_ranges(floats, graph, calibration)
     graph.whole_sequences = feed_given_states(context) or reads_backwards(graph)
     _give_last_states_twice(floats, graph)
     state_outputs = {state.output for state in graph.states}
     outputs = tuple(name for name in floats.outputs if name not in state_outputs)
     return IntegerModel(_assemble(model, graph, inputs, outputs), graph, tuple(inputs), outputs)
+
+
+def _record_ranges(floats: FloatGraph, graph: IntegerGraph, calibration: Calibration) -> None:
+    """Every recurrent layer's record says what calibration saw of its states and sums, over all samples and steps."""
+    for node in floats.nodes:
+        if node.domain != FLOAT_DOMAIN or node.op_type not in RECURRENT:
+            continue
+        states = node.output[0] or f"{node.output[1]}/states"
+        seen = {"state": calibration[states]}
+        seen |= {
+            name.removeprefix(f"{states}/"): found
+            for name, found in calibration.tensors.items()
+            if name.startswith(f"{states}/")
+        }
+        for layer in graph.layers:
+            if layer["name"] == node.name:
+                layer |= {"calibrated_samples": calibration.samples, "calibrated_steps": max(1, calibration.steps)}
+                layer["calibrated_ranges"] = {name: [found.low, found.high] for name, found in seen.items()}
 
 
 def _give_last_states_twice(floats: FloatGraph, graph: IntegerGraph) -> None:

@@ -207,7 +207,7 @@ def model_of(writer):
 
 def parameters(captured):
     """Of the only recurrent layer."""
-    (node,) = [node for node in captured.model.graph.node if node.op_type in GATES]
+    (node,) = [node for node in captured.model.graph.node if node.op_type in {*GATES, "FastRNN", "FastGRNN"}]
     tensors = {one.name: onnx.numpy_helper.to_array(one) for one in captured.model.graph.initializer}
     return node, [tensors[name] for name in node.input[1:]]
 
@@ -416,7 +416,7 @@ RNN_SUM = "a = MatMul (h, w)  c = MatMul (x_t, u)  d = Add (a, c)"
             f"{RNN_SUM} e = Elu (d)  new_h = Identity (e)  y = Identity (new_h)",
             r"h' = a1, where a1 = Elu of \(h, x_t\)",
         ),
-        (f"{RNN_SUM} e = Tanh (d)  new_h = Add (e, h)  y = Identity (new_h)", r"h' = a1 \+ h, where a1 = Tanh"),
+        (f"{RNN_SUM} e = Elu (d)  new_h = Add (e, h)  y = Identity (new_h)", r"h' = a1 \+ h, where a1 = Elu"),
         (f"{RNN_SUM} new_h = Tanh (d)  y = Identity (h)", "scan output y is h, which reads h of every step"),
         (f"{RNN_SUM} new_h = Tanh (d)  y = Mul (new_h, x_t2)", "x_t2 comes from outside of the loop"),
         ("a = MatMul (h, w)  new_h = Tanh (a)  y = Identity (new_h)", "h' = a1, where a1 = Tanh of"),
@@ -445,11 +445,81 @@ def test_cell_states_of_every_step_are_refused(rng, onnx_file):
         capture(path, {"x": rng.random((2, 6, 3))}, time_axis=0)
 
 
-def test_a_sequence_that_is_read_backwards_is_refused(rng, onnx_file):
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_sequence_that_is_read_backwards(rng, onnx_file, operators, written):
     step = f"{RNN_SUM} new_h = Tanh (d)  y = Identity (new_h)"
-    path = scan_file(onnx_file, step, arrays_of(rng, u=(3, 5), w=(5, 5)), attributes=", scan_input_directions = [1]")
-    with pytest.raises(UnsupportedModelError, match="scan_input_directions reads or writes a sequence backwards"):
-        capture(path, {"x": rng.random((2, 6, 3))}, time_axis=0)
+    attributes = f", scan_input_directions = [1], scan_output_directions = [{written}]"
+    path = scan_file(onnx_file, step, arrays_of(rng, u=(3, 5), w=(5, 5)), attributes=attributes)
+    captured = capture(path, {"x": rng.random((2, 6, 3))}, time_axis=0)
+    assert operators(captured) == ["Slice", "RNN:tanh", *["Slice"] * written]
+
+
+def test_keras_gru_without_reset_after(rng, onnx_file, operators):
+    """The gated state is multiplied by the candidate's kernel."""
+    arrays = arrays_of(rng, kernel=(3, 15), gates=(5, 10), candidate=(5, 5), bias=15)
+    path = scan_file(
+        onnx_file,
+        """matrix_x = MatMul (x_t, kernel)  biased = Add (matrix_x, bias)
+        x_z, x_r, x_h = Split <axis = -1, num_outputs = 3> (biased)
+        inner = MatMul (h, gates)  h_z, h_r = Split <axis = -1, num_outputs = 2> (inner)
+        a = Add (x_z, h_z)  z = Sigmoid (a)  b = Add (x_r, h_r)  r = Sigmoid (b)
+        gated = Mul (r, h)  product = MatMul (gated, candidate)  c = Add (x_h, product)  hh = Tanh (c)
+        kept = Mul (z, h)  rest = Sub (one, z)  added = Mul (rest, hh)
+        new_h = Add (kept, added)  y = Identity (new_h)""",
+        arrays,
+    )
+    captured = capture(path, {"x": rng.random((2, 6, 3))}, time_axis=0)
+    assert operators(captured) == ["GRUResetBefore:reset_before"]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "overload"),
+    [("Relu (d)", "rectifier"), ("LeakyRelu <alpha = 0.25> (d)", "rectifier"), ("Tanh (d)", "tanh")],
+)
+def test_light_gated_units(rng, onnx_file, operators, candidate, overload):
+    path = scan_file(
+        onnx_file,
+        f"""{RNN_SUM} n = {candidate}
+        e = MatMul (h, wz)  f = MatMul (x_t, uz)  g = Add (e, f)  z = Sigmoid (g)
+        i = Sub (h, n)  k = Mul (z, i)  new_h = Add (n, k)  y = Identity (new_h)""",
+        arrays_of(rng, u=(3, 5), w=(5, 5), uz=(3, 5), wz=(5, 5)),
+    )
+    assert operators(capture(path, {"x": rng.random((2, 6, 3))}, time_axis=0)) == [f"LiGRU:{overload}"]
+
+
+def test_fast_rnn(rng, onnx_file, operators):
+    path = scan_file(
+        onnx_file,
+        f"""{RNN_SUM} e = Add (d, b)  n = Tanh (e)  f = Mul (alpha, n)  g = Mul (h, beta)
+        new_h = Add (f, g)  y = Identity (new_h)""",
+        arrays_of(rng, u=(3, 5), w=(5, 5), b=5) | {"alpha": np.float32(0.25), "beta": np.float32(0.875)},
+    )
+    captured = capture(path, {"x": rng.random((2, 6, 3))}, time_axis=0)
+    assert operators(captured) == ["FastRNN:tanh"]
+    np.testing.assert_allclose(parameters(captured)[1][3], [0.25, 0.875])
+
+
+def test_fast_grnn_with_the_product_before_the_loop(rng, onnx_file, operators):
+    arrays = arrays_of(rng, u=(3, 5), c=5, w=(5, 5), bg=5, bu=5)
+    path = onnx_file(
+        """<ir_version: 8, opset_import: ["": 18]>
+        loop (float[T, 2, 3] x) => (float[T, 2, 5] ys) {
+            product = MatMul (x, u)  driven = Add (product, c)
+            last, ys = Scan <num_scan_inputs = 1, body = step (float[2, 5] h, float[2, 5] d) => (
+                float[2, 5] new_h, float[2, 5] y) {
+                a = MatMul (h, w)  e = Add (a, d)
+                f = Add (e, bg)  z = Sigmoid (f)  g = Add (e, bu)  n = Tanh (g)
+                rest = Sub (one, z)  scaled = Mul (rest, zeta)  weight = Add (scaled, nu)
+                fresh = Mul (weight, n)  kept = Mul (z, h)  new_h = Add (fresh, kept)  y = Identity (new_h)
+            }> (start_h, driven)
+        }""",
+        arrays | {"zeta": np.float32(0.75), "nu": np.float32(0.0625)},
+    )
+    captured = capture(path, {"x": rng.random((2, 6, 3))}, time_axis=0)
+    assert operators(captured) == ["FastGRNN:sigmoid_tanh"]
+    _, (_, _, bias, mix) = parameters(captured)
+    np.testing.assert_allclose(mix, [0.75, 0.0625], atol=1e-6)
+    np.testing.assert_allclose(bias, np.concatenate([arrays["bg"], arrays["bu"]]) + np.tile(arrays["c"], 2), atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", ["1, 2, 5", "2, 1, 5"])

@@ -200,9 +200,23 @@ def skipping(model, x, h):
     return plain(model, x, h) + model.skip(x[:, -1])
 
 
+def backwards(model, x, h):
+    """From the last step to the first, and what was given stands where it was read."""
+    shown = [h] * x.shape[1]
+    for t in reversed(range(x.shape[1])):
+        h = model.cell(x[:, t], h)
+        shown[t] = h
+    return torch.stack(shown, 1)
+
+
 @pytest.mark.parametrize(
     ("step", "names"),
-    [(two_loops, ["cell", "again"]), (skipping, ["cell", "skip"]), (loop_over_stacked_states, ["cell", "other"])],
+    [
+        (two_loops, ["cell", "again"]),
+        (skipping, ["cell", "skip"]),
+        (loop_over_stacked_states, ["cell", "other"]),
+        (backwards, ["cell"]),
+    ],
 )
 def test_loops_with_more_around_them(rng, run, step, names):
     module = Around(nn.GRUCell(INPUTS, HIDDEN), step).eval()

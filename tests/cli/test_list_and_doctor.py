@@ -11,7 +11,7 @@ from qdeploy.cli.list_command import KINDS
 from qdeploy.listing import listing
 from qdeploy.runtime.engines import ENGINES
 from qdeploy.runtime.errors import InvalidInputError
-from qdeploy.runtime.ops import OPERATORS
+from qdeploy.runtime.ops import OPERATORS, RECURRENT
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,6 +35,19 @@ def test_every_kind_as_json(qdeploy_command, kind):
 def test_operators_and_runtimes_come_from_their_registries():
     assert {entry.name for entry in listing("operators")} == set(OPERATORS)
     assert {entry.name for entry in listing("runtimes")} == set(ENGINES)
+
+
+def test_operators_and_models_show_their_family(qdeploy_command):
+    families = {entry.name: entry.family for entry in listing("operators")}
+    assert {name for name, family in families.items() if family == "recurrent"} == set(RECURRENT)
+    assert families["TimeMean"] == "sequence"
+    assert families["Linear"] == families["Add"] == "layer"
+    assert families["HamiltonMatrix"] == families["UnpackWeights"] == "weights"
+    models = {entry.name: entry.family for entry in listing("models")}
+    assert models["qornn-digits"] == "orthogonal-classifier"
+    assert models["gru-spoken"] == "gru"
+    line = next(line for line in qdeploy_command("list", "models").out.splitlines() if line.startswith("gru-spoken"))
+    assert line.split()[1] == "gru"
 
 
 def test_unknown_kind(qdeploy_command):

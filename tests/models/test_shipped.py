@@ -25,6 +25,7 @@ def test_kinds_that_are_shipped():
         "quaternion-lstm-spoken",
         "fastrnn-spoken",
         "fastgrnn-spoken",
+        "fastgrnn-low-rank-spoken",
     } <= set(shipped_names())
 
 

@@ -99,6 +99,14 @@ def test_multipliers_of_rows_and_wide_layers(state_bits: int) -> None:
     assert "_flat_" in attach_bodies(model).graph.node[0].op_type
 
 
+@pytest.mark.parametrize(("state_bits", "word"), [(9, "digitss8"), (14, "digitss8"), (15, "rowsu8"), (16, "rowsu8")])
+def test_large_layers_hold_wide_states_as_digits(state_bits: int, word: str) -> None:
+    model, feeds = layer(state_bits, hidden=256)
+    found = agreed(model, feeds)
+    assert len(np.unique(found["y"])) > 100
+    assert f"_{word}_" in attach_bodies(model).graph.node[0].op_type
+
+
 @pytest.mark.parametrize("state_bits", [8, 12])
 def test_any_split_and_every_sequence_alone_give_the_same_bits(state_bits: int) -> None:
     model, feeds = layer(state_bits)

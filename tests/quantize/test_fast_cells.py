@@ -106,6 +106,8 @@ def test_every_nonlinearity(gate: str, activation: str) -> None:
     integers = quantized(model, x, DEFAULT, batch_axis=1)
     assert error(model, integers, x) <= 0.03
     tables = {t.name: onnx.numpy_helper.to_array(t) for t in integers.model.graph.initializer}
+    # Straight lines between a few entries, kinks among them.
+    assert all(array.size <= 257 for name, array in tables.items() if name.endswith("_table"))
     if gate:
         assert (tables["fastgrnn_0.gate_table"].min() < 0) == (gate in ("tanh", "quant_tanh"))
 

@@ -51,7 +51,7 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
     parts: list[list[ir.Value]] = []
     for place, reverse in enumerate(directions):
         values: list[ir.Value | None] = list(inputs)
-        values[_SEQUENCE] = _turned(node, graph, inputs[_SEQUENCE], time_axis) if reverse else inputs[_SEQUENCE]
+        values[_SEQUENCE] = turned(node, graph, inputs[_SEQUENCE], time_axis) if reverse else inputs[_SEQUENCE]
         for index in (*_WEIGHTS, _PEEPHOLES):
             value = inputs[index]
             array = constant(value)
@@ -89,7 +89,7 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
         )
         results = list(layer.outputs)
         if reverse:
-            results[0] = _turned(node, graph, results[0], time_axis)
+            results[0] = turned(node, graph, results[0], time_axis)
         parts.append(results)
     for index, output in enumerate(node.outputs):
         if output.name == "":
@@ -104,7 +104,7 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
     graph.remove(node, safe=True)
 
 
-def _turned(node: ir.Node, graph: ir.Graph, value: ir.Value | None, axis: int) -> ir.Value:
+def turned(node: ir.Node, graph: ir.Graph, value: ir.Value | None, axis: int) -> ir.Value:
     """``value`` from its last step to its first."""
     if value is None:
         raise UnsupportedModelError(f"{label(node)}: X is missing")

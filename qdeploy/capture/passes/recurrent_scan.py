@@ -18,7 +18,7 @@ def convert_scans(model: ir.Model) -> None:
     Ensures: no Scan is left. What its body looks like does not matter, only what it computes: see ``step.algebra``.
 
     Raises:
-        UnsupportedModelError: a state that no operator computes, or a sequence that is read or written backwards.
+        UnsupportedModelError: a state that no operator computes.
     """
     for node in list(model.graph):
         if node.domain == "" and node.op_type == "Scan":
@@ -35,12 +35,8 @@ def _loop(node: ir.Node) -> Loop:
             "outputs do not go together; export the model again"
         )
     stacked = len(body.outputs) - count
-    for name in ("scan_input_directions", "scan_output_directions"):
-        if any(attribute_ints(node, name) or []):
-            raise UnsupportedModelError(
-                f"{label(node)}: {name} reads or writes a sequence backwards, expected forwards; reverse the sequence "
-                "outside the model"
-            )
+    turned = attribute_ints(node, "scan_input_directions") or [0] * scanned
+    output_turned = attribute_ints(node, "scan_output_directions") or [0] * stacked
     axes = attribute_ints(node, "scan_input_axes") or [0] * scanned
     output_axes = attribute_ints(node, "scan_output_axes") or [0] * stacked
     given = [_present(node, place) for place in range(len(node.inputs))]
@@ -50,9 +46,12 @@ def _loop(node: ir.Node) -> Loop:
         node,
         body,
         tuple(Carried(body.inputs[place], body.outputs[place], given[place], results[place]) for place in range(count)),
-        tuple(Scanned(body.inputs[count + place], given[count + place], axis) for place, axis in enumerate(axes)),
         tuple(
-            Stacked(body.outputs[count + place], sequence, axis)
+            Scanned(body.inputs[count + place], given[count + place], axis, bool(turned[place]))
+            for place, axis in enumerate(axes)
+        ),
+        tuple(
+            Stacked(body.outputs[count + place], sequence, axis, bool(output_turned[place]))
             for place, axis in enumerate(output_axes)
             if (sequence := results[count + place]) is not None
         ),

@@ -60,6 +60,11 @@ _FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 _FLAT_FROM = {"sigmoid": math.log(2.0**15), "tanh": math.atanh(1 - 2.0**-15), "quant_sigmoid": 1.0, "quant_tanh": 1.0}
 """Beyond this the entries do not change: within 2^-15 of their limits."""
 _SIGNED = ("tanh", "quant_tanh")
+_KINKED = ("quant_sigmoid", "quant_tanh")
+"""They have kinks at -1 and 1."""
+
+KINK_APART = 16
+"""Straight lines of so many indices may end at a kink."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,14 @@ def fast_rnn(context: Context, node: onnx.NodeProto) -> None:
         least = float(mix[0]) * _largest_fresh(context, activation, states) / (2**15 - 1)
         state = dataclasses.replace(state, scale=max(state.scale, least))
     loop = _loop(context, node, x, state, states)
+    kinked = [
+        scale
+        for kind, scale in zip((gate, activation)[-len(loop.index_scales) :], loop.index_scales, strict=True)
+        if kind in _KINKED
+    ]
+    if kinked and recipe.state_range != "power-of-two":
+        state = _kinks_at_entries(state, max(kinked))
+        loop = _loop(context, node, x, state, states)
     state_shift, tables, kept = _tables(node, state, loop.index_scales, mix)
     mixed = mix_reach(
         tables,
@@ -162,6 +175,20 @@ def fast_rnn(context: Context, node: onnx.NodeProto) -> None:
             **ranges.report(state),
         }
     )
+
+
+def _kinks_at_entries(state: TensorType, step: float) -> TensorType:
+    """The state with a scale at most 1/63 larger, with which the sums 1 and -1 are entries of tables, not between two.
+
+    Args:
+        step: of the tables with kinks.
+
+    Every scale of the loop is the state's times what does not depend on it, so that the indices' steps grow alike. A table of
+    straight lines then is exact, where otherwise it needs the entries of one in two indices.
+    """
+    indices = 1.0 / step
+    whole = math.floor(indices / KINK_APART) * KINK_APART
+    return dataclasses.replace(state, scale=state.scale * indices / whole) if whole >= 63 * KINK_APART else state
 
 
 def _check_relu_gate(name: str, largest: float) -> None:

@@ -11,6 +11,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 
 from ...functions import FLOAT_DOMAIN
 from ..access import constant, insert, is_zero, label, replace
+from ..directions import turned
 from .algebra import Algebra, Polynomial, StepError
 from .body import evaluate, through_identity
 from .cells import Cell, Step, registered
@@ -83,7 +84,10 @@ class _Conversion:
                 )
             axes = _outer(value.axes, output.axis)
             written = self.outside.written(value.value, f"{self.name}.output")
-            replace(output.sequence, from_rows(self.node, self.graph, written, axes, self.name))
+            sequence = from_rows(self.node, self.graph, written, axes, self.name)
+            if output.backwards:
+                sequence = turned(self.node, self.graph, sequence, output.axis)
+            replace(output.sequence, sequence)
         self.graph.remove(self.node, safe=True)
 
     def _samples(self) -> int | None:
@@ -99,6 +103,8 @@ class _Conversion:
             value, sequence = scanned.value, scanned.sequence
             axes = self._axes(value, _without(sequence.shape, scanned.axis), f"input {value.name}")
             rows = Rows(axes, self.algebra.source(str(value.name), _width(axes), "input"))
+            if scanned.backwards:
+                sequence = turned(self.node, self.graph, sequence, scanned.axis)
             self.given[value] = rows
             self.outside.sequences[len(self.algebra.sources) - 1] = to_rows(
                 self.node, self.graph, sequence, _outer(axes, scanned.axis), self.name

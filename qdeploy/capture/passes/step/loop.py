@@ -28,20 +28,25 @@ class Carried:
 
 @dataclass(frozen=True)
 class Scanned:
-    """A sequence that the loop reads step by step along ``axis``; ``value`` is the body's name of one step."""
+    """A sequence that the loop reads step by step along ``axis``; ``value`` is the body's name of one step.
+
+    ``backwards`` says that the last step comes first.
+    """
 
     value: ir.Value
     sequence: ir.Value
     axis: int
+    backwards: bool = False
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """A sequence that the loop writes along ``axis``: what the body calls ``value``, of every step."""
+    """A sequence that the loop writes along ``axis``: what the body calls ``value``, of every step, or ``backwards``."""
 
     value: ir.Value
     sequence: ir.Value
     axis: int
+    backwards: bool = False
 
 
 @dataclass(frozen=True)

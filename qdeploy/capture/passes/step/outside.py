@@ -75,7 +75,8 @@ class Outside:
             start += width
             sequence, matrix, shift = self._projected(self.sequence(source, name), columns)
             parts[sequence] = parts[sequence] + matrix if sequence in parts else matrix
-            bias = bias + shift
+            # FastGRNN has two biases of one product.
+            bias = bias + np.tile(shift, bias.size // shift.size)
         arrays["input_weight"] = np.hstack(list(parts.values())).astype(np.float32)
         arrays["bias"] = bias.astype(np.float32)
         x, *others = parts
