@@ -17,10 +17,10 @@ from .shipped import resolve, shipped_names
 if TYPE_CHECKING:
     from .bjorck import bjorck_orthogonalize
     from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
-    from .edgeml import edgeml_classifier, edgeml_layer, read_edgeml
     from .fast_grnn import FastGRNN
     from .fast_rnn import FastRNN
     from .hadamard_rnn import HadamardRNN
+    from .importers.edgeml import edgeml_classifier, edgeml_layer, read_edgeml
     from .lenet import Lenet300100, QuaternionLenet300100
     from .ligru import LiGRU, QuaternionLiGRU
     from .orthogonal_classifier import OrthogonalClassifier
@@ -90,13 +90,13 @@ _LAZY = {
     "TrainingData": "training",
     "bjorck_orthogonalize": "bjorck",
     "build": "registry",
-    "edgeml_classifier": "edgeml",
-    "edgeml_layer": "edgeml",
+    "edgeml_classifier": "importers.edgeml",
+    "edgeml_layer": "importers.edgeml",
     "evaluate": "training",
     "hamilton_matrix": "quaternion_linear",
     "load_checkpoint": "checkpoint",
     "quantize_weight": "quantizer",
-    "read_edgeml": "edgeml",
+    "read_edgeml": "importers.edgeml",
     "save_checkpoint": "checkpoint",
     "train": "training",
 }

@@ -1,7 +1,7 @@
 """FastGRNN: a gated recurrent layer whose gate and candidate share their matrices.
 
 Source: Kusupati, Singh, Bhatia, Kumar, Jain, Varma, "FastGRNN", NeurIPS 2018. Parameters have the names and the layout of the
-authors' code (EdgeML); ``edgeml.py`` reads what that saves, in its other layouts too.
+authors' code (EdgeML); ``importers.edgeml`` reads what that saves, in its other layouts too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """FastRNN: a recurrent layer with a weighted residual connection.
 
 Source: Kusupati, Singh, Bhatia, Kumar, Jain, Varma, "FastGRNN", NeurIPS 2018. Parameters have the names and the layout of the
-authors' code (EdgeML); ``edgeml.py`` reads what that saves, in its other layouts too.
+authors' code (EdgeML); ``importers.edgeml`` reads what that saves, in its other layouts too.
 """
 
 from __future__ import annotations

@@ -541,3 +541,42 @@ def test_initial_states_in_the_layout_of_the_loop(rng, onnx_file, operators, sha
     )
     captured = capture(path, {"x": rng.random((2, 6, 3)), "start": rng.random((2, 5))}, time_axis=0)
     assert operators(captured) == ["RNN:tanh_h0", "Unsqueeze"]
+
+
+LOOP = """<ir_version: 8, opset_import: ["": 18]>
+    loop (float[T, 2, 3] x) => (float[A, 2, 5] ys, float[2, 5] last) {{
+        sizes = Shape (x)
+        trips = {trips}
+        on = Constant <value = bool {{{condition}}}> ()
+        last, ys = Loop <body = step (int64 i, bool cond, float[2, 5] h) => (bool next, float[2, 5] new_h, float[2, 5] y) {{
+            next = Identity (cond)
+            x_t = Gather <axis = 0> (x, i)
+            a = MatMul (h, w)  c = MatMul (x_t, u)  d = Add (a, c)  {step}
+            y = Identity (new_h)
+        }}> (trips, on, start_h)
+    }}"""
+
+
+def loop_file(rng, onnx_file, *, trips="Gather <axis = 0> (sizes, zero)", condition="1", step="new_h = Tanh (d)"):
+    arrays = arrays_of(rng, u=(3, 5), w=(5, 5)) | {"zero": np.array(0), "axis": np.array(2)}
+    return onnx_file(LOOP.format(trips=trips, condition=condition, step=step), arrays)
+
+
+def test_a_loop_over_the_steps(rng, onnx_file, operators):
+    captured = capture(loop_file(rng, onnx_file), {"x": rng.random((2, 6, 3))}, time_axis=0)
+    assert operators(captured) == ["RNN:tanh"]
+    assert captured.inputs[0].shape == ("time", "batch", 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"trips": "Gather <axis = 0> (sizes, axis)"}, "the number of trips is not the length of x"),
+        ({"condition": "0"}, "it may end before its last trip"),
+        ({"step": "e = Cast <to = 1> (i)  f = Mul (d, e)  new_h = Tanh (f)"}, "i comes from outside of the loop"),
+        ({"step": "new_h = Elu (d)"}, r"state h: the step computes h' = a1, where a1 = Elu"),
+    ],
+)
+def test_loops_that_are_refused(rng, onnx_file, change, words):
+    with pytest.raises(UnsupportedModelError, match=rf"node .*\(Loop\): .*{words}"):
+        capture(loop_file(rng, onnx_file, **change), {"x": rng.random((2, 6, 3))}, time_axis=0)

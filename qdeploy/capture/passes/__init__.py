@@ -31,6 +31,7 @@ from .names import name_nodes, name_values
 from .no_operations import remove_no_operations
 from .own_weights import give_own_weights
 from .quaternion_rows import recognise_quaternion_rows
+from .recurrent_loop import convert_loops
 from .recurrent_operator import convert_rnn_operators
 from .recurrent_scan import convert_scans
 from .shapes import fix_reshapes
@@ -99,6 +100,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     convert_gru_operators(graph_model)
     convert_lstm_operators(graph_model)
     convert_scans(graph_model)
+    convert_loops(graph_model)
     remove_zero_states(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)

@@ -19,7 +19,7 @@ STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAY
 
 _SUPPORTED = (
     "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward), "
-    "LSTM (forward), Scan whose step is made of these cells, "
+    "LSTM (forward), Scan and Loop whose step is made of these cells, "
     "Relu, Tanh, "
     "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "
     "quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
@@ -31,7 +31,6 @@ _NEAREST = {
     "BatchNormalization": "fold it into the layer before it",
     "LayerNormalization": "train without normalization layers",
     "Conv": "convolutions are not supported; flatten the image and use Linear layers",
-    "Loop": "write the recurrence as an RNN operator or a Scan of one state",
     "Gelu": "use Relu, Tanh or Sigmoid",
     "LeakyRelu": "use Relu, Tanh or Sigmoid",
     "Elu": "use Relu, Tanh or Sigmoid",

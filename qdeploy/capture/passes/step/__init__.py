@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .body import through_identity
 from .conversion import convert_loop
 from .loop import Carried, Loop, Scanned, Stacked
 
-__all__ = ["Carried", "Loop", "Scanned", "Stacked", "convert_loop"]
+__all__ = ["Carried", "Loop", "Scanned", "Stacked", "convert_loop", "through_identity"]

@@ -30,7 +30,7 @@ def evaluate(
     Args:
         algebra: of the step.
         body: of a Scan or a Loop, its nodes sorted.
-        given: what is known of its inputs.
+        given: what is known of its inputs, and of results that are read off a sequence.
         known: polynomials that stand for themselves, and what to write in their place: states that an operator gives.
         samples: the number of samples where the file fixes it.
     """
@@ -45,6 +45,8 @@ def evaluate(
         return StepError(f"{value.name} comes from outside of the loop and is no constant")
 
     for node in body:
+        if any(output in given for output in node.outputs):
+            continue
         values: list[Value | None] = []
         failure: StepError | None = None
         for operand in node.inputs:

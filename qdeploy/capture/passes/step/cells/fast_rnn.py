@@ -13,7 +13,7 @@ __all__ = ["fast_grnn", "fast_rnn"]
 _ACTIVATIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
 
 
-@register("FastRNN: h' = alpha act(W h + U x + b) + beta h")
+@register("FastRNN: h' = alpha act(W h + U x + b) + beta h, beta from 0 to 1")
 def fast_rnn(step: Step) -> Cell | None:
     """Two terms: one activation and the old state, each times a number."""
     value, state = step.following[0], step.sources[0]
@@ -22,11 +22,9 @@ def fast_rnn(step: Step) -> Cell | None:
         return None
     (number,), _ = fresh[0]
     alpha, beta = _number(value.terms[fresh[0]]), _number(value.terms[(), state])
-    argument = step.atom(number, *_ACTIVATIONS)
-    affine = None if argument is None else step.affine(argument, state)
-    if affine is None or alpha is None or beta is None:
+    activation, affine = _nonlinearity(step, number)
+    if affine is None or alpha is None or beta is None or not 0 <= beta <= 1:
         return None
-    activation = _ACTIVATIONS[step.algebra.atoms[number].function]
     return _cell(step, "FastRNN", {"activation": activation, "rank": "full"}, affine, affine.bias, (alpha, beta))
 
 
@@ -43,15 +41,28 @@ def fast_grnn(step: Step) -> Cell | None:
     if value.terms.keys() != {kept[0], fresh[0], both} or _number(value.terms[kept[0]]) != 1.0:
         return None
     opened, closed = _number(value.terms[fresh[0]]), _number(value.terms[both])
-    arguments = [step.atom(number, *_ACTIVATIONS) for number in (gate, candidate)]
-    forms = [None if argument is None else step.affine(argument, state) for argument in arguments]
-    first, second = forms
+    (gated, first), (activation, second) = (_nonlinearity(step, number) for number in (gate, candidate))
     if opened is None or closed is None or first is None or second is None or not _same_matrices(first, second):
         return None
-    gated, activation = (_ACTIVATIONS[step.algebra.atoms[number].function] for number in (gate, candidate))
     attributes = {"activation": activation, "rank": "full", "gate": gated}
     mix = (-closed, opened + closed)
     return _cell(step, "FastGRNN", attributes, second, np.concatenate([first.bias, second.bias]), mix)
+
+
+def _nonlinearity(step: Step, number: int) -> tuple[str, Affine | None]:
+    """The operator's name for the atom ``number`` and its argument; ``None`` where it is another or no sum of state and input."""
+    atom = step.algebra.atoms[number]
+    name, argument = _ACTIVATIONS.get(atom.function, ""), atom.argument
+    limits = dict(atom.parameters)
+    if atom.function == "Clip" and (limits["low"], limits["high"]) == (-1.0, 1.0):
+        name = "quant_tanh"
+    elif atom.function == "Clip" and (limits["low"], limits["high"]) == (0.0, 1.0):
+        # clip((a + 1) / 2, 0, 1): a is twice the argument, less 1.
+        twice = step.algebra.add(argument, argument)
+        one = step.algebra.constant(np.ones(argument.width))
+        name, argument = "quant_sigmoid", step.algebra.add(twice, one, -1.0)
+    affine = step.affine(argument, step.sources[0]) if name and argument.width == step.width else None
+    return name, affine
 
 
 def _cell(

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, UnsupportedModelError
 
-from .fast_grnn import FastGRNN
-from .fast_rnn import FastRNN
-from .recurrent_classifier import RecurrentClassifier
-from .torch_file import MAX_FILE_BYTES, read_torch_file
+from ..fast_grnn import FastGRNN
+from ..fast_rnn import FastRNN
+from ..recurrent_classifier import RecurrentClassifier
+from ..torch_file import MAX_FILE_BYTES, read_torch_file
 
 __all__ = ["LAYOUTS", "edgeml_classifier", "edgeml_layer", "read_edgeml"]
 
