@@ -240,9 +240,8 @@ def draw(report: SizesReport, path: Path) -> None:
     for (cell, kind), points in _lines(report).items():
         marker, style, filled = _STYLES[kind]
         face = colours[cell] if filled else "none"
-        for axes, place in zip(panels, (0, 1), strict=True):
-            found = [(point[place], max(point[2], LOWEST), point[3], point[2]) for point in points]
-            sizes, accuracies, *_ = zip(*found, strict=True)
+        for axes, sizes in zip(panels, ([p[0] for p in points], [p[1] for p in points]), strict=True):
+            accuracies = [max(point[2], LOWEST) for point in points]
             axes.plot(
                 sizes,
                 accuracies,
@@ -252,7 +251,7 @@ def draw(report: SizesReport, path: Path) -> None:
                 markerfacecolor=face,
                 linewidth=1.1,
             )
-            _label(axes, found)
+            _label(axes, list(zip(sizes, accuracies, [p[3] for p in points], [p[2] for p in points], strict=True)))
     for axes, title in zip(panels, ("bytes of the ONNX file", "bytes of its weights"), strict=True):
         axes.set_xscale("log")
         axes.set_xlabel(title)
