@@ -28,6 +28,7 @@ class Arrangement:
             product (``rows``), instead of a byte (``direct``).
         low_bits: of the low one of these rows: 8, or 7 (see functions.rows_of_digits).
         divided: whether powers of two close all sums, so that Div takes the place of the 64-bit requantization.
+        even: whether one divisor serves all rows; a Div by a scalar takes half the time of one by a row of numbers.
         gate_bits, recalled_bits: n of tables of 2^n entries for every index of the gates and every W h + c.
         candidate_bits: the same of the candidate; 0 where its index is clipped.
         flat: from how many elements on look-ups are GatherElements of flat indices: all of the gates, the candidate too.
@@ -41,6 +42,7 @@ class Arrangement:
     wide_state: bool
     low_bits: int
     divided: bool
+    even: bool
     gate_bits: int
     recalled_bits: int
     candidate_bits: int
@@ -60,6 +62,7 @@ class Arrangement:
         if self.divided:
             words[2:2] = [
                 f"table{self.gate_bits}x{self.recalled_bits}x{self.candidate_bits or 'clip'}",
+                "even" if self.even else "",
                 "flat" if self.flat_candidate else "flatgates" if self.flat_gates else "",
                 "" if self.lifted else "level",
             ]
@@ -84,6 +87,7 @@ def arrange(site: Site) -> Arrangement:
         wide_state=wide,
         low_bits=low_bits,
         divided=bits is not None,
+        even=bool((constants["multiplier"] == constants["multiplier"][0]).all()),
         gate_bits=gate_bits,
         recalled_bits=recalled_bits,
         candidate_bits=candidate_bits,

@@ -16,6 +16,7 @@ from qdeploy.runtime.model_sizes import check_sizes
 from qdeploy.runtime.model_structure import check_structure, check_tensors, tensors_of
 
 from .functions import FLOAT_DOMAIN, OPSET, float_functions
+from .time_major import make_time_major
 
 __all__ = ["MAX_FILE_BYTES", "read_onnx"]
 
@@ -32,6 +33,8 @@ _QUANTIZED = frozenset(
 
 def read_onnx(path: Path) -> onnx.ModelProto:
     """The model of a file, checked, with its external data inside, its functions inlined, of opset 18 or newer.
+
+    Recurrent operators have layout 0.
 
     Raises:
         InvalidFileError: the file is missing, too large, truncated, not ONNX, not valid ONNX, or has external data
@@ -62,7 +65,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     _refuse_integer_models(model, path)
     if model.functions:
         model = _inlined(model, path)
-    return _of_opset(model, path)
+    return make_time_major(_of_opset(model, path))
 
 
 def _load_external_data(model: onnx.ModelProto, path: Path) -> None:

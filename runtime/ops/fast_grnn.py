@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from qdeploy.runtime.fast_loop import FastLoop, next_state, table_index
-from qdeploy.runtime.numeric import IntArray, check_range
+from qdeploy.runtime.numeric import IntArray
 from qdeploy.runtime.ops.operator import Node, operator
-from qdeploy.runtime.ops.output import count_saturated, output_dtype
+from qdeploy.runtime.ops.output import count_saturated
+from qdeploy.runtime.ops.sequence import check_sequence
 
 
 @operator("FastGRNN", outputs=("y", "y_h"))
@@ -97,13 +98,7 @@ def fast_grnn(
             kept=int(np.abs(gate_table.astype(np.int64)).max()),
         )
     hidden, inputs = input_weight.shape
-    node.require_dtype("x", x, np.uint8, np.int16)
-    node.require(x.ndim == 3 and x.size > 0, f"x has shape {list(x.shape)}; expected [T, B, {inputs}] with T >= 1.")
-    node.require_shape("x", x, None, None, inputs)
-    kind = output_dtype(node, dtype, low, high)
-    node.require_dtype("h0", h0, kind.type)
-    node.require_shape("h0", h0, x.shape[1], hidden)
-    check_range(h0, low, high, f"node {node.name}, h0")
+    kind = check_sequence(node, x, h0, hidden=hidden, inputs=inputs, low=low, high=high, dtype=dtype)
 
     gates, added, candidates = (loop.tables[name] for name in ("gate_table", "added_table", "candidate_table"))
     y = np.empty((x.shape[0], x.shape[1], hidden), kind)

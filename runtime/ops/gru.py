@@ -17,7 +17,8 @@ from qdeploy.runtime.numeric import (
     requantize,
 )
 from qdeploy.runtime.ops.operator import Node, operator
-from qdeploy.runtime.ops.output import count_saturated, output_dtype
+from qdeploy.runtime.ops.output import count_saturated
+from qdeploy.runtime.ops.sequence import check_sequence
 
 GATE_BITS = 15
 """Of a gate after the point: 2^15 would be one, and the largest that int16 holds is 2^15 - 1."""
@@ -120,13 +121,7 @@ def gru(
             input_shift=input_shift,
         )
     hidden, inputs = recurrent_weight.shape[1], input_weight.shape[1]
-    node.require_dtype("x", x, np.uint8, np.int16)
-    node.require(x.ndim == 3 and x.size > 0, f"x has shape {list(x.shape)}; expected [T, B, {inputs}] with T >= 1.")
-    node.require_shape("x", x, None, None, inputs)
-    kind = output_dtype(node, dtype, low, high)
-    node.require_dtype("h0", h0, kind.type)
-    node.require_shape("h0", h0, x.shape[1], hidden)
-    check_range(h0, low, high, f"node {node.name}, h0")
+    kind = check_sequence(node, x, h0, hidden=hidden, inputs=inputs, low=low, high=high, dtype=dtype)
 
     gates = slice(None, 2 * hidden)
     candidates = slice(2 * hidden, None)

@@ -17,7 +17,8 @@ from qdeploy.runtime.numeric import (
     requantize,
 )
 from qdeploy.runtime.ops.operator import Node, operator
-from qdeploy.runtime.ops.output import count_saturated, output_dtype
+from qdeploy.runtime.ops.output import count_saturated
+from qdeploy.runtime.ops.sequence import check_sequence
 
 GATE_BITS = 14
 """Fractional bits of a gate: 2^14 is 1, so that an open gate loses nothing, and i g + f c plus 2^30 fits int32."""
@@ -116,15 +117,9 @@ def lstm(
             output_shift=output_shift,
         )
     hidden, inputs = recurrent_weight.shape[1], input_weight.shape[1]
-    node.require_dtype("x", x, np.uint8, np.int16)
-    node.require(x.ndim == 3 and x.size > 0, f"x has shape {list(x.shape)}; expected [T, B, {inputs}] with T >= 1.")
-    node.require_shape("x", x, None, None, inputs)
-    kind = output_dtype(node, dtype, low, high)
-    node.require_dtype("h0", h0, kind.type)
-    node.require_shape("h0", h0, x.shape[1], hidden)
+    kind = check_sequence(node, x, h0, hidden=hidden, inputs=inputs, low=low, high=high, dtype=dtype)
     node.require_dtype("c0", c0, np.int16)
     node.require_shape("c0", c0, x.shape[1], hidden)
-    check_range(h0, low, high, f"node {node.name}, h0")
 
     index_half, cell_half = gate_table.size // 2, cell_table.size // 2
     y = np.empty((x.shape[0], x.shape[1], hidden), kind)

@@ -11,14 +11,14 @@ from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
 from qdeploy.runtime.numeric import (
     IntArray,
     check_int32,
-    check_range,
     exact_matmul,
     product_bound,
     product_type,
     requantize,
 )
 from qdeploy.runtime.ops.operator import Node, operator
-from qdeploy.runtime.ops.output import count_saturated, output_dtype
+from qdeploy.runtime.ops.output import count_saturated
+from qdeploy.runtime.ops.sequence import check_sequence
 
 ACTIVATIONS = ("linear", "relu", "modrelu", "table")
 _TABLE_SIZES = tuple(2**n for n in range(1, 13))
@@ -102,13 +102,7 @@ def rnn(
         activation != "relu" or low == h_zero_point, f"relu needs low = h_zero_point; found {low}, {h_zero_point}."
     )
     hidden, inputs = input_weight.shape
-    node.require_dtype("x", x, np.uint8, np.int16)
-    node.require(x.ndim == 3 and x.size > 0, f"x has shape {list(x.shape)}; expected [T, B, {inputs}] with T >= 1.")
-    node.require_shape("x", x, None, None, inputs)
-    kind = output_dtype(node, dtype, low, high)
-    node.require_dtype("h0", h0, kind.type)
-    node.require_shape("h0", h0, x.shape[1], hidden)
-    check_range(h0, low, high, f"node {node.name}, h0")
+    kind = check_sequence(node, x, h0, hidden=hidden, inputs=inputs, low=low, high=high, dtype=dtype)
 
     y = np.empty((x.shape[0], x.shape[1], hidden), kind)
     h = h0

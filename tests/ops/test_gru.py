@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -67,6 +67,7 @@ def layer(state_bits: int, *, every: bool = True, units: int = HIDDEN, **changed
 SHIFTS: dict[str, dict[str, Any]] = {
     # A sum reaches 7 * 127 * 2^(bits-1) and what drives it.
     "tables": {"shift": 8, "candidate_shift": 17, "input_multiplier": 4},
+    "one_divisor": {"shift": 8, "candidate_shift": 17, "input_multiplier": 4, "recalled": 1},
     "a_clipped_candidate": {"shift": 6, "candidate_shift": 8, "input_multiplier": 2},
     "rows_apart": {"shift": 12, "candidate_shift": 16, "input_multiplier": 1, "multiplier": 8},
     "few_entries": {"shift": 14, "candidate_shift": 17, "input_multiplier": 1},
@@ -78,7 +79,7 @@ SHIFTS: dict[str, dict[str, Any]] = {
 def shifts(case: str, state_bits: int) -> dict[str, Any]:
     """Constants and attributes whose sums are closed by powers of two, those of z by another than those of r."""
     chosen = SHIFTS[case]
-    gates = np.repeat([1, chosen.get("multiplier", 1), 2], HIDDEN)
+    gates = np.repeat([1, chosen.get("multiplier", 1), chosen.get("recalled", 2)], HIDDEN)
     return {
         "multiplier": gates.astype(np.int32),
         "input_multiplier": np.full(3 * HIDDEN, chosen["input_multiplier"], np.int32),
@@ -101,10 +102,11 @@ def test_the_shifts_reach_every_arrangement() -> None:
     chosen = [arrange(next(sites(layer(bits, **shifts(case, bits))[0]))) for bits in (2, 8, 12, 16) for case in SHIFTS]
     assert {one.divided for one in chosen} == {False, True}
     divided = [one for one in chosen if one.divided]
-    for choice in ("wide_state", "candidate_bits", "lifted"):
+    for choice in ("wide_state", "candidate_bits", "lifted", "even"):
         assert {bool(getattr(one, choice)) for one in divided} == {False, True}, choice
 
 
+@settings(deadline=None)
 @given(
     state_bits=st.integers(2, 16),
     shift=st.integers(0, 20),

@@ -160,3 +160,54 @@ def test_onnx_operators(kind: str, direction: str, states: bool, tmp_path: Any) 
     for wanted, found in zip(session.run(None, feeds), bundle.run(feeds).values(), strict=True):
         assert found.shape == wanted.shape
         assert near(found, wanted)
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("chosen", [("h",), ("c",), ("h", "c"), ("y", "c")])
+def test_outputs_that_are_states(chosen: tuple[str, ...], direction: str, tmp_path: Any) -> None:
+    """Each of an LSTM's results, of whatever scale and bits, leaves the network alone and beside the others."""
+    import onnxruntime
+
+    model = operator("LSTM", direction)
+    model.graph.node[0].output[:] = [name if name in chosen else "" for name in ("y", "h", "c")]
+    count = 2 if direction == "bidirectional" else 1
+    del model.graph.output[:]
+    for name in chosen:
+        shape = ["time", count, "batch", HIDDEN] if name == "y" else [count, "batch", HIDDEN]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    onnx.save(model, tmp_path / "float.onnx")
+    bundle = qdeploy.export_model(tmp_path / "float.onnx", tmp_path / "out", calibration={"x": X}, time_axis=0)
+    assert bundle.verify(samples=2).passed
+    feeds = {"x": np.ascontiguousarray(X.swapaxes(0, 1))}
+    found = bundle.run(feeds)
+    assert tuple(found) == chosen
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for wanted, array in zip(session.run(None, feeds), found.values(), strict=True):
+        assert array.shape == wanted.shape
+        assert near(array, wanted)
+
+
+def test_layout_1_and_full_lengths_become_a_bundle(tmp_path: Any) -> None:
+    """The bundle of a file of layout 1 takes the batch first, and its lengths are gone."""
+    plain, model = operator("GRU", "bidirectional"), operator("GRU", "bidirectional")
+    node = model.graph.node[0]
+    node.attribute.append(onnx.helper.make_attribute("layout", 1))
+    node.input.append("lengths")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.full(SAMPLES, STEPS, np.int32), "lengths"))
+    del model.graph.input[:]
+    del model.graph.output[:]
+    value = onnx.helper.make_tensor_value_info
+    model.graph.input.append(value("x", onnx.TensorProto.FLOAT, [SAMPLES, STEPS, INPUTS]))
+    model.graph.output.append(value("y", onnx.TensorProto.FLOAT, [SAMPLES, STEPS, 2, HIDDEN]))
+    model.graph.output.append(value("last", onnx.TensorProto.FLOAT, [SAMPLES, 2, HIDDEN]))
+    results = []
+    for name, one, time_axis in (("plain", plain, 0), ("layout", model, 1)):
+        onnx.save(one, tmp_path / f"{name}.onnx")
+        bundle = qdeploy.export_model(
+            tmp_path / f"{name}.onnx", tmp_path / name, calibration={"x": X}, time_axis=time_axis
+        )
+        assert bundle.verify(samples=2).passed
+        feeds = {"x": X if time_axis else np.ascontiguousarray(X.swapaxes(0, 1))}
+        results.append(bundle.run(feeds, raw=True))
+    assert np.array_equal(results[1]["y"], results[0]["y"].transpose(2, 0, 1, 3))
+    assert np.array_equal(results[1]["last"], results[0]["last"].transpose(1, 0, 2))

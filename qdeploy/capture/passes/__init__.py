@@ -34,6 +34,7 @@ from .quaternion_rows import recognise_quaternion_rows
 from .recurrent_loop import convert_loops
 from .recurrent_operator import convert_rnn_operators
 from .recurrent_scan import convert_scans
+from .sequence_lengths import drop_full_lengths
 from .shapes import fix_reshapes
 from .softmax import drop_softmax
 from .unrolled import roll_loops
@@ -73,14 +74,17 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
         unrolled: of a model that was traced with a fixed number of steps because its loop depends on them, what to say
             where a loop is not rolled up; empty where none is known of.
 
-    Requires: ``model`` is valid ONNX, of opset 18 or newer, without local functions.
+    Requires: ``model`` is valid ONNX, of opset 18 or newer, without local functions, recurrent operators of layout 0.
     Ensures: the float layer form with its functions; every weight finite.
 
     Raises:
         UnsupportedModelError: something is left that is not of the form.
         InvalidFileError: weights that are not finite.
     """
-    graph_model = ir.from_proto(model)
+    # A tensor that is renamed in the graph is renamed in the protobuf that it was read from.
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    graph_model = ir.from_proto(copied)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph_model)
     graph_model.opset_imports[FLOAT_DOMAIN] = 1
     complete_float_nodes(graph_model)
@@ -95,6 +99,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     if unrolled and left:
         raise UnsupportedModelError(f"{unrolled}: {'; '.join(dict.fromkeys(left[:_REASONS]))}")
     make_modrelu(graph_model)
+    drop_full_lengths(graph_model)
     split_directions(graph_model)
     convert_rnn_operators(graph_model)
     convert_gru_operators(graph_model)

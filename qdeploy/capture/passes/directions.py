@@ -7,22 +7,24 @@ import onnx_ir as ir
 
 from qdeploy.runtime.errors import UnsupportedModelError
 
-from .access import attribute_int, constant, insert, is_zero, label, new_initializer, replace
+from .access import constant, insert, is_zero, label, new_initializer, replace
 
 __all__ = ["split_directions"]
 
 _OPERATORS = ("RNN", "GRU", "LSTM")
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
-_SEQUENCE, _LENGTHS, _WEIGHTS, _STATES, _PEEPHOLES = 0, 4, (1, 2, 3), (5, 6), 7
+_SEQUENCE, _WEIGHTS, _STATES, _PEEPHOLES = 0, (1, 2, 3), (5, 6), 7
 
 
 def split_directions(model: ir.Model) -> None:
     """Replaces every such operator by one a direction, that of the reverse one between two Slices which turn time round.
 
+    Requires: they have no sequence_lens (``drop_full_lengths``), and time is the first axis.
+
     Ensures: every RNN, GRU and LSTM operator has the direction ``forward``; what it read and gave is unchanged.
 
     Raises:
-        UnsupportedModelError: an unknown direction, sequence_lens, or weights that are not constant.
+        UnsupportedModelError: an unknown direction, or weights that are not constant.
     """
     for node in list(model.graph):
         if node.domain != "" or node.op_type not in _OPERATORS:
@@ -40,18 +42,10 @@ def split_directions(model: ir.Model) -> None:
 def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None:
     where, name = label(node), node.name or node.op_type.lower()
     inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
-    lengths = inputs[_LENGTHS]
-    if lengths is not None:
-        raise UnsupportedModelError(
-            f"{where}: sequence_lens ({lengths.name}) is not supported; export without packed sequences and run "
-            "sequences of equal length together"
-        )
-    batch_first = attribute_int(node, "layout", 0) == 1
-    time_axis, state_axis = (1, 1) if batch_first else (0, 0)
     parts: list[list[ir.Value]] = []
     for place, reverse in enumerate(directions):
         values: list[ir.Value | None] = list(inputs)
-        values[_SEQUENCE] = turned(node, graph, inputs[_SEQUENCE], time_axis) if reverse else inputs[_SEQUENCE]
+        values[_SEQUENCE] = turned(node, graph, inputs[_SEQUENCE], 0) if reverse else inputs[_SEQUENCE]
         for index in (*_WEIGHTS, _PEEPHOLES):
             value = inputs[index]
             array = constant(value)
@@ -68,7 +62,7 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
         for index in _STATES:
             state = inputs[index]
             if state is not None and len(directions) > 1:
-                values[index] = None if is_zero(state) else _one_direction(node, graph, state, place, state_axis)
+                values[index] = None if is_zero(state) else _one_direction(node, graph, state, place)
         attributes: dict[str, int | float | str | list[int] | list[str] | list[float]] = {}
         for key, attribute in node.attributes.items():
             if key == "direction":
@@ -89,13 +83,13 @@ def _split(node: ir.Node, graph: ir.Graph, directions: tuple[bool, ...]) -> None
         )
         results = list(layer.outputs)
         if reverse:
-            results[0] = turned(node, graph, results[0], time_axis)
+            results[0] = turned(node, graph, results[0], 0)
         parts.append(results)
     for index, output in enumerate(node.outputs):
         if output.name == "":
             continue
-        # Y has the directions behind time and batch or, with layout 0, between them; states have them first or second.
-        axis = (2 if batch_first else 1) if index == 0 else state_axis
+        # Y [T, directions, B, H]; Y_h and Y_c [directions, B, H].
+        axis = 1 if index == 0 else 0
         joined = [results[index] for results in parts]
         value = joined[0]
         if len(joined) > 1:
@@ -113,7 +107,7 @@ def turned(node: ir.Node, graph: ir.Graph, value: ir.Value | None, axis: int) ->
     return insert(node, "Slice", [value, *constants]).outputs[0]
 
 
-def _one_direction(node: ir.Node, graph: ir.Graph, state: ir.Value, place: int, axis: int) -> ir.Value:
-    bounds = (("starts", place), ("ends", place + 1), ("axes", axis))
+def _one_direction(node: ir.Node, graph: ir.Graph, state: ir.Value, place: int) -> ir.Value:
+    bounds = (("starts", place), ("ends", place + 1), ("axes", 0))
     constants = [new_initializer(graph, f"direction.{key}", np.array([number], np.int64)) for key, number in bounds]
     return insert(node, "Slice", [state, *constants]).outputs[0]

@@ -24,7 +24,8 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.quantize.float_graph import attribute
-from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.integer_graph import accumulator_bits
+from qdeploy.quantize.lowerings.loop_state import hand_over_state, wanted_states
 from qdeploy.quantize.lowerings.quaternion_rows import shared_by_quaternion, store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
@@ -125,7 +126,7 @@ def ligru(context: Context, node: onnx.NodeProto) -> None:
             graph.constant(f"{name}.sigmoid_table", sigmoids.astype(np.int16), bits=16),
             candidate_table,
         ],
-        [node.output[0] if floats.readers(node.output[0]) or node.output[0] in floats.outputs else "", state_out],
+        [wanted_states(context, node), state_out],
         name,
         x_zero_point=x.zero_point,
         h_zero_point=state.zero_point,
@@ -140,14 +141,7 @@ def ligru(context: Context, node: onnx.NodeProto) -> None:
         high=state.high,
         dtype=state.onnx_type,
     )
-    if node.output[0]:
-        graph.types[node.output[0]] = state
-    graph.types[state_out] = state
-    if len(node.output) > 1 and node.output[1]:
-        graph.types[node.output[1]] = state
-        if state_out != node.output[1]:
-            graph.nodes.append(onnx.helper.make_node("Identity", [state_out], [node.output[1]], name=f"{name}.last"))
-    graph.states.append(State(state_in, state_out, state, hidden))
+    hand_over_state(context, node, (state_in, state_out), state, hidden)
     graph.layers.append(
         {
             "name": name,

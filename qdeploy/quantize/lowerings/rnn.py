@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from qdeploy.calibration import initial_cell_state, initial_state
 from qdeploy.quantize.float_graph import attribute
-from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize.integer_graph import accumulator_bits
+from qdeploy.quantize.lowerings.loop_state import hand_over_state, wanted_states
 from qdeploy.quantize.lowerings.quaternion_rows import store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
@@ -133,7 +134,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     graph.node(
         "RNN",
         inputs,
-        [node.output[0] if floats.readers(node.output[0]) or node.output[0] in floats.outputs else "", state_out],
+        [wanted_states(context, node), state_out],
         name,
         activation="table" if table is not None else activation,
         x_zero_point=x.zero_point,
@@ -145,14 +146,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
         high=loop.state.high,
         dtype=loop.state.onnx_type,
     )
-    if node.output[0]:
-        graph.types[node.output[0]] = loop.state
-    graph.types[state_out] = loop.state
-    if len(node.output) > 1 and node.output[1]:
-        graph.types[node.output[1]] = loop.state
-        if state_out != node.output[1]:
-            graph.nodes.append(onnx.helper.make_node("Identity", [state_out], [node.output[1]], name=f"{name}.last"))
-    graph.states.append(State(state_in, state_out, loop.state, loop.recurrent.integers.shape[0]))
+    hand_over_state(context, node, (state_in, state_out), loop.state, loop.recurrent.integers.shape[0])
     graph.layers.append(
         {
             "name": name,
