@@ -29,7 +29,8 @@ def check_samples(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.fl
         if array.dtype not in (np.float16, np.float32, np.float64):
             raise InvalidInputError(
                 f"sample input {name!r}: found dtype {array.dtype}, expected float32; "
-                "scale integer data as in training and convert it with .astype('float32')"
+                "scale integer data as in training and convert it with .astype('float32'); token indices of an embedding go in "
+                "as one-hot vectors"
             )
         if array.ndim < 2 or 0 in array.shape:
             raise InvalidInputError(

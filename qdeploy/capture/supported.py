@@ -61,7 +61,7 @@ def _nearest(part: nn.Module) -> str:
     if "BatchNorm" in name:
         return "fold it into the layer before it (torch.nn.utils.fusion.fuse_linear_bn_eval)"
     if "Norm" in name:
-        return "train without normalization layers"
+        return "train without it, or with batch normalization, which folds into the layer before it"
     if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU", "Hardtanh"}:
         return "use ReLU, Tanh or Sigmoid"
     if name == "Embedding":

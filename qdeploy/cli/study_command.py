@@ -52,7 +52,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     callback=_names,
     help="weight-bits: of bjorck, projunn-d, projunn-t, comma separated; all three.",
 )
-@click.option("--hidden", callback=_numbers, help="sizes: hidden units of each cell.  [default: 32,64]")
+@click.option("--hidden", callback=_numbers, help="sizes: hidden units of each cell.  [default: 32]")
 @click.option("--epochs", type=click.IntRange(1), help="weight-bits, sizes: instead of the configuration's.")
 @click.option("--data", metavar="DATA", help="A data set's name, or an .npz with x and y; else the checkpoint's own.")
 @click.option("--recipe", default="default", show_default=True, help="For all that is not studied.")

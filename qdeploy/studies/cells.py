@@ -144,6 +144,8 @@ def cell_name(hyperparameters: Mapping[str, Any]) -> str:
     if "cell" in hyperparameters:
         return str(hyperparameters["cell"])
     kind = "QORNN" if hyperparameters.get("weight_bits") else "ORNN"
+    if str(hyperparameters.get("orthogonal")).endswith("hadamard"):
+        kind = "HadamRNN"
     rounded = ", W rounded" if hyperparameters.get("orthogonal") == "none" else ""
     return f"{kind}, {hyperparameters.get('activation') or 'linear'}{rounded}"
 

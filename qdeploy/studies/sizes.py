@@ -24,13 +24,16 @@ from qdeploy.studies.subject import Subject
 from qdeploy.studies.variants import train_variant
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+
     from qdeploy.models.config import TrainingConfig
 
 __all__ = ["BITS", "HIDDEN", "SizesReport", "draw", "run", "write"]
 
 BITS = (3, 4, 5, 6, 7, 8)
 """k, of orthogonal networks that round a float twin."""
-HIDDEN = (32, 64)
+HIDDEN = (32,)
 ROUNDED_BITS = (8, 4)
 """Of weights that are rounded after training."""
 
@@ -42,7 +45,7 @@ _STYLES: dict[str, tuple[str, Literal[":", "-", "--"], bool]] = {
 }
 """Marker, line and whether the marker is filled."""
 
-LOWEST = 70
+LOWEST = 55
 """Percent: a picture down to guesses would not tell the good networks apart."""
 
 Progress = Callable[[str, int, int], None]
@@ -237,9 +240,8 @@ def draw(report: SizesReport, path: Path) -> None:
     for (cell, kind), points in _lines(report).items():
         marker, style, filled = _STYLES[kind]
         face = colours[cell] if filled else "none"
-        for axes, place in zip(panels, (0, 1), strict=True):
-            found = [(point[place], max(point[2], LOWEST), point[3], point[2]) for point in points]
-            sizes, accuracies, *_ = zip(*found, strict=True)
+        for axes, sizes in zip(panels, ([p[0] for p in points], [p[1] for p in points]), strict=True):
+            accuracies = [max(point[2], LOWEST) for point in points]
             axes.plot(
                 sizes,
                 accuracies,
@@ -249,9 +251,7 @@ def draw(report: SizesReport, path: Path) -> None:
                 markerfacecolor=face,
                 linewidth=1.1,
             )
-            for size, shown, label, accuracy in found:
-                text = label if accuracy >= LOWEST else f"{label}: {accuracy:.0f} %"
-                axes.annotate(text, (size, shown), xytext=(0, 5), textcoords="offset points", fontsize=6.5, ha="center")
+            _label(axes, list(zip(sizes, accuracies, [p[3] for p in points], [p[2] for p in points], strict=True)))
     for axes, title in zip(panels, ("bytes of the ONNX file", "bytes of its weights"), strict=True):
         axes.set_xscale("log")
         axes.set_xlabel(title)
@@ -279,6 +279,21 @@ def draw(report: SizesReport, path: Path) -> None:
     ]
     figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, format="png", dpi=110)
+
+
+def _label(axes: Axes, points: Sequence[tuple[int, float, str, float]]) -> None:
+    """Writes the labels of a line; points that lie upon each other share one."""
+    placed: list[tuple[int, float, Annotation]] = []
+    for size, shown, label, accuracy in points:
+        text = label if accuracy >= LOWEST or not label else f"{label}: {accuracy:.0f} %"
+        near = next((found for x, y, found in placed if abs(x - size) < 0.05 * size and abs(y - shown) < 0.8), None)
+        if near is not None:
+            near.set_text(", ".join(part for part in (near.get_text(), text) if part))
+            continue
+        written = axes.annotate(
+            text, (size, shown), xytext=(0, 5), textcoords="offset points", fontsize=6.5, ha="center"
+        )
+        placed.append((size, shown, written))
 
 
 def _lines(report: SizesReport) -> dict[tuple[str, str], list[tuple[int, int, float, str]]]:

@@ -41,10 +41,10 @@ def test_time_axis(time_axis):
 
 
 def test_only_sequences_have_a_time_axis():
-    assert model_axes(np.zeros((5, 3)), 0) == (0, None)
-    assert model_axes(np.zeros((5, 7, 3)), 0) == (1, 0)
-    assert model_axes(np.zeros((5, 7, 3)), 1) == (0, 1)
-    assert model_axes(np.zeros((5, 7, 3)), None) == (0, None)
+    assert model_axes({"x": np.zeros((5, 3))}, "x", 0) == (0, None)
+    assert model_axes({"x": np.zeros((5, 7, 3))}, "x", 0) == (1, 0)
+    assert model_axes({"x": np.zeros((5, 7, 3))}, "x", 1) == (0, 1)
+    assert model_axes({"x": np.zeros((5, 7, 3))}, "x", None) == (0, None)
 
 
 @given(

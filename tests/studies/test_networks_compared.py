@@ -84,6 +84,7 @@ def test_cells_are_named() -> None:
     assert cell_name({"cell": "gru", "hidden_size": 3}) == "gru"
     assert cell_name({"activation": "relu", "weight_bits": 4}) == "QORNN, relu"
     assert cell_name({"activation": "relu", "weight_bits": 4, "orthogonal": "none"}) == "QORNN, relu, W rounded"
+    assert cell_name({"activation": None, "weight_bits": 4, "orthogonal": "hadamard"}) == "HadamRNN, linear"
     assert cell_name({"activation": None, "weight_bits": None}) == "ORNN, linear"
 
 

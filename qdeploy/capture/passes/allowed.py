@@ -29,7 +29,7 @@ _SUPPORTED = (
 
 _NEAREST = {
     "BatchNormalization": "fold it into the layer before it",
-    "LayerNormalization": "train without normalization layers",
+    "LayerNormalization": "train without it, or with batch normalization, which folds into the layer before it",
     "Conv": "convolutions are not supported; flatten the image and use Linear layers",
     "Gelu": "use Relu, Tanh or Sigmoid",
     "LeakyRelu": "use Relu, Tanh or Sigmoid",
