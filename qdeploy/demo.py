@@ -36,7 +36,7 @@ MAX_DROP = 0.2
 """Points of accuracy that the integer network may lose, on sets of a thousand samples or more."""
 MAX_FEWER_CORRECT = 2
 """On smaller sets: samples."""
-TABLE_WIDTH = 120
+TABLE_WIDTH = 124
 """Columns of text where nobody's terminal says."""
 
 
