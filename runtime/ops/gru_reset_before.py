@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from qdeploy.runtime.accumulator import INT32_REACH, gru_reach
+from qdeploy.runtime.accumulator import gru_reach
+from qdeploy.runtime.loop_products import LoopProducts
 from qdeploy.runtime.numeric import (
     IntArray,
     check_int32,
     check_range,
     exact_matmul,
-    product_bound,
-    product_type,
     requantize,
 )
 from qdeploy.runtime.ops.operator import Node, operator
@@ -107,7 +104,7 @@ def gru_reset_before(
             node.require_dtype(name, table, np.int16)
             node.require(table.ndim == 1 and table.size in _TABLE_SIZES, f"{name} has shape {list(table.shape)}.")
             check_range(table, smallest, greatest, f"node {node.name}, {name}")
-        constants = node.cache["constants"] = _Constants.checked(
+        constants = node.cache["constants"] = _checked(
             node,
             x_largest=max(x_zero_point, 255 - x_zero_point) if x.dtype == np.uint8 else 2**15,
             h_largest=max(h_zero_point - low, high - h_zero_point),
@@ -148,62 +145,42 @@ def gru_reset_before(
     return y, y[-1].copy()
 
 
-@dataclass(frozen=True)
-class _Constants:
-    """What the loop derives once from its constants: weights in the type of an exact product, and proven bounds."""
-
-    recurrent: IntArray
-    recurrent_bound: int
-    input: IntArray
-    input_bound: int
-    proven: bool
-
-    @classmethod
-    def checked(
-        cls,
-        node: Node,
-        *,
-        x_largest: int,
-        h_largest: int,
-        input_weight: IntArray,
-        recurrent_weight: IntArray,
-        bias: IntArray,
-        input_multiplier: IntArray,
-        multiplier: IntArray,
-        input_shift: int,
-    ) -> _Constants:
-        """Checks the constants against the contract and derives what the loop needs of them."""
-        node.require(recurrent_weight.ndim == 2, f"recurrent_weight has shape {list(recurrent_weight.shape)}.")
-        hidden = recurrent_weight.shape[1]
-        for name, value, kind, shape in (
-            ("recurrent_weight", recurrent_weight, np.int8, (3 * hidden, hidden)),
-            ("input_weight", input_weight, np.int8, (3 * hidden, None)),
-            ("bias", bias, np.int32, (3 * hidden,)),
-            ("input_multiplier", input_multiplier, np.int32, (3 * hidden,)),
-            ("multiplier", multiplier, np.int32, (3 * hidden,)),
-        ):
-            node.require_dtype(name, value, kind)
-            node.require_shape(name, value, *shape)
-            if name.endswith("multiplier"):
-                node.require(int(value.min()) >= 0, f"{name} has an entry of {int(value.min())}; expected 0 or more.")
-        recurrent_bound = product_bound(recurrent_weight, h_largest)
-        input_bound = product_bound(input_weight, x_largest)
-        reach = gru_reach(
-            recurrent_weight=recurrent_weight,
-            input_weight=input_weight,
-            bias=bias,
-            # All rows have the input's part in their sum.
-            recurrent_bias=bias[:0],
-            state=h_largest,
-            x=x_largest,
-            input_multiplier=input_multiplier,
-            input_shift=input_shift,
-            drive_limit=DRIVE_LIMIT,
-        )
-        return cls(
-            recurrent=np.ascontiguousarray(recurrent_weight.T.astype(product_type(recurrent_bound))),
-            recurrent_bound=recurrent_bound,
-            input=np.ascontiguousarray(input_weight.T.astype(product_type(input_bound))),
-            input_bound=input_bound,
-            proven=int(reach.max()) < INT32_REACH,
-        )
+def _checked(
+    node: Node,
+    *,
+    x_largest: int,
+    h_largest: int,
+    input_weight: IntArray,
+    recurrent_weight: IntArray,
+    bias: IntArray,
+    input_multiplier: IntArray,
+    multiplier: IntArray,
+    input_shift: int,
+) -> LoopProducts:
+    """Checks the constants against the contract and derives what the loop needs of them."""
+    node.require(recurrent_weight.ndim == 2, f"recurrent_weight has shape {list(recurrent_weight.shape)}.")
+    hidden = recurrent_weight.shape[1]
+    for name, value, kind, shape in (
+        ("recurrent_weight", recurrent_weight, np.int8, (3 * hidden, hidden)),
+        ("input_weight", input_weight, np.int8, (3 * hidden, None)),
+        ("bias", bias, np.int32, (3 * hidden,)),
+        ("input_multiplier", input_multiplier, np.int32, (3 * hidden,)),
+        ("multiplier", multiplier, np.int32, (3 * hidden,)),
+    ):
+        node.require_dtype(name, value, kind)
+        node.require_shape(name, value, *shape)
+        if name.endswith("multiplier"):
+            node.require(int(value.min()) >= 0, f"{name} has an entry of {int(value.min())}; expected 0 or more.")
+    reach = gru_reach(
+        recurrent_weight=recurrent_weight,
+        input_weight=input_weight,
+        bias=bias,
+        # All rows have the input's part in their sum.
+        recurrent_bias=bias[:0],
+        state=h_largest,
+        x=x_largest,
+        input_multiplier=input_multiplier,
+        input_shift=input_shift,
+        drive_limit=DRIVE_LIMIT,
+    )
+    return LoopProducts.of(recurrent_weight, input_weight, h_largest=h_largest, x_largest=x_largest, reach=reach)

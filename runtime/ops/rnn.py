@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
+from qdeploy.runtime.accumulator import recurrent_reach
+from qdeploy.runtime.loop_products import LoopProducts
 from qdeploy.runtime.numeric import (
     IntArray,
     check_int32,
     exact_matmul,
-    product_bound,
-    product_type,
     requantize,
 )
 from qdeploy.runtime.ops.operator import Node, operator
@@ -83,7 +80,7 @@ def rnn(
     """
     constants = node.cache.get("constants")
     if constants is None:
-        constants = node.cache["constants"] = _Constants.checked(
+        constants = node.cache["constants"] = _checked(
             node,
             x_largest=max(x_zero_point, 255 - x_zero_point) if x.dtype == np.uint8 else 2**15,
             h_largest=max(abs(low - h_zero_point), abs(high - h_zero_point)),
@@ -124,7 +121,7 @@ def rnn(
     return y, y[-1].copy()
 
 
-def _centred(h: IntArray, zero_point: int, constants: _Constants) -> IntArray:
+def _centred(h: IntArray, zero_point: int, constants: LoopProducts) -> IntArray:
     """h - zero_point, in the type of the recurrent product."""
     centred: IntArray = h.astype(constants.recurrent.dtype)
     if zero_point:
@@ -156,79 +153,55 @@ def _state(
     return requantize(accumulator, multiplier, shift, zero_point, low, high)
 
 
-@dataclass(frozen=True)
-class _Constants:
-    """What the loop derives once from its constants: weights in the type of an exact product, and proven bounds."""
-
-    recurrent: IntArray
-    recurrent_bound: int
-    input: IntArray
-    input_bound: int
-    proven: bool
-
-    @classmethod
-    def checked(
-        cls,
-        node: Node,
-        *,
-        x_largest: int,
-        h_largest: int,
-        input_weight: IntArray,
-        recurrent_weight: IntArray,
-        bias: IntArray,
-        multiplier: IntArray,
-        modrelu_bias: IntArray | None,
-        table: IntArray | None,
-        input_multiplier: IntArray | None,
-        activation: str,
-        input_shift: int,
-        recurrent_shift: int,
-    ) -> _Constants:
-        """Checks the constants against the contract and derives what the loop needs of them."""
-        hidden = recurrent_weight.shape[0]
-        node.require(activation in ACTIVATIONS, f"activation is {activation!r}; expected one of {ACTIVATIONS}.")
-        node.require_dtype("recurrent_weight", recurrent_weight, np.int8)
-        node.require_shape("recurrent_weight", recurrent_weight, hidden, hidden)
-        node.require_dtype("input_weight", input_weight, np.int8)
-        node.require_shape("input_weight", input_weight, hidden, None)
-        node.require_dtype("bias", bias, np.int32)
-        node.require_shape("bias", bias, hidden)
-        for name, value in (("multiplier", multiplier), ("input_multiplier", input_multiplier)):
-            if value is not None:
-                node.require_dtype(name, value, np.int32)
-                node.require(value.shape in ((1,), (hidden,)), f"{name} has shape {list(value.shape)}.")
-        node.require(
-            activation != "relu" or int(multiplier.min()) >= 0, "relu needs multipliers that are not negative."
-        )
-        node.require(0 <= input_shift <= 30 and 0 <= recurrent_shift <= 24, "a shift is outside its range.")
-        node.require(
-            (modrelu_bias is not None) == (activation == "modrelu"), "modrelu_bias comes with modrelu, and only then."
-        )
-        node.require(
-            (table is not None) == (activation == "table"), "table comes with activation 'table', and only then."
-        )
-        if modrelu_bias is not None:
-            node.require_dtype("modrelu_bias", modrelu_bias, np.int32)
-            node.require_shape("modrelu_bias", modrelu_bias, hidden)
-        if table is not None:
-            node.require(table.ndim == 1 and table.size in _TABLE_SIZES, f"table has shape {list(table.shape)}.")
-        recurrent_bound = product_bound(recurrent_weight, h_largest)
-        input_bound = product_bound(input_weight, x_largest)
-        reach = recurrent_reach(
-            recurrent_weight=recurrent_weight,
-            input_weight=input_weight,
-            bias=bias,
-            state=h_largest,
-            x=x_largest,
-            recurrent_shift=recurrent_shift,
-            input_shift=input_shift,
-            input_multiplier=input_multiplier,
-            modrelu_bias=modrelu_bias,
-        )
-        return cls(
-            recurrent=np.ascontiguousarray(recurrent_weight.T.astype(product_type(recurrent_bound))),
-            recurrent_bound=recurrent_bound,
-            input=np.ascontiguousarray(input_weight.T.astype(product_type(input_bound))),
-            input_bound=input_bound,
-            proven=int(reach.max()) < INT32_REACH,
-        )
+def _checked(
+    node: Node,
+    *,
+    x_largest: int,
+    h_largest: int,
+    input_weight: IntArray,
+    recurrent_weight: IntArray,
+    bias: IntArray,
+    multiplier: IntArray,
+    modrelu_bias: IntArray | None,
+    table: IntArray | None,
+    input_multiplier: IntArray | None,
+    activation: str,
+    input_shift: int,
+    recurrent_shift: int,
+) -> LoopProducts:
+    """Checks the constants against the contract and derives what the loop needs of them."""
+    hidden = recurrent_weight.shape[0]
+    node.require(activation in ACTIVATIONS, f"activation is {activation!r}; expected one of {ACTIVATIONS}.")
+    node.require_dtype("recurrent_weight", recurrent_weight, np.int8)
+    node.require_shape("recurrent_weight", recurrent_weight, hidden, hidden)
+    node.require_dtype("input_weight", input_weight, np.int8)
+    node.require_shape("input_weight", input_weight, hidden, None)
+    node.require_dtype("bias", bias, np.int32)
+    node.require_shape("bias", bias, hidden)
+    for name, value in (("multiplier", multiplier), ("input_multiplier", input_multiplier)):
+        if value is not None:
+            node.require_dtype(name, value, np.int32)
+            node.require(value.shape in ((1,), (hidden,)), f"{name} has shape {list(value.shape)}.")
+    node.require(activation != "relu" or int(multiplier.min()) >= 0, "relu needs multipliers that are not negative.")
+    node.require(0 <= input_shift <= 30 and 0 <= recurrent_shift <= 24, "a shift is outside its range.")
+    node.require(
+        (modrelu_bias is not None) == (activation == "modrelu"), "modrelu_bias comes with modrelu, and only then."
+    )
+    node.require((table is not None) == (activation == "table"), "table comes with activation 'table', and only then.")
+    if modrelu_bias is not None:
+        node.require_dtype("modrelu_bias", modrelu_bias, np.int32)
+        node.require_shape("modrelu_bias", modrelu_bias, hidden)
+    if table is not None:
+        node.require(table.ndim == 1 and table.size in _TABLE_SIZES, f"table has shape {list(table.shape)}.")
+    reach = recurrent_reach(
+        recurrent_weight=recurrent_weight,
+        input_weight=input_weight,
+        bias=bias,
+        state=h_largest,
+        x=x_largest,
+        recurrent_shift=recurrent_shift,
+        input_shift=input_shift,
+        input_multiplier=input_multiplier,
+        modrelu_bias=modrelu_bias,
+    )
+    return LoopProducts.of(recurrent_weight, input_weight, h_largest=h_largest, x_largest=x_largest, reach=reach)
