@@ -89,6 +89,19 @@ def test_the_matrix_is_the_hamilton_product(grouping: str) -> None:
         assert (matrix.astype(int) @ flat == expected).all()
 
 
+@pytest.mark.parametrize("grouping", ["blocked", "adjacent"])
+@pytest.mark.parametrize("kernel", [(3,), (2, 3), (1, 2, 2)])
+def test_a_kernel_is_a_matrix_at_every_tap(grouping: str, kernel: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(1)
+    parts = {name: generator.integers(-127, 128, (3, 2, *kernel)).astype(np.int8) for name in "rijk"}
+    for whole in shown("HamiltonMatrix", parts, grouping=grouping):
+        assert whole.shape == (12, 8, *kernel)
+        for tap in np.ndindex(*kernel):
+            taps = {name: part[:, :, *tap] for name, part in parts.items()}
+            (matrix,) = OPERATORS["HamiltonMatrix"].meaning(Node("q"), *taps.values(), grouping=grouping)
+            assert (whole[:, :, *tap] == matrix).all()
+
+
 def test_minus_128_has_no_negative() -> None:
     parts = [np.full((1, 1), value, np.int8) for value in (1, -128, 2, 3)]
     with pytest.raises(ContractError, match="-128"):
