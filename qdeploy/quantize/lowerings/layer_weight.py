@@ -61,7 +61,8 @@ class LayerWeight:
 
     def row_sums(self) -> NDArray[np.int64]:
         """The sum of absolute integers of every row ``[N]``: times the largest input it bounds the accumulator."""
-        return np.abs(self.integers.astype(np.int64)).reshape(self.outputs, -1).sum(axis=1)
+        sums: NDArray[np.int64] = np.abs(self.integers.astype(np.int64)).reshape(self.outputs, -1).sum(axis=1)
+        return sums
 
 
 @dataclass(frozen=True)
