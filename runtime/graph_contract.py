@@ -18,10 +18,10 @@ _INT8, _INT32, _STATES = (
 )
 #: Element types and rank of the parameters that are constants; None leaves the rank to the operator.
 _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
-    "weight": (_INT8, 2),
+    "weight": (_INT8, None),
     "input_weight": (_INT8, 2),
     "recurrent_weight": (_INT8, 2),
-    **dict.fromkeys("rijk", (_INT8, 2)),
+    **dict.fromkeys("rijk", (_INT8, None)),
     "bias": (_INT32, 1),
     "recurrent_bias": (_INT32, 1),
     "modrelu_bias": (_INT32, 1),
@@ -92,7 +92,7 @@ def _problems(
         elif name not in known:
             yield f"reads {name!r}, which nothing before it gives"
         elif parameter in _CONSTANTS and name not in weights:
-            if name in repeated and node.op_type.startswith("Linear") and parameter in {"multiplier", "bias"}:
+            if name in repeated and node.op_type.startswith(("Linear", "Conv")) and parameter in {"multiplier", "bias"}:
                 continue
             kinds, rank = _CONSTANTS[parameter]
             tensor = tensors.get(name)
