@@ -36,13 +36,13 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
 }
 
 #: Operators whose weights have kernel dimensions, or may have them: they check the rank themselves.
-_WITH_KERNELS = ("HamiltonMatrix", "Conv")
+_WITH_KERNELS = ("HamiltonMatrix", "GateRows", "Conv")
 
 #: Attributes that are no integers.
 _KINDS = {
     "activation": onnx.AttributeProto.STRING,
     "grouping": onnx.AttributeProto.STRING,
-    "shape": onnx.AttributeProto.INTS,
+    **dict.fromkeys(("shape", "strides", "pads", "dilations"), onnx.AttributeProto.INTS),
     "order": onnx.AttributeProto.INTS,
 }
 
