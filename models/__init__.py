@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
+    from .quaternion_batch_norm import QuaternionBatchNorm, QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
     from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
     from .recurrent_classifier import RecurrentClassifier
@@ -42,12 +43,15 @@ __all__ = [
     "LoadedCheckpoint",
     "OrthogonalClassifier",
     "OrthogonalRNN",
+    "QuaternionBatchNorm",
     "QuaternionGRU",
     "QuaternionLSTM",
     "QuaternionLenet300100",
     "QuaternionLiGRU",
     "QuaternionLinear",
     "QuaternionRNN",
+    "QuaternionSplitBatchNorm",
+    "QuaternionWhiteningBatchNorm",
     "RecurrentClassifier",
     "TrainReport",
     "TrainingConfig",
@@ -79,12 +83,15 @@ _LAZY = {
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
+    "QuaternionBatchNorm": "quaternion_batch_norm",
     "QuaternionGRU": "quaternion_recurrent",
     "QuaternionLSTM": "quaternion_recurrent",
     "QuaternionLenet300100": "lenet",
     "QuaternionLiGRU": "ligru",
     "QuaternionLinear": "quaternion_linear",
     "QuaternionRNN": "quaternion_recurrent",
+    "QuaternionSplitBatchNorm": "quaternion_batch_norm",
+    "QuaternionWhiteningBatchNorm": "quaternion_batch_norm",
     "RecurrentClassifier": "recurrent_classifier",
     "TrainReport": "training",
     "TrainingData": "training",
