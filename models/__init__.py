@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
     from .quaternion_batch_norm import QuaternionBatchNorm, QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm
+    from .quaternion_conv import (
+        QuaternionConv1d,
+        QuaternionConv2d,
+        QuaternionConv3d,
+        QuaternionConvTranspose1d,
+        QuaternionConvTranspose2d,
+        QuaternionConvTranspose3d,
+    )
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
     from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
     from .recurrent_classifier import RecurrentClassifier
@@ -44,6 +52,12 @@ __all__ = [
     "OrthogonalClassifier",
     "OrthogonalRNN",
     "QuaternionBatchNorm",
+    "QuaternionConv1d",
+    "QuaternionConv2d",
+    "QuaternionConv3d",
+    "QuaternionConvTranspose1d",
+    "QuaternionConvTranspose2d",
+    "QuaternionConvTranspose3d",
     "QuaternionGRU",
     "QuaternionLSTM",
     "QuaternionLenet300100",
@@ -84,6 +98,12 @@ _LAZY = {
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
     "QuaternionBatchNorm": "quaternion_batch_norm",
+    "QuaternionConv1d": "quaternion_conv",
+    "QuaternionConv2d": "quaternion_conv",
+    "QuaternionConv3d": "quaternion_conv",
+    "QuaternionConvTranspose1d": "quaternion_conv",
+    "QuaternionConvTranspose2d": "quaternion_conv",
+    "QuaternionConvTranspose3d": "quaternion_conv",
     "QuaternionGRU": "quaternion_recurrent",
     "QuaternionLSTM": "quaternion_recurrent",
     "QuaternionLenet300100": "lenet",
