@@ -42,10 +42,11 @@ def conv(
     high: int,
     dtype: int,
 ) -> tuple[IntArray, ...]:
-    """y[b, n, p] = clip(round((sum_c,k W[n, c, k] (x[b, g C/G + c, s p + d k - pads] - x_zero_point) + bias[n]) * multiplier[n] / 2^shift) + y_zero_point, low, high).
+    """y[b, n, p] = clip(round(acc[b, n, p] * multiplier[n] / 2^shift) + y_zero_point, low, high).
 
-    Output n belongs to group g = n // (N/G), which reads the channels g C/G to (g+1) C/G - 1. Outside of the image x is
-    x_zero_point, so that it adds nothing. No kernel is flipped.
+    acc[b, n, p] = sum_c sum_k W[n, c, k] (x[b, g C/G + c, s p + d k - pads] - x_zero_point) + bias[n]. Output n belongs to
+    group g = n // (N/G), which reads the channels g C/G to (g+1) C/G - 1. Outside of the image x is x_zero_point, so that
+    it adds nothing. No kernel is flipped.
 
     Args:
         x: uint8 or int16 ``[B, C, *S]``, one to three axes of an image.

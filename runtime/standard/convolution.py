@@ -59,15 +59,17 @@ def _build_conv_integer(node: Node) -> Kernel:
             msg = f"found images of {x.shape[2:]}, smaller than the kernel of {w.shape[2:]}"
             raise ValueError(msg)
         grouped = left.reshape(x.shape[0], group, w.shape[1], *left.shape[2:])
-        matrices = right.reshape(group, w.shape[0] // group, *w.shape[1:])
-        total = np.zeros((x.shape[0], group, w.shape[0] // group, int(np.prod(out))))
-        for place in itertools.product(*(range(size) for size in w.shape[2:])):
+        matrices = right.reshape(group, w.shape[0] // group, w.shape[1], -1)
+        total: Array = np.zeros((x.shape[0], group, w.shape[0] // group, int(np.prod(out))))
+        every = slice(None)
+        for tap, place in enumerate(itertools.product(*(range(size) for size in w.shape[2:]))):
+            starts = [place[axis] * dilations[axis] for axis in range(rank)]
             window = tuple(
-                slice(place[axis] * dilations[axis], place[axis] * dilations[axis] + (out[axis] - 1) * strides[axis] + 1, strides[axis])
+                slice(starts[axis], starts[axis] + (out[axis] - 1) * strides[axis] + 1, strides[axis])
                 for axis in range(rank)
             )
-            part = grouped[(slice(None), slice(None), slice(None), *window)]
-            total += matrices[(slice(None), slice(None), slice(None), *place)] @ part.reshape(*part.shape[:3], -1)
+            part: Array = grouped[(every, every, every, *window)]
+            total += matrices[..., tap] @ part.reshape(*part.shape[:3], -1)
         return total.astype(np.int64).astype(np.int32).reshape(x.shape[0], w.shape[0], *out)
 
     return kernel

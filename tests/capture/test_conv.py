@@ -71,7 +71,9 @@ def test_torch_convolutions(rng, operators, module, shape, expected):
 
 
 def test_layers_are_named_after_their_modules(rng):
-    module = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), QuaternionConv2d(4, 8, 2), QuaternionConv2d(8, 8, 1, groups=2))
+    module = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.ReLU(), QuaternionConv2d(4, 8, 2), QuaternionConv2d(8, 8, 1, groups=2)
+    )
     captured = capture(module, {"x": images(rng, 2, 2, 6, 6)})
     assert [node.name for node in captured.model.graph.node if node.op_type == "Conv"] == ["0", "2", "3"]
 
@@ -213,9 +215,7 @@ def test_a_file_runs_with_other_numbers_of_samples(rng, onnx_file):
 )
 def test_refusals_of_files(rng, onnx_file, lines, error, message):
     with pytest.raises(error, match=message):
-        capture(
-            onnx_file(FILE.format(lines=lines), {"w": images(rng, 3, 2, 6, 7)}), {"x": images(rng, 3, 2, 6, 7)}
-        )
+        capture(onnx_file(FILE.format(lines=lines), {"w": images(rng, 3, 2, 6, 7)}), {"x": images(rng, 3, 2, 6, 7)})
 
 
 def test_same_pads_of_a_free_size_are_refused_with_strides(rng, onnx_file):

@@ -31,9 +31,7 @@ def test_zero_points_windows_and_groups(compare, x_type, w_type, rank, group, st
     rng = np.random.default_rng(seed)
     dims, kernel = ", ".join("DHW"[:rank]), rng.integers(1, 4, rank).tolist()
     pads = [pad] * rank + [max(0, pad - 1)] * rank
-    attributes = (
-        f"strides = {[stride] * rank}, pads = {pads}, dilations = {[dilation] * rank}, group = {group}"
-    )
+    attributes = f"strides = {[stride] * rank}, pads = {pads}, dilations = {[dilation] * rank}, group = {group}"
     text = (
         f"g ({x_type}[B,C,{dims}] x, {w_type}[N,G,{', '.join('IJK'[:rank])}] w, {x_type} xz, {w_type} wz) => "
         f"(int32[B,N,{', '.join('PQR'[:rank])}] y, int32[B,N,{', '.join('STU'[:rank])}] p) "

@@ -100,9 +100,7 @@ def _move(node: ir.Node) -> None:
             x if value is gather.outputs[0] else new if new is not None else value
             for value, new in zip(node.inputs, constants, strict=True)
         ]
-        moved = insert(
-            node, node.op_type, inputs, domain=node.domain, overload=node.overload, name=node.name
-        )
+        moved = insert(node, node.op_type, inputs, domain=node.domain, overload=node.overload, name=node.name)
         for name, attribute in node.attributes.items():
             moved.attributes[name] = attribute
         result, shape = moved.outputs[0], node.outputs[0].shape
@@ -163,9 +161,10 @@ def _compose(node: ir.Node) -> None:
         return
     replace(node.outputs[0], made)
     graph.remove(node, safe=True)
-    if first is not None and inner is not None and not list(first.outputs[0].uses()):
-        if not first.outputs[0].is_graph_output():
-            graph.remove(first, safe=True)
+    if first is None or inner is None or first.outputs[0].is_graph_output():
+        return
+    if not list(first.outputs[0].uses()):
+        graph.remove(first, safe=True)
 
 
 def _changes_nothing(order: NDArray[Any]) -> bool:

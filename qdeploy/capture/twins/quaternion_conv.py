@@ -29,7 +29,9 @@ def _convolved(layer: _Layer, inputs: Tensor, convolve: Callable[..., Tensor], p
     by_group = grouped(layer.out_channels, layer.groups)
     bias = None if layer.bias is None else layer.bias[by_group]
     chosen = inputs.index_select(1, grouped(layer.in_channels, layer.groups))
-    return convolve(chosen, kernel, bias, *sizes, layer.groups).index_select(1, blocked(layer.out_channels, layer.groups))
+    return convolve(chosen, kernel, bias, *sizes, layer.groups).index_select(
+        1, blocked(layer.out_channels, layer.groups)
+    )
 
 
 def grouped(channels: int, groups: int) -> Tensor:
