@@ -1,8 +1,8 @@
 """``qdeploy.float::GateRows``: rows by part, then gate, as rows by gate.
 
 ``weight: float[P G n, K]``, or ``[P G n, C, *kernel]``, holds ``parts`` P parts of G gates of n rows each; the result has
-the same rows by gate, then part, gate ``order[0]`` first. It stands between the Hamilton matrix of stacked gates and the recurrent layer, or that of
-all groups and the convolution: there a gate is a group of output quaternions.
+the same rows by gate, then part, gate ``order[0]`` first. It stands between the Hamilton matrix of stacked gates and the
+recurrent layer, or that of all groups and the convolution: there a gate is a group of output quaternions.
 """
 
 from __future__ import annotations
