@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
+    from .quaternion_batch_norm import QuaternionBatchNorm, QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm
     from .quaternion_conv import (
         QuaternionConv1d,
         QuaternionConv2d,
@@ -50,6 +51,7 @@ __all__ = [
     "LoadedCheckpoint",
     "OrthogonalClassifier",
     "OrthogonalRNN",
+    "QuaternionBatchNorm",
     "QuaternionConv1d",
     "QuaternionConv2d",
     "QuaternionConv3d",
@@ -62,6 +64,8 @@ __all__ = [
     "QuaternionLiGRU",
     "QuaternionLinear",
     "QuaternionRNN",
+    "QuaternionSplitBatchNorm",
+    "QuaternionWhiteningBatchNorm",
     "RecurrentClassifier",
     "TrainReport",
     "TrainingConfig",
@@ -93,6 +97,7 @@ _LAZY = {
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
+    "QuaternionBatchNorm": "quaternion_batch_norm",
     "QuaternionConv1d": "quaternion_conv",
     "QuaternionConv2d": "quaternion_conv",
     "QuaternionConv3d": "quaternion_conv",
@@ -105,6 +110,8 @@ _LAZY = {
     "QuaternionLiGRU": "ligru",
     "QuaternionLinear": "quaternion_linear",
     "QuaternionRNN": "quaternion_recurrent",
+    "QuaternionSplitBatchNorm": "quaternion_batch_norm",
+    "QuaternionWhiteningBatchNorm": "quaternion_batch_norm",
     "RecurrentClassifier": "recurrent_classifier",
     "TrainReport": "training",
     "TrainingData": "training",

@@ -45,11 +45,12 @@ def whitening_matrix(covariance: Tensor, whitening: str = "cholesky") -> Tensor:
     """
     factor = torch.linalg.cholesky(covariance)
     if whitening == "gaudet":
-        return factor + factor.tril(-1).mT
+        symmetrised: Tensor = factor + factor.tril(-1).mT
+        return symmetrised
     if whitening not in WHITENINGS:
         raise InvalidInputError(f"whitening={whitening!r}: expected one of {', '.join(WHITENINGS)}")
     unit = torch.eye(4, dtype=covariance.dtype, device=covariance.device)
-    inverse = torch.linalg.solve_triangular(factor, unit, upper=False)
+    inverse: Tensor = torch.linalg.solve_triangular(factor, unit, upper=False)
     return inverse.mT if whitening == "htorch" else inverse
 
 
