@@ -21,7 +21,5 @@ def clip(node: Node, x: IntArray, *, low: int, high: int) -> tuple[IntArray, ...
     """
     node.require_dtype("x", x, np.uint8, np.int16)
     bounds = np.iinfo(x.dtype)
-    node.require(
-        bounds.min <= low <= high <= bounds.max, f"bounds {low} to {high}; expected an interval of {x.dtype}."
-    )
+    node.require(bounds.min <= low <= high <= bounds.max, f"bounds {low} to {high}; expected an interval of {x.dtype}.")
     return (np.clip(x, low, high),)

@@ -71,4 +71,5 @@ def test_bounds_of_a_tensor_with_other_readers_are_an_operator(x: np.ndarray) ->
     integers = quantized(model, x, Recipe("t", ""))
     assert [node.op_type for node in integers.model.graph.node] == ["Linear", "Clip", "Add"]
     expected, found, _ = both(model, integers, x)
-    assert np.abs(found - expected).max() < 0.1
+    # The operands of the sum have a step each, and it one of its own.
+    assert np.abs(found - expected).max() < 2 * integers.graph.types["a"].scale
