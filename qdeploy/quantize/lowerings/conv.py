@@ -7,6 +7,7 @@ import math
 import onnx
 
 from qdeploy.quantize.float_graph import attribute
+from qdeploy.quantize.lowerings.bounds import bounded_output
 from qdeploy.quantize.lowerings.layer_weight import layer_weight
 from qdeploy.quantize.lowerings.product_stage import product_stage
 from qdeploy.quantize.lowerings.registry import Context, lowers
@@ -14,16 +15,12 @@ from qdeploy.quantize.lowerings.registry import Context, lowers
 
 @lowers("Conv")
 def conv(context: Context, node: onnx.NodeProto) -> None:
-    """One scale per output channel (per output quaternion); a ReLU behind it becomes the lower bound."""
+    """One scale per output channel (per output quaternion); a ReLU or Clip behind it becomes its bounds."""
     graph = context.integers
     x = context.type_of(node.input[0])
-    reader = context.floats.only_reader(node.output[0], "Relu")
-    output = reader.output[0] if reader is not None else node.output[0]
-    if reader is not None:
-        context.done.add(output)
-    y = context.output_type(output)
-    weight = layer_weight(context, node, x, y)
-    stage = product_stage(context, node, weight, x, y)
+    output = bounded_output(context, node.output[0])
+    weight = layer_weight(context, node, x, output.type)
+    stage = product_stage(context, node, weight, x, output.type)
     kernel = weight.integers.shape[2:]
     rank = len(kernel)
     windows = {
@@ -35,13 +32,13 @@ def conv(context: Context, node: onnx.NodeProto) -> None:
     graph.node(
         "Conv",
         [node.input[0], weight.name, stage.bias, stage.multiplier],
-        [output],
+        [output.name],
         node.name,
         **windows,
         group=group,
-        **stage.attributes(x, relu=reader is not None),
+        **stage.attributes(x, output),
     )
-    graph.types[output] = stage.y
+    graph.types[output.name] = stage.y
     positions = context.calibration[node.output[0]].sizes[2:]
     graph.layers.append(
         {
