@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
+    from .quaternion_batch_norm import QuaternionBatchNorm, QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm
+    from .quaternion_conv import (
+        QuaternionConv1d,
+        QuaternionConv2d,
+        QuaternionConv3d,
+        QuaternionConvTranspose1d,
+        QuaternionConvTranspose2d,
+        QuaternionConvTranspose3d,
+    )
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
     from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
     from .recurrent_classifier import RecurrentClassifier
@@ -42,12 +51,21 @@ __all__ = [
     "LoadedCheckpoint",
     "OrthogonalClassifier",
     "OrthogonalRNN",
+    "QuaternionBatchNorm",
+    "QuaternionConv1d",
+    "QuaternionConv2d",
+    "QuaternionConv3d",
+    "QuaternionConvTranspose1d",
+    "QuaternionConvTranspose2d",
+    "QuaternionConvTranspose3d",
     "QuaternionGRU",
     "QuaternionLSTM",
     "QuaternionLenet300100",
     "QuaternionLiGRU",
     "QuaternionLinear",
     "QuaternionRNN",
+    "QuaternionSplitBatchNorm",
+    "QuaternionWhiteningBatchNorm",
     "RecurrentClassifier",
     "TrainReport",
     "TrainingConfig",
@@ -79,12 +97,21 @@ _LAZY = {
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
+    "QuaternionBatchNorm": "quaternion_batch_norm",
+    "QuaternionConv1d": "quaternion_conv",
+    "QuaternionConv2d": "quaternion_conv",
+    "QuaternionConv3d": "quaternion_conv",
+    "QuaternionConvTranspose1d": "quaternion_conv",
+    "QuaternionConvTranspose2d": "quaternion_conv",
+    "QuaternionConvTranspose3d": "quaternion_conv",
     "QuaternionGRU": "quaternion_recurrent",
     "QuaternionLSTM": "quaternion_recurrent",
     "QuaternionLenet300100": "lenet",
     "QuaternionLiGRU": "ligru",
     "QuaternionLinear": "quaternion_linear",
     "QuaternionRNN": "quaternion_recurrent",
+    "QuaternionSplitBatchNorm": "quaternion_batch_norm",
+    "QuaternionWhiteningBatchNorm": "quaternion_batch_norm",
     "RecurrentClassifier": "recurrent_classifier",
     "TrainReport": "training",
     "TrainingData": "training",

@@ -17,7 +17,7 @@ GROUPINGS = ("blocked", "adjacent")
 
 
 def hamilton_matrix(r: Tensor, i: Tensor, j: Tensor, k: Tensor, grouping: str = "blocked") -> Tensor:
-    """The real matrix ``L(w)`` [out, in] of ``y = w (x) x``, from components [out/4, in/4].
+    """The real matrix ``L(w)`` [out, in, *kernel] of ``y = w (x) x``, from components [out/4, in/4, *kernel].
 
     ``L(w) = [[r, -i, -j, -k], [i, r, -k, j], [j, k, r, -i], [k, -j, i, r]]``. Outputs are blocked: all real parts, then
     all i, j, k parts. Inputs are blocked too with ``grouping="blocked"``, and ``[r0 i0 j0 k0 r1 i1 ...]`` with
@@ -33,8 +33,8 @@ def hamilton_matrix(r: Tensor, i: Tensor, j: Tensor, k: Tensor, grouping: str = 
     )
     if grouping == "blocked":
         return blocked
-    rows, columns = blocked.shape
-    return blocked.reshape(rows, 4, columns // 4).transpose(1, 2).reshape(rows, columns)
+    rows, columns, *kernel = blocked.shape
+    return blocked.reshape(rows, 4, columns // 4, *kernel).transpose(1, 2).reshape(blocked.shape)
 
 
 class QuaternionLinear(nn.Module):

@@ -21,7 +21,7 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "weight": (_INT8, 2),
     "input_weight": (_INT8, 2),
     "recurrent_weight": (_INT8, 2),
-    **dict.fromkeys("rijk", (_INT8, 2)),
+    **dict.fromkeys("rijk", (_INT8, None)),
     "bias": (_INT32, 1),
     "recurrent_bias": (_INT32, 1),
     "modrelu_bias": (_INT32, 1),
@@ -36,6 +36,9 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "places": ((onnx.TensorProto.UINT8,), 1),
     "values": ((onnx.TensorProto.UINT8,), 1),
 }
+
+#: Operators whose weights have kernel dimensions, or may have them: they check the rank themselves.
+_WITH_KERNELS = ("HamiltonMatrix", "Conv")
 
 #: Attributes that are no integers.
 _KINDS = {
@@ -94,9 +97,11 @@ def _problems(
         elif name not in known:
             yield f"reads {name!r}, which nothing before it gives"
         elif parameter in _CONSTANTS and name not in weights:
-            if name in repeated and node.op_type.startswith("Linear") and parameter in {"multiplier", "bias"}:
+            if name in repeated and node.op_type.startswith(("Linear", "Conv")) and parameter in {"multiplier", "bias"}:
                 continue
             kinds, rank = _CONSTANTS[parameter]
+            if parameter == "weight" and node.op_type.startswith(_WITH_KERNELS):
+                rank = None
             tensor = tensors.get(name)
             if tensor is None or tensor.data_type not in kinds or rank not in {None, len(tensor.dims)}:
                 yield f"{parameter} is no constant of the contract's type and rank"

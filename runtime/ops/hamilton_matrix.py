@@ -15,15 +15,17 @@ def hamilton_matrix(
     """L(w) = [[r,-i,-j,-k],[i,r,-k,j],[j,k,r,-i],[k,-j,i,r]], so that L(w) x is the Hamilton product w (x) x.
 
     Args:
-        r, i, j, k: int8 ``[out/4, in/4]`` in [-127, 127] (-128 has no negative).
-        grouping: how the input vector holds its quaternions: ``blocked`` is [r... i... j... k...], ``adjacent`` is
+        r, i, j, k: int8 ``[out/4, in/4, *kernel]`` in [-127, 127] (-128 has no negative); a convolution has kernel
+            dimensions, a linear layer has none.
+        grouping: how the input's channels hold its quaternions: ``blocked`` is [r... i... j... k...], ``adjacent`` is
             [r0 i0 j0 k0 r1 ...]. Outputs are always blocked.
 
     Returns:
-        int8 ``[out, in]``. It depends on constants only, so runtimes fold it at load: the file keeps a quarter of
+        int8 ``[out, in, *kernel]``. It depends on constants only, so runtimes fold it at load: the file keeps a quarter of
         the weights. Source: Parcollet et al., "Quaternion Recurrent Neural Networks", equation 3.
     """
     if "weight" not in node.cache:
+        node.require(r.ndim >= 2 and r.size > 0, f"r has shape {list(r.shape)}; expected [out/4, in/4, *kernel].")
         for name, component in (("r", r), ("i", i), ("j", j), ("k", k)):
             node.require_dtype(name, component, np.int8)
             node.require_shape(name, component, *r.shape)
@@ -32,7 +34,8 @@ def hamilton_matrix(
             grouping in ("blocked", "adjacent"), f"grouping is {grouping!r}; expected 'blocked' or 'adjacent'."
         )
         rows = [[r, -i, -j, -k], [i, r, -k, j], [j, k, r, -i], [k, -j, i, r]]
-        blocks = np.array(rows)  # [4, 4, out/4, in/4]
+        blocks = np.array(rows)  # [4, 4, out/4, in/4, *kernel]
         order = (0, 2, 1, 3) if grouping == "blocked" else (0, 2, 3, 1)
-        node.cache["weight"] = np.ascontiguousarray(blocks.transpose(order).reshape(4 * r.shape[0], 4 * r.shape[1]))
+        matrix = blocks.transpose(*order, *range(4, blocks.ndim))
+        node.cache["weight"] = np.ascontiguousarray(matrix.reshape(4 * r.shape[0], 4 * r.shape[1], *r.shape[2:]))
     return (node.cache["weight"],)

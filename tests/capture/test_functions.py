@@ -63,14 +63,15 @@ def test_modrelu_of_zero_is_zero():
 
 @pytest.mark.parametrize("grouping", GROUPINGS)
 @settings(max_examples=15, deadline=None)
-@given(m=st.integers(1, 3), n=st.integers(1, 3), seed=st.integers(0, 99))
-def test_hamilton_matrix_is_the_models_own(grouping, m, n, seed):
+@given(m=st.integers(1, 3), n=st.integers(1, 3), kernel=st.sampled_from([(), (3,), (2, 3)]), seed=st.integers(0, 99))
+def test_hamilton_matrix_is_the_models_own(grouping, m, n, kernel, seed):
     torch = pytest.importorskip("torch")
     from qdeploy.models import hamilton_matrix
 
-    parts = [np.random.default_rng([seed, index]).normal(size=(m, n)).astype(np.float32) for index in range(4)]
+    shape = (m, n, *kernel)
+    parts = [np.random.default_rng([seed, index]).normal(size=shape).astype(np.float32) for index in range(4)]
     node = float_node("HamiltonMatrix", list("rijk"), ["matrix"], grouping, grouping=grouping)
-    session = FloatSession(model_of(node, [(name, 2) for name in "rijk"], ["matrix"]))
+    session = FloatSession(model_of(node, [(name, len(shape)) for name in "rijk"], ["matrix"]))
     result = session.run(dict(zip("rijk", parts, strict=True)))["matrix"]
     expected = hamilton_matrix(*(torch.from_numpy(part) for part in parts), grouping=grouping)
     assert np.array_equal(result, expected.numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,6 +53,22 @@ def shown(operator: str, constants: dict[str, np.ndarray], **attributes: object)
     return [meaning, *found]
 
 
+def computed(operator: str, constants: dict[str, np.ndarray], **attributes: object) -> np.ndarray:
+    """What onnxruntime makes of the operator's body, of any number of dimensions."""
+    node = onnx.helper.make_node(operator, list(constants), ["w"], name="weights", domain="qdeploy", **attributes)
+    graph = onnx.helper.make_graph(
+        [node],
+        "test",
+        [],
+        [onnx.helper.make_tensor_value_info("w", onnx.TensorProto.INT8, None)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("qdeploy", 1)]
+    model = attach_bodies(onnx.helper.make_model(graph, opset_imports=opsets))
+    (weight,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {})
+    return weight
+
+
 @settings(max_examples=25, deadline=None)
 @given(bits=st.sampled_from([1, 2, 4]), rows=st.integers(1, 7), columns=st.integers(1, 7), seed=st.integers(0, 999))
 def test_weights_come_back_from_their_bytes(bits: int, rows: int, columns: int, seed: int) -> None:
@@ -87,6 +104,20 @@ def test_the_matrix_is_the_hamilton_product(grouping: str) -> None:
     expected = sum(hamilton(quaternions[:, :, column], x[:, column : column + 1]) for column in range(2)).reshape(-1)
     for matrix in shown("HamiltonMatrix", parts, grouping=grouping):
         assert (matrix.astype(int) @ flat == expected).all()
+
+
+@pytest.mark.parametrize("grouping", ["blocked", "adjacent"])
+@pytest.mark.parametrize("kernel", [(3,), (2, 3), (1, 2, 2)])
+def test_a_kernel_is_a_matrix_at_every_tap(grouping: str, kernel: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(1)
+    parts = {name: generator.integers(-127, 128, (3, 2, *kernel)).astype(np.int8) for name in "rijk"}
+    meaning = OPERATORS["HamiltonMatrix"].meaning(Node("q"), *parts.values(), grouping=grouping)[0]
+    for whole in (meaning, computed("HamiltonMatrix", parts, grouping=grouping)):
+        assert whole.shape == (12, 8, *kernel)
+        for tap in np.ndindex(*kernel):
+            taps = {name: part[:, :, *tap] for name, part in parts.items()}
+            (matrix,) = OPERATORS["HamiltonMatrix"].meaning(Node("q"), *taps.values(), grouping=grouping)
+            assert (whole[:, :, *tap] == matrix).all()
 
 
 def test_minus_128_has_no_negative() -> None:

@@ -1,7 +1,7 @@
 """``qdeploy.float::HamiltonMatrix``: the real matrix of ``y = w ⊗ x``.
 
-``r, i, j, k: float[m, n]`` are the components of the weights of m output and n input quaternions, ``grouping`` says how
-inputs are ordered, and the result is ``float[4m, 4n]``: the weight of a ``Linear``.
+``r, i, j, k: float[m, n, *kernel]`` are the components of the weights of m output and n input quaternions, ``grouping``
+says how inputs are ordered, and the result is ``float[4m, 4n, *kernel]``: the weight of a ``Linear`` or a ``Conv``.
 
 ``blocked`` inputs are [r…|i…|j…|k…] and the matrix is the block matrix ::
 
@@ -42,17 +42,17 @@ def hamilton_matrix(grouping: str) -> FunctionProto:
             lines.append(f"row{index} = Concat <axis = 1> ({parts})")
         lines.append("matrix = Concat <axis = 0> (row0, row1, row2, row3)")
     else:
-        # Rows of parts [m, n, 1] are stacked to [4m, n, 4], which read in order is [4m, 4n].
+        # Rows of parts [m, n, 1, *kernel] are stacked to [4m, n, 4, *kernel], which read in order is [4m, 4n, *kernel].
         lines.append("last = Constant <value_ints = [2]> ()")
         lines.extend(f"{name}_1 = Unsqueeze ({name}, last)" for name in ("r", "i", "j", "k", "ni", "nj", "nk"))
         for index, row in enumerate(HAMILTON_ROWS):
             parts = ", ".join(part.replace("-", "n") + "_1" for part in row)
             lines.append(f"row{index} = Concat <axis = 2> ({parts})")
         lines.append("stacked = Concat <axis = 0> (row0, row1, row2, row3)")
-        lines.append("quaternions = Shape (r)")
-        lines.append("four = Constant <value_int = 4> ()")
-        lines.append("channels = Mul (quaternions, four)")
-        lines.append("matrix = Reshape (stacked, channels)")
+        lines.append("kernel = Shape <start = 2> (r)")
+        lines.append("channels = Constant <value_ints = [0, -1]> ()")
+        lines.append("shape = Concat <axis = 0> (channels, kernel)")
+        lines.append("matrix = Reshape (stacked, shape)")
     body = "\n".join(lines)
     return parser.parse_function(f"""
         <domain: "{FLOAT_DOMAIN}", overload: "{grouping}", opset_import: ["": {OPSET}]>

@@ -18,7 +18,7 @@ _NODE = float_op("HamiltonMatrix", 4, 1, ("grouping",))
 @torch.library.register_fake("qdeploy_capture::hamilton_matrix")  # type: ignore[untyped-decorator]  # torch leaves it untyped
 def _shapes(r: Tensor, i: Tensor, j: Tensor, k: Tensor, *, grouping: str, layer: str) -> Tensor:
     del i, j, k, grouping, layer
-    return r.new_empty((4 * r.shape[0], 4 * r.shape[1]))
+    return r.new_empty((4 * r.shape[0], 4 * r.shape[1], *r.shape[2:]))
 
 
 @translates("hamilton_matrix")
@@ -27,6 +27,6 @@ def _write(r: Any, i: Any, j: Any, k: Any, grouping: str = "", layer: str = "") 
 
 
 def hamilton_matrix(components: tuple[Tensor, Tensor, Tensor, Tensor], *, grouping: str, layer: str) -> Tensor:
-    """The real matrix [4m, 4n] of four components [m, n] as one node named ``layer``."""
+    """The real matrix [4m, 4n, *kernel] of four components [m, n, *kernel] as one node named ``layer``."""
     result: Tensor = torch.ops.qdeploy_capture.hamilton_matrix(*components, grouping=grouping, layer=layer)
     return result

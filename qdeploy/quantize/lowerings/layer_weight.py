@@ -1,0 +1,200 @@
+"""The weights of layers that multiply an activation by a matrix or a kernel: real ones, and those in a compact form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qdeploy.quantize.float_graph import attribute
+from qdeploy.quantize.grid import recognise_grid
+from qdeploy.quantize.lowerings.registry import Context
+from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.tensor_type import TensorType
+from qdeploy.quantize.weights import (
+    QuantizedWeight,
+    check_finite,
+    on_scale,
+    powers_of_two,
+    quantize_weight,
+    room_for_bias,
+    symmetric_scale,
+)
+from qdeploy.runtime.ops import OPERATORS, Node
+
+__all__ = ["WEIGHT_SOURCES", "LayerWeight", "layer_weight", "weight_source"]
+
+
+@dataclass(frozen=True)
+class LayerWeight:
+    """A layer's weight as the integer graph holds it.
+
+    Attributes:
+        name: the int8 tensor that the layer's node takes.
+        integers: int8 ``[N, ...]``, rows are outputs; what the graph computes for ``name``.
+        scale: float64 ``[1]`` or ``[N]``; weight = scale * integers.
+        bits, exact_grid, error: as of ``QuantizedWeight``.
+        bias: float64 ``[N]``, zeros where the layer has none.
+        repeats: how often the scales of N / repeats outputs repeat, one after the other: 4 for quaternions, else 1.
+        record: what the layer's record in the manifest says of it.
+    """
+
+    name: str
+    integers: NDArray[np.int8]
+    scale: NDArray[np.float64]
+    bits: int
+    exact_grid: bool
+    error: float
+    bias: NDArray[np.float64]
+    repeats: int
+    record: dict[str, Any]
+
+    @property
+    def outputs(self) -> int:
+        """N."""
+        return int(self.integers.shape[0])
+
+    def row_sums(self) -> NDArray[np.int64]:
+        """The sum of absolute integers of every row ``[N]``: times the largest input it bounds the accumulator."""
+        sums: NDArray[np.int64] = np.abs(self.integers.astype(np.int64)).reshape(self.outputs, -1).sum(axis=1)
+        return sums
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Where a weight is quantized for: the layer's input and output types, its bias, its recipe.
+
+    Attributes:
+        bias: float ``[N]`` or ``None``.
+    """
+
+    context: Context
+    x: TensorType
+    y: TensorType
+    bias: NDArray[np.float32] | None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the export."""
+        return self.context.recipe
+
+
+WeightSource = Callable[[Layer, onnx.NodeProto], LayerWeight]
+WEIGHT_SOURCES: dict[str, WeightSource] = {}
+
+
+def weight_source(operator: str) -> Callable[[WeightSource], WeightSource]:
+    """Registers how the matrix that a float ``operator`` makes of constants is quantized."""
+
+    def register(source: WeightSource) -> WeightSource:
+        WEIGHT_SOURCES[operator] = source
+        return source
+
+    return register
+
+
+def layer_weight(context: Context, node: onnx.NodeProto, x: TensorType, y: TensorType) -> LayerWeight:
+    """Quantizes the weight of ``node`` (its second input, with the bias as its third) and adds it to the graph.
+
+    One scale per tensor or per output (per output quaternion); a weight that lies on a grid stays there; rows whose bias
+    needs it get a coarser scale, see ``room_for_bias``.
+
+    Raises:
+        InvalidInputError: weights that are not finite.
+        UnsupportedModelError: weights that the graph computes in a way without integer form.
+    """
+    has_bias = len(node.input) > 2 and bool(node.input[2])
+    bias = context.floats.constant(node, 2, "bias") if has_bias else None
+    if bias is not None:
+        check_finite(bias, node.input[2])
+    layer = Layer(context, x, y, bias)
+    producer = context.floats.producers.get(node.input[1])
+    if producer is not None and producer.op_type in WEIGHT_SOURCES:
+        return WEIGHT_SOURCES[producer.op_type](layer, producer)
+    real = context.floats.constant(node, 1, "weight")
+    rows = _rows(real)
+    weight = quantize_weight(
+        rows,
+        layer.recipe,
+        node.input[1],
+        granularity=layer.recipe.weight_granularity,
+        power_of_two=layer.recipe.multiplier_bits == 1,
+    )
+    if bias is not None:
+        weight = room_for_bias(weight, rows, bias, x, y, layer.recipe.multiplier_bits)
+    weight = replace(weight, integers=weight.integers.reshape(real.shape))
+    name = context.integers.weight(node.input[1], weight)
+    return _whole(layer, name, weight, repeats=1, record={"parameters": real.size})
+
+
+@weight_source("HamiltonMatrix")
+def _hamilton(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
+    """Components ``[m, n, ...]`` with one scale per output quaternion, and the matrix that they make."""
+    graph, recipe = layer.context.integers, layer.recipe
+    components = [layer.context.floats.constant(producer, index, "component") for index in range(4)]
+    for name, component in zip(producer.input, components, strict=True):
+        check_finite(component, name)
+    shape = components[0].shape
+    outputs = shape[0]
+    stacked = np.concatenate([_rows(component) for component in components])
+    quantized = _quantize_components(stacked, recipe)
+    scale = quantized.scale
+    if layer.bias is not None:
+        side_by_side = replace(quantized, integers=_beside(quantized.integers), scale=scale[:outputs])
+        biases = np.abs(layer.bias.reshape(4, outputs)).max(axis=0)
+        roomy = room_for_bias(side_by_side, _beside(stacked), biases, layer.x, layer.y, recipe.multiplier_bits)
+        if roomy is not side_by_side:
+            quantized = replace(roomy, integers=np.concatenate(np.split(roomy.integers, 4, axis=1)))
+            scale = roomy.scale if roomy.scale.size == 1 else np.tile(roomy.scale, 4)
+    parts = [part.reshape(shape) for part in np.split(quantized.integers, 4)]
+    grouping = str(attribute(producer, "grouping", "blocked"))
+    (matrix,) = OPERATORS["HamiltonMatrix"].meaning(Node(producer.name), *parts, grouping=grouping)
+    whole = QuantizedWeight(matrix, scale, quantized.bits, quantized.exact_grid, quantized.error)
+    record = {"parameters": stacked.size, "quaternion": True, "grouping": grouping}
+    if graph.storage == "expanded":
+        return _whole(layer, graph.weight(producer.output[0], whole), whole, repeats=4, record=record)
+    names = []
+    for name, part in zip(producer.input, parts, strict=True):
+        row_scales = scale if scale.size == 1 else scale[:outputs]
+        names.append(graph.weight(name, QuantizedWeight(part, row_scales, quantized.bits, quantized.exact_grid, 0.0)))
+    if not any(made.output[0] == producer.output[0] for made in graph.nodes):
+        graph.node("HamiltonMatrix", names, [producer.output[0]], producer.name, grouping=grouping)
+    return _whole(layer, producer.output[0], whole, repeats=4, record=record)
+
+
+def _quantize_components(stacked: NDArray[np.float32], recipe: Recipe) -> QuantizedWeight:
+    """Components one above the other ``[4 m, K]``, on their grid or with the scales of m quaternions, four times."""
+    grid = recognise_grid(stacked) if recipe.recognise_grid else None
+    if grid is not None and grid.integers.min() > -128:
+        return QuantizedWeight(grid.integers, np.array([grid.step]), grid.bits, True, 0.0)
+    rows = stacked.shape[0] // 4
+    largest = np.abs(stacked.astype(np.float64)).reshape(4, rows, -1).max(axis=(0, 2))
+    if recipe.weight_granularity == "per_tensor":
+        largest = largest.max(keepdims=True).repeat(rows)
+    row_scale = symmetric_scale(largest, recipe.weight_bits)
+    if recipe.multiplier_bits == 1:
+        row_scale = powers_of_two(row_scale)
+    return on_scale(stacked, np.tile(row_scale, 4), recipe.weight_bits)
+
+
+def _whole(layer: Layer, name: str, weight: QuantizedWeight, *, repeats: int, record: dict[str, Any]) -> LayerWeight:
+    outputs = weight.integers.shape[0]
+    bias = np.zeros(outputs) if layer.bias is None else layer.bias.astype(np.float64)
+    return LayerWeight(
+        name, weight.integers, weight.scale, weight.bits, weight.exact_grid, weight.error, bias, repeats, record
+    )
+
+
+def _rows(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``[N, ...]`` as ``[N, K]``."""
+    return weight.reshape(weight.shape[0], math.prod(weight.shape[1:]))
+
+
+def _beside(stacked: NDArray[Any]) -> NDArray[Any]:
+    """Components ``[4 * rows, K]`` as ``[rows, 4 * K]``: a row for each quaternion."""
+    return np.concatenate(np.split(stacked, 4), axis=1)
