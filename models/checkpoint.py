@@ -37,6 +37,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 1 << 20
+HALF = "float16"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
 
     Args:
         path: names either file, or the stem.
-        tensors: of a module; masks of pruned weights (``*_orig``, ``*_mask``) in the form of ``masks.stored``.
+        tensors: of a module, stored as they are, or rounded to ``float16`` where ``metadata`` says so in ``stored_as``; masks
+            of pruned weights (``*_orig``, ``*_mask``) in the form of ``masks.stored``.
         metadata: at least ``architecture`` and ``hyperparameters``; by custom also ``input`` (``name``, ``shape`` of
             one sample, ``time_axis`` or null), ``dataset``, ``seed``, ``epochs``, ``metrics``, ``command``.
             ``schema_version``, ``torch_version`` and ``sha256`` are added.
@@ -90,6 +92,11 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
     for name, value in kept.items():
         if not torch.isfinite(value).all():
             raise InvalidInputError(f"{name} holds NaN or infinity: such weights are not worth a checkpoint")
+    if metadata.get("stored_as") == HALF:
+        kept = {name: value.half() if value.dtype == torch.float32 else value for name, value in kept.items()}
+        for name, value in kept.items():
+            if not torch.isfinite(value).all():
+                raise InvalidInputError(f"{name} holds numbers beyond float16's 65504: store it as float32")
     content = save_safetensors(kept)
     described = {
         "schema_version": SCHEMA_VERSION,
@@ -223,6 +230,8 @@ def _restore(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor], source:
         raise InvalidFileError(f"{source}: {error}") from error
     tensors = masked_products(tensors, source)
     expected = module.state_dict()
+    if metadata.get("stored_as") == HALF:
+        tensors = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
     missing, unexpected = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
     if missing or unexpected:
         raise InvalidFileError(

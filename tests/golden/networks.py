@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qdeploy.quantize import Recipe
-
-from ..quantize.networks import float_model
-
-INPUTS, HIDDEN, CLASSES, STEPS = 3, 12, 4, 10
-Weights = dict[str, NDArray[Any]]
+from .image_networks import IMAGE_NETWORKS
+from .network import CLASSES, HIDDEN, INPUTS, STEPS, Network, Weights
 
 LAST = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
@@ -134,31 +128,6 @@ g (float[batch, 16] x) => (float[batch, 5] y)
   both = Concat <axis = 1> (rectified, t)
   y = qdeploy.float.Linear (both, w4, b2)
 }"""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A float network and how it is exported."""
-
-    text: str
-    weights: Callable[[], Weights]
-    x: tuple[int, ...]
-    recipe: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    module: Callable[[Weights], Any] | None = None
-    """Makes a torch module of the weights, for layers that ONNX has no operator for; ``text`` is empty then."""
-
-    def model(self) -> Any:
-        """In float: an ONNX model, or a torch module."""
-        return float_model(self.text, self.weights()) if self.module is None else self.module(self.weights())
-
-    def samples(self) -> NDArray[np.float32]:
-        """Sixteen samples along the first axis, on a grid of 256 like pixels."""
-        return np.random.default_rng(5).integers(0, 256, (16, *self.x)).astype(np.float32) / 256
-
-    def chosen_recipe(self) -> Recipe:
-        """The default recipe with this network's changes."""
-        return Recipe("golden", "of a golden bundle", **self.recipe)
 
 
 def recurrent_weights(bits: int | None = None) -> Weights:
@@ -444,6 +413,7 @@ NETWORKS: dict[str, Network] = {
     **{f"quaternion-{grouping}": _feedforward(QUATERNION % grouping) for grouping in ("blocked", "adjacent")},
     "quaternion-expanded": _feedforward(QUATERNION % "blocked", options={"storage": "expanded"}),
     "quaternion-weights4": _feedforward(QUATERNION % "blocked", weight_bits=4),
+    "quaternion-weights7": _feedforward(QUATERNION % "blocked", weight_bits=7),
     "quaternion-inline": _feedforward(QUATERNION % "adjacent", options={"inline": True}),
     "quaternion-rnn": _quaternion_loop(QUATERNION_RNN, 4, (0,)),
     "quaternion-gru": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),
@@ -466,4 +436,5 @@ NETWORKS: dict[str, Network] = {
     "ligru-quaternion-per-part": _light_gated("per-part", "leaky-relu", state_bits=8),
     "tables-sums": _feedforward(TABLES),
     "tables-sums-multiplier1": _feedforward(TABLES, multiplier_bits=1),
+    **IMAGE_NETWORKS,
 }
