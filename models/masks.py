@@ -98,11 +98,16 @@ def masks_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict as a file keeps it: masks as truth values of a byte each, pruned originals 0, which compresses well."""
+    """A state dict as a file keeps it: masks as truth values of a byte each, pruned originals 0, which compresses well.
+
+    Raises:
+        InvalidFileError: a mask that is not of 0 and 1, or of another shape than its weight.
+    """
     smaller = dict(tensors)
     for name, mask in masks_of(tensors).items():
-        kept = mask == 1
         original = tensors[name + ORIGINAL]
+        check_mask(mask, original, name, "checkpoint")
+        kept = mask == 1
         smaller[name + MASK] = kept
         smaller[name + ORIGINAL] = torch.where(kept, original, torch.zeros_like(original))
     return smaller

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
+from qdeploy.runtime.errors import UnsupportedModelError
 
 from .checkpoint import read_checkpoint, save_tensors
-from .masks import ORIGINAL, masks_of
+from .masks import ORIGINAL
 from .quaternion_linear import QuaternionLinear
 from .registry import build
 
@@ -166,8 +166,7 @@ def train_pruned(
             pruning=pruning,
         )
         metadata, tensors = read_checkpoint(report.checkpoint)
-        _check_masks(tensors, masks, report.checkpoint)
-        trained = {weight: tensors[weight + ORIGINAL] for weight in masks}
+        trained = {weight: tensors[weight + ORIGINAL].float() for weight in masks}
         masks = next_masks(trained, masks, config.pruning_part)
     if report is None:  # pragma: no cover - there is an iteration 0
         raise UnsupportedModelError(f"{config.name}: no iteration was trained")
@@ -175,14 +174,3 @@ def train_pruned(
     described = {**metadata, "name": config.name, "config": config.as_dict()}
     checkpoint = save_tensors(folder / f"{config.name}.safetensors", tensors, described)
     return dataclasses.replace(report, checkpoint=checkpoint)
-
-
-def _check_masks(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor], path: Path) -> None:
-    """A folder that was trained with other masks, by another part or seed, is not gone on from."""
-    found = masks_of(tensors)
-    for name, mask in masks.items():
-        if name not in found or not torch.equal(found[name] == 1, mask == 1):
-            raise InvalidFileError(
-                f"{path}: its mask of {name} is not the one of this pruning; remove the folder, or give another output"
-            )
-
