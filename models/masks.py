@@ -79,7 +79,9 @@ def apply_masks(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
     parameters = dict(module.named_parameters())
     for name, mask in masks.items():
         if name not in parameters:
-            raise InvalidInputError(f"mask of {name!r}: the module has no such parameter; it has {', '.join(parameters)}")
+            raise InvalidInputError(
+                f"mask of {name!r}: the module has no such parameter; it has {', '.join(parameters)}"
+            )
         path, _, attribute = name.rpartition(".")
         owner, parameter = module.get_submodule(path), parameters[name]
         check_mask(mask, parameter, name, "mask")

@@ -65,7 +65,10 @@ def weight_storage(model: onnx.ModelProto) -> tuple[WeightStorage, ...]:
         stored = sum(stream.nbytes for stream in streams)
         dense, form = stored, "packed"
         if operator == "SparseWeights":
-            dense, form = _dense_bytes(weight.size, attributes["value_bits"]), "gaps" if attributes["gap_bits"] else "bit map"
+            dense, form = (
+                _dense_bytes(weight.size, attributes["value_bits"]),
+                "gaps" if attributes["gap_bits"] else "bit map",
+            )
         name = node.output[0]
         found[name] = WeightStorage(name, weight.size, int(np.count_nonzero(weight)), stored, dense, form)
     return tuple(found.values())

@@ -242,7 +242,9 @@ def test_pruned_quaternion_components_stay_components(rng, run, operators):
     assert operators(captured) == ["HamiltonMatrix:blocked", "Linear:bias"]
     weights = {one.name: onnx.numpy_helper.to_array(one) for one in captured.model.graph.initializer}
     for part in "rijk":
-        expected = (layer.get_parameter(f"{part}_weight_orig") * layer.get_buffer(f"{part}_weight_mask")).detach().numpy()
+        expected = (
+            (layer.get_parameter(f"{part}_weight_orig") * layer.get_buffer(f"{part}_weight_mask")).detach().numpy()
+        )
         assert (weights[f"{part}_weight"] == expected).all()
         assert (expected == 0).sum() == 4
     check_other_sizes(captured, layer, run, [(2, 8)])

@@ -448,7 +448,7 @@ NETWORKS: dict[str, Network] = {
     **{f"quaternion-{grouping}": _feedforward(QUATERNION % grouping) for grouping in ("blocked", "adjacent")},
     # Bytes that pay for the bodies: a bit map of half of the weights, gaps of 4 to 6 bits between fewer.
     "sparse-map": Network(MLP, partial(pruned_weights, 512, 0.5), (16,)),
-    "sparse-gaps": Network(MLP, partial(pruned_weights, 256, 0.95), (16,)),
+    "sparse-gaps": Network(MLP, partial(pruned_weights, 512, 0.95), (16,)),
     "sparse-gaps-weights4": Network(MLP, partial(pruned_weights, 512, 0.9), (16,), {"weight_bits": 4}),
     "quaternion-expanded": _feedforward(QUATERNION % "blocked", options={"storage": "expanded"}),
     "quaternion-weights4": _feedforward(QUATERNION % "blocked", weight_bits=4),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_counts_of_every_iteration(trained):
 def test_what_is_cut_stays_cut_and_was_the_smallest(trained):
     folder, _ = trained
     files = [folder / iteration_name("small", n) / f"{iteration_name('small', n)}.safetensors" for n in range(3)]
-    for before, after in zip(files[:-1], files[1:], strict=True):
+    for before, after in itertools.pairwise(files):
         old, new = load_file(before), load_file(after)
         kept, cut = [], []
         for name, mask in masks_of(new).items():
@@ -137,18 +138,20 @@ def test_every_iteration_begins_at_the_initial_weights(tmp_path):
 
 
 def test_a_pruned_network_is_its_product(trained):
-    folder, report = trained
+    _, report = trained
     module = load_checkpoint(report.checkpoint).module
     tensors = load_file(report.checkpoint)
     masks = masks_of(tensors)
     parameters = dict(module.named_parameters())
     assert set(parameters) == set(dict(build(CONFIG.architecture, CONFIG.hyperparameters).named_parameters()))
     assert all(torch.equal(parameters[name] != 0, mask) for name, mask in masks.items())
-    assert sum(int((parameters[name] == 0).sum()) for name in masks) == WEIGHTS - sum(int(m.sum()) for m in masks.values())
+    assert sum(int((parameters[name] == 0).sum()) for name in masks) == WEIGHTS - sum(
+        int(m.sum()) for m in masks.values()
+    )
 
 
 def test_an_interrupted_pruning_ends_in_the_same_bits(trained, tmp_path):
-    folder, report = trained
+    _, report = trained
 
     class Stop(Exception):  # noqa: N818  # no error
         pass
@@ -255,7 +258,7 @@ def test_a_checkpoint_of_torch_prune(tmp_path):
 
 
 def test_a_checkpoint_whose_mask_was_changed(trained, tmp_path):
-    folder, report = trained
+    _, report = trained
     tensors = load_file(report.checkpoint)
     tensors["output.weight_mask"] = torch.full((3, 100), 0.5)
     metadata = json.loads(report.checkpoint.with_suffix(".json").read_text())

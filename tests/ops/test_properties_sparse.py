@@ -29,9 +29,7 @@ def attributes(packed: Packed, weight: Array) -> dict[str, Any]:
 def expand(places: bytes, values: bytes, gap_bits: int, value_bits: int, count: int, size: int) -> list[int]:
     """The contract, from both streams as one long integer each."""
     marks, fields = int.from_bytes(places, "little"), int.from_bytes(values, "little")
-    found = [
-        (fields >> (value_bits * i) & ((1 << value_bits) - 1)) - (1 << (value_bits - 1)) for i in range(count)
-    ]
+    found = [(fields >> (value_bits * i) & ((1 << value_bits) - 1)) - (1 << (value_bits - 1)) for i in range(count)]
     weight, place = [0] * size, -1
     if gap_bits == 0:
         positions = [p for p in range(size) if marks >> p & 1]

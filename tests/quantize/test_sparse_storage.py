@@ -39,7 +39,11 @@ def pruned(shape: tuple[int, ...], zeros: float, seed: int) -> NDArray[np.float3
 
 
 def network(text: str, zeros: float, units: int = 64) -> onnx.ModelProto:
-    weights = {"b": np.full(units, 0.1, np.float32), "c": np.zeros(6, np.float32), "output": pruned((6, units), zeros, 9)}
+    weights = {
+        "b": np.full(units, 0.1, np.float32),
+        "c": np.zeros(6, np.float32),
+        "output": pruned((6, units), zeros, 9),
+    }
     if text == REAL:
         weights["hidden"] = pruned((units, 96), zeros, 0)
     else:
@@ -53,9 +57,7 @@ def operators(integers: IntegerModel) -> list[str]:
 
 @pytest.mark.parametrize("bits", [8, 5, 4, 2])
 @pytest.mark.parametrize(("text", "stored"), [(REAL, 2), (QUATERNION, 5)])
-def test_the_same_bits_as_with_the_zeros(
-    text: str, stored: int, bits: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_bits_as_with_the_zeros(text: str, stored: int, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Bodies that cost nothing: small layers are stored sparse, too.
     monkeypatch.setattr("qdeploy.quantize.sparse_storage.BODY_BYTES", {"map": 0, "gaps": 0})
     recipe = load_recipe("default").changed(weight_bits=bits)
@@ -101,7 +103,10 @@ def test_all_weights_have_one_form_where_a_second_body_would_cost_more() -> None
         if tensor.name == "output":
             tensor.CopyFrom(onnx.numpy_helper.from_array(pruned((6, 256), 0.5, 3), "output"))
     integers = quantized(model, X, load_recipe("default"))
-    assert {weight.name: weight.form for weight in weight_storage(integers.model)} == {"hidden": "gaps", "output": "gaps"}
+    assert {weight.name: weight.form for weight in weight_storage(integers.model)} == {
+        "hidden": "gaps",
+        "output": "gaps",
+    }
     assert pack_sparse(integers.graph.weights["output"].integers).gap_bits == 0
     assert len(attach_bodies(integers.model).functions) == 2
 
@@ -111,7 +116,12 @@ def test_what_a_body_costs(form: str) -> None:
     weight = np.zeros((40, 50), np.int8)
     weight[::3] = 5
     packed = pack_sparse(weight, form)
-    attributes = {"gap_bits": packed.gap_bits, "value_bits": packed.value_bits, "count": packed.count, "shape": [40, 50]}
+    attributes = {
+        "gap_bits": packed.gap_bits,
+        "value_bits": packed.value_bits,
+        "count": packed.count,
+        "shape": [40, 50],
+    }
     node = onnx.helper.make_node("SparseWeights", ["p", "v"], ["w"], domain="qdeploy", name="s", **attributes)
     value = onnx.helper.make_tensor_value_info
     streams = [onnx.numpy_helper.from_array(packed.places, "p"), onnx.numpy_helper.from_array(packed.values, "v")]
@@ -126,7 +136,9 @@ def test_a_pruned_bundle(tmp_path: Path) -> None:
     """Exported, verified, smaller; ``inspect`` tells where its bytes went, and reads bundles with all zeros, too."""
     onnx.save(network(QUATERNION, 0.9, units=512), tmp_path / "float.onnx")
     bundles = {
-        storage: qdeploy.export_model(tmp_path / "float.onnx", tmp_path / storage, calibration={"x": X}, storage=storage)
+        storage: qdeploy.export_model(
+            tmp_path / "float.onnx", tmp_path / storage, calibration={"x": X}, storage=storage
+        )
         for storage in ("compact", "expanded")
     }
     assert all(bundle.verify(samples=4).passed for bundle in bundles.values())
