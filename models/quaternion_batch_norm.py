@@ -97,7 +97,7 @@ class _QuaternionBatchNorm(nn.Module):
         # [values, 4C]: every form works on one row of channels after another.
         rows = inputs.movedim(self.dim, -1)
         # Sums over a batch want float32 where the products before them were made in bfloat16.
-        values = rows.reshape(-1, self.num_features).to(self.running_mean.dtype)
+        values = rows.reshape(-1, self.num_features).to(next(self.parameters()).dtype)
         return self._normalize(values).to(inputs.dtype).reshape(rows.shape).movedim(-1, self.dim)
 
     def _normalize(self, rows: Tensor) -> Tensor:
