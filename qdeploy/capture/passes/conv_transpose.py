@@ -206,13 +206,14 @@ def _phases(kernel: NDArray[np.float32], group: int, axes: list[_Axis]) -> NDArr
     channels, outputs = kernel.shape[0] // group, kernel.shape[1]
     strides = [axis.stride for axis in axes]
     lengths = [axis.offsets[1] - axis.offsets[0] + 1 for axis in axes]
-    made = np.zeros((group, outputs, *strides, channels, *lengths), np.float32)
-    parts = kernel.reshape(group, channels, outputs, *kernel.shape[2:]).swapaxes(1, 2)
-    every = slice(None)
+    made = np.zeros((group, outputs, math.prod(strides), channels, math.prod(lengths)), np.float32)
+    parts = kernel.reshape(group, channels, outputs, -1)
     for taps in itertools.product(*(axis.taps() for axis in axes)):
-        phase = tuple(r for r, _, _ in taps)
-        place = tuple(offset - axis.offsets[0] for axis, (_, offset, _) in zip(axes, taps, strict=True))
-        made[(every, every, *phase, every, *place)] = parts[(every, every, every, *(k for _, _, k in taps))]
+        phase = np.ravel_multi_index([r for r, _, _ in taps], strides)
+        places = [offset - axis.offsets[0] for axis, (_, offset, _) in zip(axes, taps, strict=True)]
+        place = np.ravel_multi_index(places, lengths)
+        tap = np.ravel_multi_index([k for _, _, k in taps], kernel.shape[2:])
+        made[:, :, phase, :, place] = parts[..., tap].swapaxes(1, 2)
     return made.reshape(group * outputs * math.prod(strides), channels, *lengths)
 
 
@@ -300,12 +301,10 @@ def _cropped(node: ir.Node, value: ir.Value, crops: list[tuple[int, int]]) -> ir
         for name, values in (("starts", starts), ("ends", ends), ("axes", [2 + axis for axis in axes]))
     ]
     sliced = insert(node, "Slice", [value, *parameters], name=f"{node.name}.crop").outputs[0]
-    shape = None if value.shape is None else list(value.shape)
-    if shape is not None:
-        for axis, crop in enumerate(crops):
-            size = shape[2 + axis]
-            shape[2 + axis] = size - sum(crop) if isinstance(size, int) else None
-        sliced.shape = ir.Shape(shape)
+    if value.shape is not None:
+        batch, channels, *sizes = value.shape
+        left = [size - sum(crop) if isinstance(size, int) else None for size, crop in zip(sizes, crops, strict=True)]
+        sliced.shape = ir.Shape([batch, channels, *left])
     sliced.type = value.type
     return sliced
 
