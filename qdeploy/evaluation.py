@@ -27,7 +27,8 @@ class Samples:
     """Samples by input name, axis 0 is samples.
 
     Attributes:
-        inputs: float arrays; the one array of an ``.npy`` file or of a named set is called ``x``.
+        inputs: arrays of floats, or of integers where a network takes indices; the one array of an ``.npy`` file or of a
+            named set is called ``x``.
         labels: what the network should answer, or None.
         source: a data set's name, a file, or ``arrays``.
         named_set: whether ``source`` names a data set, which has splits.
@@ -135,9 +136,7 @@ def run_float(
     axis_of = {value.name: output_batch_axis(value) for value in model.graph.output}
     for start in range(0, count, BATCH):
         rows = range(start, min(start + BATCH, count))
-        batch = {
-            name: np.ascontiguousarray(array.take(rows, axis=axes[name]), np.float32) for name, array in feeds.items()
-        }
+        batch = {name: np.ascontiguousarray(array.take(rows, axis=axes[name])) for name, array in feeds.items()}
         for name, array in session.run(batch).items():
             parts.setdefault(name, []).append(np.moveaxis(array, axis_of[name], 0))
         if progress:
@@ -154,7 +153,8 @@ def output_batch_axis(value: onnx.ValueInfoProto) -> int:
 def _checked(name: str, array: NDArray[Any], source: str) -> NDArray[Any]:
     if array.dtype.kind not in "fiub":
         raise InvalidInputError(f"{source}: array {name or 'x'!r} is {array.dtype}; expected numbers.")
-    if array.ndim < 2 or len(array) == 0:
+    # One index a sample needs no second axis.
+    if array.ndim < (1 if array.dtype.kind in "iu" else 2) or len(array) == 0:
         raise InvalidInputError(
             f"{source}: array {name or 'x'!r} has shape {list(array.shape)}; expected [samples, ...] with at least one sample."
         )

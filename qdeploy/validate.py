@@ -331,7 +331,12 @@ def _float_outputs(
     from qdeploy.capture import capture
     from qdeploy.evaluation import run_float
 
-    inputs = {name: array.astype(np.float32) for name, array in samples.inputs.items()}
+    indices = {name for spec in files.manifest.inputs if spec.scale is None for name in (spec.name, spec.float_name)}
+    single = len(files.manifest.inputs) == 1
+    inputs = {
+        name: array if name in indices or (single and indices) else array.astype(np.float32)
+        for name, array in samples.inputs.items()
+    }
     time_axis = next((spec.time_axis for spec in files.manifest.inputs if spec.time_axis is not None), None)
     captured = capture(float_model, inputs, time_axis=time_axis)
     outputs = run_float(captured.model, captured.arrange(samples.named(captured)), captured, progress=progress)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.runtime.indices import check_indices
 
 if TYPE_CHECKING:
     from qdeploy.runtime.manifest import InputSpec, Manifest
@@ -78,3 +79,5 @@ def _check(spec: InputSpec, array: Array) -> None:
         expected = f"numbers [{', '.join(map(str, spec.shape))}]"
         msg = f"input {spec.name!r}: the data are {array.dtype}{list(array.shape)}, expected {expected}, not empty"
         raise InvalidInputError(msg)
+    if spec.vocabulary_size is not None:
+        check_indices(array, spec.vocabulary_size, f"input {spec.name!r}")
