@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from .fast_grnn import FastGRNN
     from .fast_rnn import FastRNN
     from .hadamard_rnn import HadamardRNN
+    from .hypercomplex import PHMConv1d, PHMConv2d, PHMConv3d, PHMLinear
     from .importers.edgeml import edgeml_classifier, edgeml_layer, read_edgeml
     from .lenet import Lenet300100, QuaternionLenet300100
     from .ligru import LiGRU, QuaternionLiGRU
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
     from .quantizer import quantize_weight
+    from .quaternion_batch_norm import QuaternionBatchNorm, QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm
     from .quaternion_conv import (
         QuaternionConv1d,
         QuaternionConv2d,
@@ -50,6 +52,11 @@ __all__ = [
     "LoadedCheckpoint",
     "OrthogonalClassifier",
     "OrthogonalRNN",
+    "PHMConv1d",
+    "PHMConv2d",
+    "PHMConv3d",
+    "PHMLinear",
+    "QuaternionBatchNorm",
     "QuaternionConv1d",
     "QuaternionConv2d",
     "QuaternionConv3d",
@@ -62,6 +69,8 @@ __all__ = [
     "QuaternionLiGRU",
     "QuaternionLinear",
     "QuaternionRNN",
+    "QuaternionSplitBatchNorm",
+    "QuaternionWhiteningBatchNorm",
     "RecurrentClassifier",
     "TrainReport",
     "TrainingConfig",
@@ -93,6 +102,11 @@ _LAZY = {
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
+    "PHMConv1d": "hypercomplex",
+    "PHMConv2d": "hypercomplex",
+    "PHMConv3d": "hypercomplex",
+    "PHMLinear": "hypercomplex",
+    "QuaternionBatchNorm": "quaternion_batch_norm",
     "QuaternionConv1d": "quaternion_conv",
     "QuaternionConv2d": "quaternion_conv",
     "QuaternionConv3d": "quaternion_conv",
@@ -105,6 +119,8 @@ _LAZY = {
     "QuaternionLiGRU": "ligru",
     "QuaternionLinear": "quaternion_linear",
     "QuaternionRNN": "quaternion_recurrent",
+    "QuaternionSplitBatchNorm": "quaternion_batch_norm",
+    "QuaternionWhiteningBatchNorm": "quaternion_batch_norm",
     "RecurrentClassifier": "recurrent_classifier",
     "TrainReport": "training",
     "TrainingData": "training",

@@ -11,7 +11,7 @@ __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 SUPPORTED_LAYERS = (
     "Linear, Embedding, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, "
     "FastGRNN, OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, "
-    "RNNCell, GRUCell and LSTMCell once a step of a loop, ReLU, Tanh, "
+    "RNNCell, GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
 )
@@ -26,6 +26,8 @@ _LEAVES = (
     nn.GRUCell,
     nn.LSTMCell,
     nn.ReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
     nn.Tanh,
     nn.Sigmoid,
     nn.Flatten,
@@ -68,7 +70,7 @@ def _nearest(part: nn.Module) -> str:
         return "fold it into the layer before it (torch.nn.utils.fusion.fuse_linear_bn_eval)"
     if "Norm" in name:
         return "train without it, or with batch normalization, which folds into the layer before it"
-    if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU", "Hardtanh"}:
+    if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU"}:
         return "use ReLU, Tanh or Sigmoid"
     if name == "EmbeddingBag":
         return "use Embedding, and mean or sum over its rows: torch.mean(embedding(x), dim=1)"
