@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
     from qdeploy.capture.captured import CapturedModel
@@ -32,14 +33,14 @@ class Samples:
         labels: what the network should answer, or None.
         source: a data set's name, a file, or ``arrays``.
         named_set: whether ``source`` names a data set, which has splits.
-        vocabulary: as ``load_samples`` was given it.
+        form: as ``load_samples`` was given it.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     labels: NDArray[Any] | None
     source: str
     named_set: bool = False
-    vocabulary: Sequence[str] | None = None
+    form: TextForm = field(default_factory=TextForm)
 
     def named(self, captured: CapturedModel) -> dict[str, NDArray[Any]]:
         """The arrays by the model's input names: a single array serves a single input whatever it is called."""
@@ -54,7 +55,7 @@ class Samples:
         return {name: self.inputs[name] for name in names}
 
 
-def load_samples(data: Any, split: str, limit: int | None, vocabulary: Sequence[str] | None = None) -> Samples:
+def load_samples(data: Any, split: str, limit: int | None, form: TextForm | None = None) -> Samples:
     """Samples from arrays, a file or a named data set.
 
     Args:
@@ -62,20 +63,19 @@ def load_samples(data: Any, split: str, limit: int | None, vocabulary: Sequence[
             path of a text.
         split: ``train`` or ``test``, of a named set.
         limit: at most so many samples, from the start.
-        vocabulary: the characters of a character model, as its checkpoint or manifest lists them, which number a text's.
+        form: how the model takes a text, by default one-hot with the text's own vocabulary.
 
     Raises:
         InvalidInputError: empty, not numeric, NaN, or of different lengths.
         InvalidFileError, MissingDataError: what the file or the set lacks.
     """
-    named_set = False
+    named_set, form = False, form or TextForm()
     if isinstance(data, Samples):
         return data
     if isinstance(data, str | Path) and Path(data).suffix not in (".npy", ".npz"):
         from qdeploy import datasets
 
-        known = None if vocabulary is None else datasets.Vocabulary.from_json(vocabulary)
-        found = datasets.load(str(data), split, limit, known)
+        found = datasets.load(str(data), split, limit, form.known(), indices=form.indices)
         arrays: dict[str, NDArray[Any]] = {"x": found.x, "y": found.y}
         source, named_set = str(data), True
     elif isinstance(data, str | Path):
@@ -97,15 +97,15 @@ def load_samples(data: Any, split: str, limit: int | None, vocabulary: Sequence[
     lengths = {name: len(array) for name, array in inputs.items()}
     if len(set(lengths.values())) > 1:
         raise InvalidInputError(f"{source}: the arrays have different numbers of samples: {lengths}.")
-    return Samples(inputs, None if labels is None else labels[:limit], source, named_set, vocabulary)
+    return Samples(inputs, None if labels is None else labels[:limit], source, named_set, form)
 
 
 def evaluation_samples(calibration: Samples, evaluation: Any, limit: int) -> Samples:
     """What the float baseline is taken on: ``evaluation``, the test split of a named set, or the calibration samples."""
     if evaluation is not None:
-        return load_samples(evaluation, "test", limit, calibration.vocabulary)
+        return load_samples(evaluation, "test", limit, calibration.form)
     if calibration.named_set:
-        return load_samples(calibration.source, "test", limit, calibration.vocabulary)
+        return load_samples(calibration.source, "test", limit, calibration.form)
     return calibration
 
 

@@ -21,6 +21,7 @@ from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
 from qdeploy.runtime.numeric import quantize_input
+from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
     from qdeploy.capture.captured import CapturedModel
@@ -118,13 +119,9 @@ def export_model(
     if architecture is not None:
         model, dataset = _foreign(model, architecture)
         calibration = dataset if calibration is None else calibration
-    vocabulary = _vocabulary(model)
-    samples = load_samples(
-        _default_data(model) if calibration is None else calibration,
-        "train",
-        limit or CALIBRATION_SAMPLES,
-        vocabulary,
-    )
+    form = TextForm.of_model(model)
+    data = _default_data(model) if calibration is None else calibration
+    samples = load_samples(data, "train", limit or CALIBRATION_SAMPLES, form)
 
     from qdeploy.capture import capture
 
@@ -138,8 +135,8 @@ def export_model(
     said("evaluate the float model", 0, 1)
     baseline = _baseline(captured, evaluation_samples(samples, evaluation, limit or EVALUATION_SAMPLES), said)
     contents, manifest = _assemble(captured, integers, finished, chosen, feeds, baseline, float_io=float_io, seed=seed)
-    if vocabulary is not None:
-        origin = {**manifest.created_from, "vocabulary": vocabulary}
+    if form.vocabulary is not None:
+        origin = {**manifest.created_from, "vocabulary": list(form.vocabulary)}
         manifest = dataclasses.replace(manifest, created_from=origin)
     if not dry_run:
         write_bundle(target, manifest, contents, zipped=zip, force=force)
@@ -164,15 +161,6 @@ def _foreign(model: Any, architecture: str | Path) -> tuple[Any, str | None]:
 
     found = load_foreign(model, architecture)
     return found.module, found.side_car.dataset
-
-
-def _vocabulary(model: Any) -> list[str] | None:
-    """The characters that a checkpoint of a character model lists."""
-    if isinstance(model, str | Path) and Path(model).suffix != ".onnx":
-        from qdeploy.capture.checkpoint_source import checkpoint_vocabulary
-
-        return checkpoint_vocabulary(model)
-    return None
 
 
 def _default_data(model: Any) -> str:

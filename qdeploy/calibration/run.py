@@ -103,12 +103,12 @@ def exposed(model: onnx.ModelProto) -> onnx.ModelProto:
     del shown.graph.output[:]
     weights = {t.name for t in shown.graph.initializer}
     weights.update(name for node in weight_nodes(shown) for name in node.output)
-    # Indices move through layout operators alone, and have no range.
-    weights.update(index_tensors(shown))
+    indices = index_tensors(shown)
     for node in shown.graph.node:
         if node.op_type in RECURRENT and not node.output[0]:
             node.output[0] = f"{node.output[1]}/states"
-        if set(node.input) <= weights or node.output[0] in weights:
+        # Indices, which layout operators move, have no range.
+        if set(node.input) <= weights or node.output[0] in indices:
             continue
         for name in node.output:
             if name:

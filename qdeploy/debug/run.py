@@ -16,6 +16,7 @@ from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 from qdeploy.runtime.numeric import dequantize
 from qdeploy.runtime.ops import DOMAIN, RECURRENT, operator_name
 from qdeploy.runtime.reference import ReferenceModel
+from qdeploy.text_form import TextForm
 from qdeploy.validate import arranged
 from qdeploy.verify.cases import CaseMaker
 from qdeploy.verify.compare import Axes, find_axes
@@ -88,7 +89,7 @@ def debug(
             f"{files.path}: the file was written with --inline and holds no layers to compare, expected one with "
             "functions; export it again without --inline"
         )
-    samples = load_samples(data, "test", limit or SAMPLES)
+    samples = load_samples(data, "test", limit or SAMPLES, TextForm.of_bundle(files.manifest))
     model = show(files.model)
     maker = CaseMaker(files.manifest, model, steps=2, seed=0)
     feeds = maker.with_zero_state(maker.quantized(arranged(files.manifest, samples)))
@@ -200,7 +201,7 @@ def _baseline(files: BundleFiles, samples: Samples, data: Any) -> dict[str, Arra
     kept = files.baseline()
     if kept is not None:
         count = len(next(iter(kept.logits.values())))
-        whole = load_samples(data, "test", count)
+        whole = load_samples(data, "test", count, samples.form)
         if kept.data_sha256 == data_sha256(whole.inputs):
             number = len(next(iter(samples.inputs.values())))
             axes = {

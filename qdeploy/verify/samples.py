@@ -54,10 +54,11 @@ def _named(data: Any, manifest: Manifest, limit: int) -> dict[str, Array]:
             from qdeploy.arrays import read_arrays
 
             return read_arrays(data)
-        from qdeploy.datasets import Vocabulary, load
+        from qdeploy.datasets import load
+        from qdeploy.text_form import TextForm
 
-        known = manifest.created_from.get("vocabulary")
-        x = load(str(data), limit=limit, vocabulary=None if known is None else Vocabulary.from_json(known)).x
+        form = TextForm.of_bundle(manifest)
+        x = load(str(data), limit=limit, vocabulary=form.known(), indices=form.indices).x
         # A data set has its samples along the first axis, a model perhaps its steps.
         return {"x": np.moveaxis(x, 0, _axis(specs[0])) if x.ndim == len(specs[0].shape) else x}
     return {"x": np.asarray(data)}

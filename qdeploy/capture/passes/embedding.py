@@ -33,7 +33,7 @@ def make_embedding(model: ir.Model) -> None:
         source, output = (node.inputs[0] if node.inputs else None), node.outputs[0]
         if source not in held or node.domain != "" or node.op_type not in _LAYOUT:
             continue
-        if node.op_type == "Cast" and source is not None and _between_integers(node) and not output.is_graph_output():
+        if node.op_type == "Cast" and _between_integers(node) and not output.is_graph_output():
             replace(output, source)
             model.graph.remove(node, safe=True)
         else:
