@@ -68,13 +68,13 @@ def judge_float(subject: Subject) -> FloatForm:
     return FloatForm(loss.accuracy, loss.answers, len(model.SerializeToString()), _weight_bytes(model))
 
 
-def judge_integer(subject: Subject, recipe: Recipe, setting: str) -> IntegerForm:
-    """The integer form that ``recipe`` gives.
+def judge_integer(subject: Subject, recipe: Recipe, setting: str, *, storage: str = "compact") -> IntegerForm:
+    """The integer form that ``recipe`` gives, its file in ``storage``.
 
     Raises:
         QdeployError: what ``quantize`` raises, for a network that the recipe does not fit.
     """
-    integers = quantize(subject.captured.model, subject.statistics, recipe)
+    integers = quantize(subject.captured.model, subject.statistics, recipe, storage=storage)
     logits = subject.integer_logits(integers)
     disagreements = int((logits.argmax(axis=-1) != subject.float_logits().argmax(axis=-1)).sum())
     compared, differing = subject.compare_engines(integers)
