@@ -299,6 +299,17 @@ def arranged(manifest: Manifest, samples: Samples) -> dict[str, NDArray[Any]]:
     return {spec.name: np.moveaxis(arrays[spec.name], 0, spec.batch_axis or 0) for spec in manifest.inputs}
 
 
+def float_inputs(manifest: Manifest, samples: Samples) -> dict[str, NDArray[Any]]:
+    """Samples for the float model: by its names where there is one array, float32, and integers where it takes indices."""
+    specs = manifest.inputs
+    if len(specs) == 1 and len(samples.inputs) == 1:
+        arrays = {specs[0].float_name: next(iter(samples.inputs.values()))}
+    else:
+        arrays = dict(samples.inputs)
+    indices = {name for spec in specs if spec.scale is None for name in (spec.name, spec.float_name)}
+    return {name: array if name in indices else array.astype(np.float32) for name, array in arrays.items()}
+
+
 def _float_outputs(
     files: BundleFiles,
     samples: Samples,
@@ -324,12 +335,7 @@ def _float_outputs(
     from qdeploy.capture import capture
     from qdeploy.evaluation import run_float
 
-    indices = {name for spec in files.manifest.inputs if spec.scale is None for name in (spec.name, spec.float_name)}
-    single = len(files.manifest.inputs) == 1
-    inputs = {
-        name: array if name in indices or (single and indices) else array.astype(np.float32)
-        for name, array in samples.inputs.items()
-    }
+    inputs = float_inputs(files.manifest, samples)
     time_axis = next((spec.time_axis for spec in files.manifest.inputs if spec.time_axis is not None), None)
     captured = capture(float_model, inputs, time_axis=time_axis)
     outputs = run_float(captured.model, captured.arrange(samples.named(captured)), captured, progress=progress)

@@ -17,7 +17,7 @@ from qdeploy.runtime.numeric import dequantize
 from qdeploy.runtime.ops import DOMAIN, RECURRENT, operator_name
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.text_form import TextForm
-from qdeploy.validate import arranged
+from qdeploy.validate import arranged, float_inputs
 from qdeploy.verify.cases import CaseMaker
 from qdeploy.verify.compare import Axes, find_axes
 from qdeploy.verify.instrument import has_operators, show
@@ -101,7 +101,7 @@ def debug(
     said("integer network", 2, 2)
     source, real = _float_values(files, samples, data, float_model)
     pairs = list(_pairs(files, model, whole.tensors | whole.outputs, stepped, real, _axes(model, maker)))
-    if not pairs:
+    if all(pair.layer == "input" for pair in pairs):
         raise InvalidInputError(
             f"{source} has no tensor of the names and shapes that {files.path} has; give the network that it was made of"
         )
@@ -178,7 +178,7 @@ def _float_values(files: BundleFiles, samples: Samples, data: Any, float_model: 
     from qdeploy.capture.session import FloatSession
 
     time_axis = next((spec.time_axis for spec in files.manifest.inputs if spec.time_axis is not None), None)
-    captured = capture(float_model, samples.inputs, time_axis=time_axis)
+    captured = capture(float_model, float_inputs(files.manifest, samples), time_axis=time_axis)
     feeds = captured.arrange(samples.named(captured))
     shown = exposed(captured.model)
     results = FloatSession(shown).run(feeds) | feeds

@@ -8,9 +8,9 @@ from qdeploy.runtime.errors import UnsupportedModelError
 
 from ..functions import FLOAT_DOMAIN
 from ..index_inputs import EMBEDDING
-from .access import attribute_int, constant, insert, label, replace
+from .access import attribute_int, constant, insert, label, new_initializer, replace
 
-__all__ = ["check_indices_of_inputs", "make_embedding"]
+__all__ = ["check_indices_of_inputs", "look_up_before_loops", "make_embedding"]
 
 _INTEGERS = frozenset({ir.DataType.INT32, ir.DataType.INT64})
 _LAYOUT = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Identity", "Cast"})
@@ -87,6 +87,50 @@ def _between_integers(node: ir.Node) -> bool:
     return attribute_int(node, "to", 0) in {int(kind) for kind in _INTEGERS}
 
 
+def look_up_before_loops(model: ir.Model) -> None:
+    """Moves an ``Embedding`` of one step's indices out of a Scan: the rows of all steps go into it.
+
+    Ensures: of a Scan's sequences of indices that embeddings of one table alone read, none is left.
+    """
+    for node in list(model.graph):
+        if node.domain == "" and node.op_type == "Scan":
+            body = node.attributes["body"].as_graph()
+            scanned = attribute_int(node, "num_scan_inputs", 1)
+            for place in range(max(0, len(node.inputs) - scanned), min(len(node.inputs), len(body.inputs))):
+                _look_up_before(node, body, place)
+
+
+def _look_up_before(loop: ir.Node, body: ir.Graph, place: int) -> None:
+    step, sequence = body.inputs[place], loop.inputs[place]
+    readers = [use.node for use in step.uses()]
+    tables = {reader.inputs[1] for reader in readers if reader.op_type == EMBEDDING and reader.domain == FLOAT_DOMAIN}
+    alone = len(tables) == 1 and all(reader.op_type == EMBEDDING and reader.graph is body for reader in readers)
+    table = next(iter(tables), None)
+    if sequence is None or table is None or not alone or step in body.outputs:
+        return
+    graph = loop.graph
+    if table.graph is body and isinstance(graph, ir.Graph):
+        array = constant(table)
+        if array is None:
+            return
+        table = new_initializer(graph, f"{readers[0].name}.table", array)
+    name = readers[0].name
+    rows = insert(loop, EMBEDDING, [sequence, table], domain=FLOAT_DOMAIN, name=name)
+    size = None if table.shape is None else table.shape[1]
+    found = rows.outputs[0]
+    found.type = step_type = ir.TensorType(ir.DataType.FLOAT)
+    if sequence.shape is not None:
+        found.shape = ir.Shape([*sequence.shape, size])
+    loop.replace_input_with(place, found)
+    whole = ir.Value(
+        name=f"{name}.step", type=step_type, shape=None if step.shape is None else ir.Shape([*step.shape, size])
+    )
+    body.inputs[place] = whole
+    for reader in readers:
+        ir.convenience.replace_all_uses_with(reader.outputs[0], whole)
+        body.remove(reader, safe=True)
+
+
 def check_indices_of_inputs(model: ir.Model) -> None:
     """Ensures that integer inputs are read as indices, through layout operators, and in no other way.
 
@@ -101,10 +145,13 @@ def check_indices_of_inputs(model: ir.Model) -> None:
             continue
         if not any(value in held for value in node.inputs if value is not None):
             continue
-        if node.domain != "" or node.op_type not in _LAYOUT or node.inputs[0] not in held:
+        moved = node.domain == "" and node.op_type in _LAYOUT and node.inputs[0] in held
+        if not moved or (node.op_type == "Cast" and not _between_integers(node)):
+            read = next(value for value in node.inputs if value is not None and value in held)
             raise UnsupportedModelError(
-                f"{label(node)}: reads the integer input {next(v.name for v in node.inputs if v in held)}, expected that "
-                "embeddings alone read it; give what else is computed of it as a float input"
+                f"{label(node)}: reads the integer input {_source(node, read).name}, expected that "
+                "embeddings alone read it; an Embedding does what one_hot and a product do, and what else is "
+                "computed of it goes in as a float input"
             )
         held.update(node.outputs)
     for value in model.graph.outputs:
