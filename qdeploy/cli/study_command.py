@@ -14,8 +14,8 @@ from .progress import progress_bars
 
 if TYPE_CHECKING:
     from qdeploy.studies.cells import CellsReport
-    from qdeploy.studies.pruning import PruningReport
     from qdeploy.studies.kinds import KindsReport
+    from qdeploy.studies.pruning import PruningReport
     from qdeploy.studies.ptq import PtqReport
     from qdeploy.studies.quaternion import QuaternionReport
     from qdeploy.studies.sizes import SizesReport
@@ -61,7 +61,9 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     help="weight-bits: of bjorck, projunn-d, projunn-t, comma separated; all three.",
 )
 @click.option("--hidden", callback=_numbers, help="sizes: hidden units of each cell.  [default: 32]")
-@click.option("--epochs", type=click.IntRange(1), help="weight-bits, sizes, kinds, pruning: instead of the configuration's.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="weight-bits, sizes, kinds, pruning: instead of the configuration's."
+)
 @click.option("--iterations", type=click.IntRange(1), help="pruning: how often weights are cut.  [default: 20]")
 @click.option("--seeds", callback=_numbers, help="pruning: a training for each, comma separated.  [default: 0]")
 @click.option("--data", metavar="DATA", help="A data set's name, or an .npz with x and y; else the checkpoint's own.")
