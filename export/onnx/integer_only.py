@@ -17,8 +17,8 @@ FLOAT_TYPES = frozenset(
 
 # fmt: off
 INTEGER_OPERATORS = frozenset({
-    "Abs", "Add", "BitShift", "BitwiseAnd", "BitwiseXor", "Cast", "Clip", "Concat", "Constant", "Div", "Expand",
-    "Flatten", "Gather", "GatherElements", "Identity", "MatMul", "MatMulInteger", "Max", "Mod", "Mul", "Neg",
+    "Abs", "Add", "BitShift", "BitwiseAnd", "BitwiseXor", "Cast", "Clip", "Concat", "Constant", "ConvInteger", "Div", "Expand",
+    "Flatten", "Gather", "GatherElements", "Identity", "MatMul", "MatMulInteger", "Max", "MaxPool", "Mod", "Mul", "Neg", "Pad",
     "Range", "ReduceMax", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Scan", "Shape", "Sign", "Slice", "Split",
     "Squeeze", "Sub", "Transpose", "Unsqueeze",
 })
