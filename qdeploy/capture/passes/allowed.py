@@ -16,10 +16,10 @@ LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "
 _PARAMETRIZED = frozenset({*LAYOUT_OPERATORS, "Clip"}) - {"Concat"}
 _FIXED_NUMBERS = "reshape with fixed numbers and one -1 instead of sizes that are read from a tensor"
 _OVER_TIME = {"ReduceMean": "mean", "ReduceMax": "maximum"}
-STANDARD_OPERATORS = ("Relu", "Clip", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAYOUT_OPERATORS)
+STANDARD_OPERATORS = ("Conv", "Relu", "Clip", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
-    "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward), "
+    "Gemm and MatMul with constant weights, Conv over one to three axes, RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan and Loop whose step is made of these cells, "
     "Relu, Clip, Tanh, "
     "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "
@@ -31,7 +31,6 @@ _SUPPORTED = (
 _NEAREST = {
     "BatchNormalization": "fold it into the layer before it",
     "LayerNormalization": "train without it, or with batch normalization, which folds into the layer before it",
-    "Conv": "convolutions are not supported; flatten the image and use Linear layers",
     "Gelu": "use Relu, Tanh or Sigmoid",
     "LeakyRelu": "use Relu, Tanh or Sigmoid",
     "Elu": "use Relu, Tanh or Sigmoid",
