@@ -13,8 +13,10 @@ SUPPORTED_LAYERS = (
     "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
     "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
-    "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
-    "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
+    "Sigmoid, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
+    "ReplicationPad and CircularPad, Upsample (nearest), ChannelShuffle, PixelShuffle, "
+    "Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
+    "compute with these and with addition, multiplication, mean or amax over the steps or the image, reshape, transpose, slice and cat"
 )
 
 _LEAVES = (
@@ -45,6 +47,22 @@ _LEAVES = (
     nn.Hardtanh,
     nn.Tanh,
     nn.Sigmoid,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveMaxPool3d,
+    nn.Upsample,
+    nn.ChannelShuffle,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
     nn.Flatten,
     nn.Unflatten,
     nn.Dropout,
@@ -71,6 +89,11 @@ def check_layers(module: nn.Module) -> None:
             nearest = _nearest(part)
             raise UnsupportedModelError(
                 f"{where} is not supported{f'; {nearest}' if nearest else ''}. Supported: {SUPPORTED_LAYERS}"
+            )
+        if getattr(part, "divisor_override", None) is not None:
+            raise UnsupportedModelError(
+                f"{where}: divisor_override={part.divisor_override}, which no exported graph keeps, expected none; put the factor "
+                "into the weights of the layer behind"
             )
 
 

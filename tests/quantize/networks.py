@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qdeploy.calibration import calibrate
 from qdeploy.capture.functions import fast_overload, functions_of, hypercomplex_overload
+from qdeploy.capture.session import FloatSession
 from qdeploy.export.onnx import attach_bodies, check_integer_only
 from qdeploy.quantize import IntegerModel, Recipe, quantize
 from qdeploy.runtime.engines import open_engine
@@ -74,5 +75,5 @@ def both(
     for name, array in open_engine("onnxruntime", complete).run(feeds).items():
         assert (array == outputs[name]).all()
     name = integers.outputs[0]
-    real = open_engine("onnxruntime", model).run({"x": x})[name]
+    real = FloatSession(model).run({"x": x})[name]
     return real, dequantize(outputs[name], types[name].scale, types[name].zero_point), outputs
