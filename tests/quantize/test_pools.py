@@ -23,11 +23,7 @@ def network(nodes: str, outputs: str = "float[batch, c, h, v] y", **more: Array)
     rng = np.random.default_rng(0)
     weights = {"w": rng.normal(size=(4, 4, 3, 3)) / 3, "b": rng.normal(size=4) / 3} | more
     text = f"g (float[batch, 4, 7, 6] x) => ({outputs})\n{{\n{CONV}\n{nodes}\n}}"
-    model = float_model(text, {name: array for name, array in weights.items() if array.dtype.kind == "f"})
-    model.graph.initializer.extend(
-        onnx.numpy_helper.from_array(array, name) for name, array in weights.items() if array.dtype.kind == "i"
-    )
-    return model
+    return float_model(text, weights)
 
 
 def images(count: int = 40) -> Array:
