@@ -20,12 +20,12 @@ g (float[time, batch, 3] x) => (float[batch, 4] y)
 
 # Bytes between the layers: windows that overlap, hang over the end, count pads or leave them out.
 POOLS = """
-g (float[batch, 4, 9, 8] x) => (float[batch, 4] y, float[batch, 4, 6, 7] z)
+g (float[batch, 4, 9, 8] x) => (float[batch, 4] y, float[batch, 4, 6, 4] z)
 {
   a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w, b)
   r = Relu (a)
   m = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (r)
-  n = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], ceil_mode = 1> (a)
+  n = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 0, 1, 0], ceil_mode = 1> (a)
   both = Concat <axis = 1> (m, n)
   c = Conv <kernel_shape = [1, 1]> (both, v)
   p = AveragePool <kernel_shape = [2, 1], pads = [1, 0, 0, 0], count_include_pad = 1> (c)
