@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import onnx
 
 from qdeploy.export.onnx import fragments
@@ -20,7 +18,6 @@ def average_pool(site: Site) -> onnx.FunctionProto:
     """
     kind = kind_of(site, "x")
     kernel, pads, counted = (list(site.attributes[name]) for name in ("kernel", "pads", "counted"))
-    rank = len(kernel)
     many = site.constants["multipliers"].size > 1
     lines = [
         "sizes = Shape<start = 2>(x)",

@@ -41,7 +41,9 @@ def channels_last(x: str, result: str) -> list[str]:
 
 def _wide(site: Site, rank: int) -> onnx.FunctionProto:
     """One axis after the other, the largest of strided slices: onnxruntime has no MaxPool of 16 bits."""
-    kernel, strides, pads, dilations = (list(site.attributes[name]) for name in ("kernel", "strides", "pads", "dilations"))
+    kernel, strides, pads, dilations = (
+        list(site.attributes[name]) for name in ("kernel", "strides", "pads", "dilations")
+    )
     lines = [f"wide = Cast<to = {fragments.INT32}>(x)"]
     value = "wide"
     if any(pads):

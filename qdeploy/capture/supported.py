@@ -16,7 +16,7 @@ SUPPORTED_LAYERS = (
     "Sigmoid, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
     "ReplicationPad and CircularPad, Upsample (nearest), ChannelShuffle, PixelShuffle, "
     "Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
-    "compute with these and with addition, multiplication, mean or amax over the steps or the image, reshape, transpose, slice and cat"
+    "compute with these and with addition, multiplication, mean or amax over steps or images, reshape, transpose, slice and cat"
 )
 
 _LEAVES = (
@@ -92,8 +92,8 @@ def check_layers(module: nn.Module) -> None:
             )
         if getattr(part, "divisor_override", None) is not None:
             raise UnsupportedModelError(
-                f"{where}: divisor_override={part.divisor_override}, which no exported graph keeps, expected none; put the factor "
-                "into the weights of the layer behind"
+                f"{where}: divisor_override={part.divisor_override}, which no exported graph keeps, expected none; put the "
+                "factor into the weights of the layer behind"
             )
 
 

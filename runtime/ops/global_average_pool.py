@@ -22,7 +22,7 @@ def global_average_pool(
     high: int,
     dtype: int,
 ) -> tuple[IntArray, ...]:
-    """y[b, c] = clip(round(sum over all places of (x[b, c, place] - x_zero_point) * multiplier / 2^shift) + y_zero_point, low, high).
+    """y[b, c] = clip(round(sum over places of (x[b, c, place] - x_zero_point) * multiplier / 2^shift) + y_zero_point, low, high).
 
     Half up; the multiplier holds the division by the number of places.
 

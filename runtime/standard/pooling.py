@@ -21,11 +21,13 @@ def _build_max_pool(node: Node) -> Kernel:
         raise ValueError(msg)
     kernel_shape = [int(size) for size in node.attributes["kernel_shape"]]
     rank = len(kernel_shape)
-    strides, dilations = (
-        [int(n) for n in node.attributes.get(name, [1] * rank)] for name in ("strides", "dilations")
-    )
+    strides, dilations = ([int(n) for n in node.attributes.get(name, [1] * rank)] for name in ("strides", "dilations"))
     pads = [int(n) for n in node.attributes.get("pads", [0] * 2 * rank)]
-    if min(kernel_shape + strides + dilations) < 1 or (len(strides), len(dilations), len(pads)) != (rank, rank, 2 * rank):
+    if min(kernel_shape + strides + dilations) < 1 or (len(strides), len(dilations), len(pads)) != (
+        rank,
+        rank,
+        2 * rank,
+    ):
         msg = f"found strides {strides}, dilations {dilations} and pads {pads} for a window of {kernel_shape}"
         raise ValueError(msg)
 
@@ -35,18 +37,14 @@ def _build_max_pool(node: Node) -> Kernel:
             raise TypeError(msg)
         lowest = np.iinfo(x.dtype).min
         wide = np.pad(x, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)], constant_values=lowest)
-        sizes = [
-            (wide.shape[2 + a] - dilations[a] * (kernel_shape[a] - 1) - 1) // strides[a] + 1 for a in range(rank)
-        ]
+        sizes = [(wide.shape[2 + a] - dilations[a] * (kernel_shape[a] - 1) - 1) // strides[a] + 1 for a in range(rank)]
         if min(sizes) < 1:
             msg = f"found images of {x.shape[2:]}, smaller than a window of {kernel_shape}"
             raise ValueError(msg)
         result = np.full((*x.shape[:2], *sizes), lowest, x.dtype)
         for place in np.ndindex(*kernel_shape):
             first = [place[a] * dilations[a] for a in range(rank)]
-            window = tuple(
-                slice(first[a], first[a] + (sizes[a] - 1) * strides[a] + 1, strides[a]) for a in range(rank)
-            )
+            window = tuple(slice(first[a], first[a] + (sizes[a] - 1) * strides[a] + 1, strides[a]) for a in range(rank))
             np.maximum(result, wide[(slice(None), slice(None), *window)], out=result)
         return result
 

@@ -19,7 +19,5 @@ if TYPE_CHECKING:
 __all__ = ["OPERATORS"]
 
 OPERATORS: dict[str, Build] = dict(
-    sorted(
-        {**ARITHMETIC, **CASTS, **CONVOLUTIONS, **LAYOUT, **MATMULS, **POOLINGS, **REDUCTIONS, **SCANS}.items()
-    )
+    sorted({**ARITHMETIC, **CASTS, **CONVOLUTIONS, **LAYOUT, **MATMULS, **POOLINGS, **REDUCTIONS, **SCANS}.items())
 )

@@ -84,7 +84,9 @@ def test_layout_from_torch() -> None:
         "pixels": (nn.PixelShuffle(2), {"Reshape", "Transpose"}),
         "blocks": (nn.PixelUnshuffle(2), {"Reshape", "Transpose"}),
         "quaternions": (
-            lambda h: torch.cat([part for pair in zip(h.chunk(4, 1), h.relu().chunk(4, 1), strict=True) for part in pair], 1),
+            lambda h: torch.cat(
+                [part for pair in zip(h.chunk(4, 1), h.relu().chunk(4, 1), strict=True) for part in pair], 1
+            ),
             {"Concat", "Slice", "Relu"},
         ),
         "flat": (nn.Flatten(), {"Reshape"}),
@@ -98,7 +100,10 @@ def test_layout_from_torch() -> None:
 
 @pytest.mark.parametrize("rank", [1, 3])
 def test_pools_over_one_and_three_axes(rank: int) -> None:
-    kinds = {1: (nn.Conv1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d), 3: (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d)}
+    kinds = {
+        1: (nn.Conv1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d),
+        3: (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d),
+    }
     conv, largest, mean, whole = kinds[rank]
     module = nn.Sequential(conv(2, 4, 3), largest(2, 1), mean(2, padding=1), whole(1))
     captured = capture(module, images(2, *[8] * rank))
@@ -161,7 +166,10 @@ FLOOR = 'coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"'
         ("a = Constant <value = int64[2] {1, 2}> () y = ReduceMean (x, a)", "the axes"),
         ("p = Constant <value = int64[8] {0, 1, 0, 0, 0, 0, 0, 0}> () y = Pad (x, p)", "behind samples and channels"),
         ("p = Constant <value = int64[8] {0, 0, -1, 0, 0, 0, 0, 0}> () y = Pad (x, p)", "crop with a slice"),
-        ("p = Constant <value = int64[8] {0, 0, 1, 0, 0, 0, 0, 0}> () v = Constant <value = float {2.0}> () y = Pad (x, p, v)", "expected zeros"),
+        (
+            "p = Constant <value = int64[8] {0, 0, 1, 0, 0, 0, 0, 0}> () v = Constant <value = float {2.0}> () y = Pad (x, p, v)",
+            "expected zeros",
+        ),
         (RESIZE % ("1, 2, 12, 9", FLOOR), "Resize"),
         (RESIZE % ("1, 2, 12, 12", 'mode = "linear"'), "Resize"),
         ("y = LpPool <kernel_shape = [2, 2]> (x)", "LpPool"),

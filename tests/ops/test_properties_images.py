@@ -53,7 +53,10 @@ def places(shape: tuple[int, ...], window: Window) -> dict[tuple[int, ...], list
     ]
     for position in itertools.product(*map(range, out)):
         found[position] = [
-            tuple(position[a] * window["strides"][a] + tap[a] * window["dilations"][a] - window["pads"][a] for a in range(rank))
+            tuple(
+                position[a] * window["strides"][a] + tap[a] * window["dilations"][a] - window["pads"][a]
+                for a in range(rank)
+            )
             for tap in itertools.product(*map(range, window["kernel"]))
         ]
     return found

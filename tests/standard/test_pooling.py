@@ -24,19 +24,23 @@ def test_the_largest_of_every_window(compare, kind, kernel, stride, dilation, da
     rank = len(kernel)
     pads = [data.draw(st.integers(0, size - 1)) for size in kernel * 2]
     dims = ", ".join("DHW"[:rank])
-    attributes = (
-        f"kernel_shape = {kernel}, strides = {[stride] * rank}, pads = {pads}, dilations = {[dilation] * rank}"
-    )
+    attributes = f"kernel_shape = {kernel}, strides = {[stride] * rank}, pads = {pads}, dilations = {[dilation] * rank}"
     out = ", ".join("PQR"[:rank])
     sizes = [dilation * (size - 1) + data.draw(st.integers(1, 4)) for size in kernel]
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     limits = np.iinfo(kind)
     x = rng.integers(limits.min, limits.max, (2, 2, *sizes), kind, endpoint=True)
     # onnx.reference takes pads of bytes for the largest of them.
-    compare(f"g ({kind}[B,C,{dims}] x) => ({kind}[B,C,{out}] y) {{ y = MaxPool<{attributes}>(x) }}", {"x": x}, reference=False)
+    compare(
+        f"g ({kind}[B,C,{dims}] x) => ({kind}[B,C,{out}] y) {{ y = MaxPool<{attributes}>(x) }}",
+        {"x": x},
+        reference=False,
+    )
 
 
-@given(kind=st.sampled_from(["uint8", "int32"]), shape=st.lists(st.integers(1, 3), min_size=1, max_size=4), data=st.data())
+@given(
+    kind=st.sampled_from(["uint8", "int32"]), shape=st.lists(st.integers(1, 3), min_size=1, max_size=4), data=st.data()
+)
 @settings(max_examples=30)
 def test_constants_around(compare, kind, shape, data):
     pads = data.draw(st.lists(st.integers(0, 2), min_size=2 * len(shape), max_size=2 * len(shape)))

@@ -135,7 +135,9 @@ def _check_image(node: ir.Node) -> None:
     elif len([value for value in node.outputs if value.uses() or value.is_graph_output()]) > 1:
         problem = "the places of the maxima are read, expected the maxima alone"
     elif image_sizes(node.inputs[0]) is None and _needs_sizes(node):
-        problem = "the sizes of the image are not fixed, which its padding needs; export with a fixed size, or pad with zeros"
+        problem = (
+            "the sizes of the image are not fixed, which its padding needs; export with a fixed size, or pad with zeros"
+        )
     if problem:
         raise UnsupportedModelError(f"{label(node)}: {problem}")
 

@@ -58,7 +58,10 @@ def _join(node: ir.Node, pads: NDArray[np.int64]) -> bool:
         return False
     if pool.op_type not in {"AveragePool", "MaxPool"} or pads.min() < 0 or pads[:, :2].any():
         return False
-    kernel, own = attribute_ints(pool, "kernel_shape") or [], attribute_ints(pool, "pads") or [0] * 2 * (pads.shape[1] - 2)
+    kernel, own = (
+        attribute_ints(pool, "kernel_shape") or [],
+        attribute_ints(pool, "pads") or [0] * 2 * (pads.shape[1] - 2),
+    )
     # A runtime refuses pads as large as the window.
     if (pads[:, 2:] >= np.array(kernel)).any() or attribute_int(pool, "ceil_mode", 0) or "auto_pad" in pool.attributes:
         return False

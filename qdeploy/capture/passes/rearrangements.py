@@ -50,11 +50,16 @@ def _split(node: ir.Node, x: ir.Value) -> None:
         return
     bounds = [0, *itertools.accumulate(lengths)]
     place = new_initializer(graph, f"{node.name}.axis", np.array([axis % len(x.shape)], np.int64))
-    ends = [new_initializer(graph, f"{node.name}.bound_{index}", np.array([end], np.int64)) for index, end in enumerate(bounds)]
+    ends = [
+        new_initializer(graph, f"{node.name}.bound_{index}", np.array([end], np.int64))
+        for index, end in enumerate(bounds)
+    ]
     for index, output in enumerate(node.outputs):
         part = insert(node, "Slice", [x, ends[index], ends[index + 1], place], name=f"{node.name}_{index}").outputs[0]
         part.type = output.type or x.type
-        part.shape = ir.Shape([*list(x.shape)[: axis % len(x.shape)], lengths[index], *list(x.shape)[axis % len(x.shape) + 1 :]])
+        part.shape = ir.Shape(
+            [*list(x.shape)[: axis % len(x.shape)], lengths[index], *list(x.shape)[axis % len(x.shape) + 1 :]]
+        )
         replace(output, part)
     graph.remove(node, safe=True)
 
@@ -62,12 +67,20 @@ def _split(node: ir.Node, x: ir.Value) -> None:
 def _resize(node: ir.Node, x: ir.Value) -> None:
     """Where every size is a whole multiple, and each new place shows the number of which it is a copy."""
     graph, result = node.graph, node.outputs[0].shape
-    text = {name: attribute.as_string() for name, attribute in node.attributes.items() if attribute.type == ir.AttributeType.STRING}
+    text = {
+        name: attribute.as_string()
+        for name, attribute in node.attributes.items()
+        if attribute.type == ir.AttributeType.STRING
+    }
     if not isinstance(graph, ir.Graph) or x.shape is None or text.get("mode", "nearest") != "nearest":
         return
     factors = _factors(node, x, result)
     mapping = text.get("coordinate_transformation_mode", "half_pixel"), text.get("nearest_mode", "round_prefer_floor")
-    if factors is None or mapping not in {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}:
+    if factors is None or mapping not in {
+        ("asymmetric", "floor"),
+        ("half_pixel", "round_prefer_floor"),
+        ("half_pixel", "round_prefer_ceil"),
+    }:
         return
     value, sizes = x, list(x.shape)
     for axis, factor in enumerate(factors):
@@ -97,7 +110,9 @@ def _factors(node: ir.Node, x: ir.Value, result: ir.Shape | None) -> list[int] |
         found = []
         for old, new in zip(x.shape, result, strict=True):
             whole = isinstance(old, int) and isinstance(new, int) and old > 0
-            found.append(new / old if whole and isinstance(old, int) and isinstance(new, int) else 1.0 if old == new else 0.0)
+            found.append(
+                new / old if whole and isinstance(old, int) and isinstance(new, int) else 1.0 if old == new else 0.0
+            )
     else:
         return None
     return [int(factor) for factor in found] if all(factor >= 1 and factor == int(factor) for factor in found) else None
@@ -123,11 +138,14 @@ def _blocks(node: ir.Node, x: ir.Value) -> None:
         inner = [0, rest, block, block, height, width] if columns_first else [0, block, block, rest, height, width]
         perm = [0, 1, 4, 2, 5, 3] if columns_first else [0, 3, 4, 1, 5, 2]
         outer = [0, rest, height * block, width * block]
-    shapes = [new_initializer(graph, f"{node.name}.{name}", np.array(shape, np.int64)) for name, shape in (("inner", inner), ("outer", outer))]
+    shapes = [
+        new_initializer(graph, f"{node.name}.{name}", np.array(shape, np.int64))
+        for name, shape in (("inner", inner), ("outer", outer))
+    ]
     apart = insert(node, "Reshape", [x, shapes[0]], name=f"{node.name}_apart").outputs[0]
     moved = insert(node, "Transpose", [apart], name=f"{node.name}_moved", attributes={"perm": perm}).outputs[0]
     result = insert(node, "Reshape", [moved, shapes[1]], name=node.name).outputs[0]
-    batch = list(x.shape)[0] if x.shape is not None else None
+    batch = x.shape[0] if x.shape is not None else None
     apart.shape = ir.Shape([batch, *inner[1:]])
     moved.shape = ir.Shape([[batch, *inner[1:]][axis] for axis in perm])
     result.shape = ir.Shape([batch, *outer[1:]])

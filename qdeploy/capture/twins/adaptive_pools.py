@@ -14,8 +14,9 @@ def _check(layer: Any, x: Tensor, rank: int) -> None:
     wanted = layer.output_size
     sizes = [wanted] * rank if wanted is None or isinstance(wanted, int) else list(wanted)
     for size, number in zip(x.shape[-rank:], sizes, strict=True):
-        # A free size is none that a pool could divide, unless its result is one number.
-        if number is not None and number != 1 and (not isinstance(size, int) or size % number):
+        # While torch traces, a size that is free is no int; a mean over all of it is one number all the same.
+        fixed: object = size
+        if number is not None and number != 1 and (not isinstance(fixed, int) or fixed % number):
             raise UnsupportedModelError(
                 f"layer {layer.capture_path} ({type(layer).__name__.removesuffix('Twin')}): an image with an axis of {size} "
                 f"numbers, which does not divide by {number}, expected windows of one size; choose sizes that divide, or an "
