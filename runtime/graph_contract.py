@@ -29,6 +29,7 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "recurrent_bias": (_INT32, 1),
     "modrelu_bias": (_INT32, 1),
     "multiplier": (_INT32, 1),
+    "multipliers": (_INT32, 1),
     "input_multiplier": (_INT32, 1),
     "table": (_STATES, 1),
     "entries": (_STATES, 1),
@@ -48,7 +49,7 @@ _KINDS = {
     "activation": onnx.AttributeProto.STRING,
     "grouping": onnx.AttributeProto.STRING,
     "output_grouping": onnx.AttributeProto.STRING,
-    **dict.fromkeys(("shape", "strides", "pads", "dilations"), onnx.AttributeProto.INTS),
+    **dict.fromkeys(("shape", "kernel", "strides", "pads", "dilations", "counted"), onnx.AttributeProto.INTS),
     "order": onnx.AttributeProto.INTS,
 }
 

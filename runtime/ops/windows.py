@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -85,3 +85,10 @@ def windows(x: IntArray, kernel: Sequence[int], strides: Sequence[int], dilation
     index += [slice(None, None, stride) for stride in strides]
     index += [slice(None, None, dilation) for dilation in dilations]
     return view[tuple(index)]
+
+
+def taps(x: IntArray, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Iterator[IntArray]:
+    """Views ``[B, C, *out]`` of ``x``, padded already: what all positions read at one place of the kernel after the other."""
+    view = windows(x, kernel, strides, dilations)
+    for place in np.ndindex(*kernel):
+        yield view[(..., *place)]

@@ -9,6 +9,7 @@ from qdeploy.runtime.standard.cast import CASTS
 from qdeploy.runtime.standard.convolution import CONVOLUTIONS
 from qdeploy.runtime.standard.layout import LAYOUT
 from qdeploy.runtime.standard.matmul import MATMULS
+from qdeploy.runtime.standard.pooling import POOLINGS
 from qdeploy.runtime.standard.reduction import REDUCTIONS
 from qdeploy.runtime.standard.scan import SCANS
 
@@ -18,5 +19,5 @@ if TYPE_CHECKING:
 __all__ = ["OPERATORS"]
 
 OPERATORS: dict[str, Build] = dict(
-    sorted({**ARITHMETIC, **CASTS, **CONVOLUTIONS, **LAYOUT, **MATMULS, **REDUCTIONS, **SCANS}.items())
+    sorted({**ARITHMETIC, **CASTS, **CONVOLUTIONS, **LAYOUT, **MATMULS, **POOLINGS, **REDUCTIONS, **SCANS}.items())
 )

@@ -36,8 +36,11 @@ from .modrelu import make_modrelu
 from .names import name_nodes, name_values
 from .no_operations import remove_no_operations
 from .own_weights import give_own_weights
+from .pool_pads import join_pool_pads
+from .pools import simplify_pools
 from .quaternion_kernels import recognise_quaternion_kernels
 from .quaternion_rows import recognise_quaternion_rows
+from .rearrangements import rewrite_rearrangements
 from .recurrent_loop import convert_loops
 from .recurrent_operator import convert_rnn_operators
 from .recurrent_scan import convert_scans
@@ -117,6 +120,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     convert_scans(graph_model)
     convert_loops(graph_model)
     remove_zero_states(graph_model)
+    rewrite_rearrangements(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
     make_linear(graph_model)
@@ -124,6 +128,8 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     convert_transposed_convolutions(graph_model)
     make_conv(graph_model)
     resolve_pads(graph_model)
+    simplify_pools(graph_model)
+    join_pool_pads(graph_model)
     join_channel_biases(graph_model)
     recognise_quaternion_kernels(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
