@@ -94,6 +94,7 @@ def judge_integer(subject: Subject, recipe: Recipe, setting: str, *, storage: st
 
 def _weight_bytes(model: onnx.ModelProto) -> int:
     """Of the matrices, and of what matrices are unpacked from."""
-    packed = {node.input[0] for node in model.graph.node if node.op_type == "UnpackWeights"}
+    unpacking = [node for node in model.graph.node if node.op_type in ("UnpackWeights", "SparseWeights")]
+    packed = {name for node in unpacking for name in node.input}
     weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 1 or tensor.name in packed]
     return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in weights)

@@ -48,7 +48,9 @@ def test_the_real_part_is_not_read():
     assert not layer(x)[:, 0].any()
 
 
-@pytest.mark.parametrize(("normalization", "norm"), [("orkis", (0.0016 + 0.0001) ** 0.5), ("speechbrain", 0.04 + 0.0001)])
+@pytest.mark.parametrize(
+    ("normalization", "norm"), [("orkis", (0.0016 + 0.0001) ** 0.5), ("speechbrain", 0.04 + 0.0001)]
+)
 def test_tiny_quaternions_turn_less(normalization, norm):
     # i alone, of length 0.04: i is kept, j and k turn by nearly a half turn.
     w = [torch.tensor([[value]], dtype=torch.float64) for value in (0.0, 0.04, 0.0, 0.0)]

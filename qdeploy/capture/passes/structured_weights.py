@@ -37,7 +37,9 @@ def parameters_of_algebras(model: ir.Model, trained: Iterable[Reals]) -> Paramet
     """Those of ``model``, to be asked before its constants are folded: afterwards they are gone; and those ``trained``."""
     arrays = [*trained, *(constant(value) for value in model.graph.initializers.values())]
     kept = [array for array in arrays if array is not None and array.dtype == np.float32 and array.ndim >= 3]
-    cubes = [array for array in kept if array.ndim == 3 and 1 < len(array) <= LARGEST_ALGEBRA and len({*array.shape}) == 1]
+    cubes = [
+        array for array in kept if array.ndim == 3 and 1 < len(array) <= LARGEST_ALGEBRA and len({*array.shape}) == 1
+    ]
     sizes = {len(array) for array in cubes}
     return Parameters(tuple(cubes), tuple(array for array in kept if len(array) in sizes))
 
