@@ -9,7 +9,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
-    "Linear, Conv1d, Conv2d, Conv3d, QuaternionConv1d, QuaternionConv2d, QuaternionConv3d, "
+    "Linear, Embedding, Conv1d, Conv2d, Conv3d, QuaternionConv1d, QuaternionConv2d, QuaternionConv3d, "
     "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
     "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
@@ -36,6 +36,7 @@ _LEAVES = (
     nn.CircularPad1d,
     nn.CircularPad2d,
     nn.CircularPad3d,
+    nn.Embedding,
     nn.RNN,
     nn.GRU,
     nn.LSTM,
@@ -95,6 +96,11 @@ def check_layers(module: nn.Module) -> None:
                 f"{where}: divisor_override={part.divisor_override}, which no exported graph keeps, expected none; put the "
                 "factor into the weights of the layer behind"
             )
+        if isinstance(part, nn.Embedding) and part.max_norm is not None:
+            raise UnsupportedModelError(
+                f"{where}: found max_norm={part.max_norm:g}, which changes the table while it is read, expected None; shorten "
+                "the rows of its weight to that norm once, and set max_norm=None"
+            )
 
 
 def _nearest(part: nn.Module) -> str:
@@ -105,6 +111,6 @@ def _nearest(part: nn.Module) -> str:
         return "train without it, or with batch normalization, which folds into the layer before it"
     if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU"}:
         return "use ReLU, Tanh or Sigmoid"
-    if name == "Embedding":
-        return "feed one-hot vectors to a Linear without a bias: the product is the same"
+    if name == "EmbeddingBag":
+        return "use Embedding, and mean or sum over its rows: torch.mean(embedding(x), dim=1)"
     return ""
