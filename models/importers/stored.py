@@ -32,8 +32,7 @@ class Stored:
     expected: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __contains__(self, name: str) -> bool:
-        full = f"{self.prefix}{name}"
-        return full in self.state or f"{full}_orig" in self.state
+        return f"{self.prefix}{name}" in self.state
 
     def expecting(self, shapes: Mapping[str, tuple[int, ...]], absent: Iterable[str] = ()) -> Stored:
         """This layer's tensors, which have to be there in these ``shapes``, and none of the names that are ``absent``.
@@ -54,23 +53,13 @@ class Stored:
     def take(self, name: str, *shape: int | None) -> Tensor:
         """The tensor ``name`` as float32; ``None`` in ``shape`` stands for any length, no ``shape`` for any shape.
 
-        A tensor under ``torch.nn.utils.prune`` (``name_orig`` and ``name_mask``) is their product.
-
         Raises:
             InvalidFileError: none of this name, another shape, no floats, NaN or infinite values.
         """
         full = f"{self.prefix}{name}"
-        if full in self.state:
-            found = self._finite(full, self.state.pop(full))
-        elif f"{full}_orig" in self.state and f"{full}_mask" in self.state:
-            original, mask = self.state.pop(f"{full}_orig"), self.state.pop(f"{full}_mask")
-            if original.shape != mask.shape:
-                raise InvalidFileError(
-                    f"{self.where}: {full}_orig is {list(original.shape)} and its mask {list(mask.shape)}, expected one shape"
-                )
-            found = self._finite(full, original) * mask.to(torch.float32)
-        else:
+        if full not in self.state:
             raise self._missing(full)
+        found = self._finite(full, self.state.pop(full))
         shape = self.expected.get(name, shape)
         fits = not shape or (
             found.dim() == len(shape)

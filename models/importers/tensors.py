@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
+from qdeploy.models.masks import masked_products
 from qdeploy.models.torch_file import MAX_FILE_BYTES, read_torch_file
 from qdeploy.runtime.errors import InvalidFileError
 
@@ -103,7 +104,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
     No code is run.
 
-    A dict that holds the state dict among other things is seen through, and so are the names of ``DataParallel``.
+    A dict that holds the state dict among other things is seen through, and so are the names of ``DataParallel``. Pruned
+    weights (``NAME_orig``, ``NAME_mask``) are their products.
 
     Raises:
         InvalidFileError: missing, too large, corrupted, or something else.
@@ -134,5 +136,5 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
                 f"{file}: {name!r} is {type(value).__name__}, expected {_EXPECTED}; save model.state_dict()"
             )
     if all(name.startswith(_PARALLEL) for name in content):
-        return {name.removeprefix(_PARALLEL): value for name, value in content.items()}
-    return dict(content)
+        content = {name.removeprefix(_PARALLEL): value for name, value in content.items()}
+    return masked_products(content, str(file))
