@@ -51,7 +51,7 @@ class Stored:
         return replace(self, expected=shapes)
 
     def take(self, name: str, *shape: int | None) -> Tensor:
-        """The tensor ``name`` as float32; ``None`` in ``shape`` stands for any length, no ``shape`` for any shape.
+        """The tensor ``name`` as float32; ``None`` in ``shape`` stands for any length, no ``shape`` for any shape; ``expected`` counts before it.
 
         Raises:
             InvalidFileError: none of this name, another shape, no floats, NaN or infinite values.
