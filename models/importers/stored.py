@@ -51,7 +51,9 @@ class Stored:
         return replace(self, expected=shapes)
 
     def take(self, name: str, *shape: int | None) -> Tensor:
-        """The tensor ``name`` as float32; ``None`` in ``shape`` stands for any length, no ``shape`` for any shape; ``expected`` counts before it.
+        """The tensor ``name`` as float32; ``None`` in ``shape`` stands for any length, no ``shape`` for any shape.
+
+        A shape in ``expected`` comes before that.
 
         Raises:
             InvalidFileError: none of this name, another shape, no floats, NaN or infinite values.
