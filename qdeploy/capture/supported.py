@@ -9,15 +9,16 @@ from qdeploy.runtime.errors import UnsupportedModelError
 __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
-    "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
-    "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
-    "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
+    "Linear, Embedding, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, "
+    "FastGRNN, OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, "
+    "RNNCell, GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
 )
 
 _LEAVES = (
     nn.Linear,
+    nn.Embedding,
     nn.RNN,
     nn.GRU,
     nn.LSTM,
@@ -56,6 +57,11 @@ def check_layers(module: nn.Module) -> None:
             raise UnsupportedModelError(
                 f"{where} is not supported{f'; {nearest}' if nearest else ''}. Supported: {SUPPORTED_LAYERS}"
             )
+        if isinstance(part, nn.Embedding) and part.max_norm is not None:
+            raise UnsupportedModelError(
+                f"{where}: found max_norm={part.max_norm:g}, which changes the table while it is read, expected None; shorten "
+                "the rows of its weight to that norm once, and set max_norm=None"
+            )
 
 
 def _nearest(part: nn.Module) -> str:
@@ -66,6 +72,6 @@ def _nearest(part: nn.Module) -> str:
         return "train without it, or with batch normalization, which folds into the layer before it"
     if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU"}:
         return "use ReLU, Tanh or Sigmoid"
-    if name == "Embedding":
-        return "feed one-hot vectors to a Linear without a bias: the product is the same"
+    if name == "EmbeddingBag":
+        return "use Embedding, and mean or sum over its rows: torch.mean(embedding(x), dim=1)"
     return ""

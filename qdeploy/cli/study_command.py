@@ -14,6 +14,7 @@ from .progress import progress_bars
 
 if TYPE_CHECKING:
     from qdeploy.studies.cells import CellsReport
+    from qdeploy.studies.kinds import KindsReport
     from qdeploy.studies.ptq import PtqReport
     from qdeploy.studies.quaternion import QuaternionReport
     from qdeploy.studies.sizes import SizesReport
@@ -54,7 +55,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     help="weight-bits: of bjorck, projunn-d, projunn-t, comma separated; all three.",
 )
 @click.option("--hidden", callback=_numbers, help="sizes: hidden units of each cell.  [default: 32]")
-@click.option("--epochs", type=click.IntRange(1), help="weight-bits, sizes: instead of the configuration's.")
+@click.option("--epochs", type=click.IntRange(1), help="weight-bits, sizes, kinds: instead of the configuration's.")
 @click.option("--data", metavar="DATA", help="A data set's name, or an .npz with x and y; else the checkpoint's own.")
 @click.option("--recipe", default="default", show_default=True, help="For all that is not studied.")
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
@@ -85,6 +86,7 @@ def command(
     cells: a shipped network, all that were trained on the data set MODEL, or "all" recurrent ones, at three settings.
     sizes: every recurrent configuration of the data set MODEL is trained in several sizes, into the folder of -o.
     quaternion: the same for "all" quaternion networks: two recipes, beside their expanded matrices and quantize_static.
+    kinds: quaternion-MODEL, real4-MODEL and real3-MODEL, such as conv2-cifar10, are trained into the folder of -o.
     ptq: weights of a float network quantized after training, beside networks trained on the grid.
 
     \b
@@ -93,6 +95,7 @@ def command(
     qdeploy study cells all -o study
     qdeploy study sizes sequential-digits -o study
     qdeploy study quaternion digits
+    qdeploy study kinds conv2-cifar10 -o study
     qdeploy study ptq ornn-digits --trained qornn-digits
     """  # noqa: D301 - click's mark for a paragraph that keeps its lines
     given: dict[str, tuple[tuple[str, ...], object]] = {
@@ -102,23 +105,23 @@ def command(
         "--twin": (("weight-bits",), twin),
         "--method": (("weight-bits",), methods),
         "--hidden": (("sizes",), hidden),
-        "--epochs": (("weight-bits", "sizes"), epochs),
+        "--epochs": (("weight-bits", "sizes", "kinds"), epochs),
     }
     for option, (owners, value) in given.items():
         if value and study not in owners:
             raise click.UsageError(f"{option} belongs to {', '.join(owners)}")
     if study == "quaternion" and recipe != "default":
         raise click.UsageError("quaternion compares recipes of its own")
-    trains = study in ("weight-bits", "sizes")
+    trains = study in ("weight-bits", "sizes", "kinds")
     if trains and folder is None:
         raise click.UsageError(f"{study} trains: it needs a folder, -o")
     if study not in ("state-bits", "ptq") and (data is not None or time_axis is not None):
         raise click.UsageError(f"{study} takes data and time from MODEL")
-    from qdeploy.studies import cells, ptq, quaternion, sizes, state_bits, weight_bits
+    from qdeploy.studies import cells, kinds, ptq, quaternion, sizes, state_bits, weight_bits
 
     if folder is not None and study not in ("ptq", "quaternion"):
         state_bits.check_can_draw()
-    report: CellsReport | PtqReport | QuaternionReport | SizesReport | StateBitsReport | WeightBitsReport
+    report: CellsReport | KindsReport | PtqReport | QuaternionReport | SizesReport | StateBitsReport | WeightBitsReport
     written: list[Path] = []
     with progress_bars(output) as progress:
         if study == "cells":
@@ -139,6 +142,9 @@ def command(
                 progress=progress,
             )
             report, written = compared, sizes.write(compared, folder)
+        elif study == "kinds" and folder is not None:
+            trained_kinds = kinds.run(model, folder, epochs=epochs, progress=progress)
+            report, written = trained_kinds, kinds.write(trained_kinds, folder)
         elif study == "weight-bits" and folder is not None:
             grids = weight_bits.run(
                 model,

@@ -36,7 +36,7 @@ class Holder(nn.Module):
         (nn.Conv2d(1, 2, 3), "torch.nn.Conv2d.*Supported: Linear"),
         (nn.BatchNorm1d(4), "torch.nn.BatchNorm1d.*fold it"),
         (nn.LayerNorm(4), "torch.nn.LayerNorm.*train without it"),
-        (nn.Embedding(4, 4), "torch.nn.Embedding.*one-hot"),
+        (nn.EmbeddingBag(4, 4), "torch.nn.EmbeddingBag.*use Embedding, and mean"),
         (nn.GELU(), "torch.nn.GELU.*use ReLU, Tanh or Sigmoid"),
     ],
 )

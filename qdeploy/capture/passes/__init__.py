@@ -20,6 +20,7 @@ from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
 from .directions import split_directions
+from .embedding import check_indices_of_inputs, look_up_before_loops, make_embedding
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
 from .hamilton import recognise_hamilton_matrices
@@ -95,6 +96,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     _fold(graph_model)
     check_weights(graph_model)
     remove_no_operations(graph_model)
+    make_embedding(graph_model)
     left = roll_loops(graph_model)
     if unrolled and left:
         raise UnsupportedModelError(f"{unrolled}: {'; '.join(dict.fromkeys(left[:_REASONS]))}")
@@ -104,6 +106,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     convert_rnn_operators(graph_model)
     convert_gru_operators(graph_model)
     convert_lstm_operators(graph_model)
+    look_up_before_loops(graph_model)
     convert_scans(graph_model)
     convert_loops(graph_model)
     remove_zero_states(graph_model)
@@ -117,6 +120,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     softmax = drop_softmax(graph_model)
     common.RemoveUnusedNodesPass()(graph_model)
     name_nodes(graph_model)
+    check_indices_of_inputs(graph_model)
     check_allowed(graph_model)
     check_weights(graph_model)
     give_own_weights(graph_model)

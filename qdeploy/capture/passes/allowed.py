@@ -19,7 +19,8 @@ _OVER_TIME = {"ReduceMean": "mean", "ReduceMax": "maximum"}
 STANDARD_OPERATORS = ("Relu", "Clip", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
-    "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward), "
+    "Gemm and MatMul with constant weights, Gather of a constant table by an integer input, "
+    "RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan and Loop whose step is made of these cells, "
     "Relu, Clip, Tanh, "
     "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "
