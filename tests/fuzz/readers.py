@@ -362,8 +362,9 @@ def _load_pickled(folder: Path) -> None:
 
 
 def _weights(random: Random) -> Files:
-    if random.random() < 0.5:
-        return {"state.pt": mutate_torch(random, seeds.checkpoint()["state.pt"])}
+    if random.random() < 0.6:
+        name = random.choice(("state.pt", "pruned.pt"))
+        return {name: mutate_torch(random, seeds.checkpoint()[name])}
     return {"state.safetensors": mutate_safetensors(random, seeds.checkpoint()["state.safetensors"])}
 
 

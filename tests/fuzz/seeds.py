@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 
 FEATURES, CLASSES, HIDDEN, STEPS, SAMPLES = 4, 3, 5, 6, 3
+UNITS = 1200
+"""Of the pruned layer: as many as make its file smaller without the zeros."""
 
 _DENSE = f"""<ir_version: 8, opset_import: ["": 17]>
     dense (float[batch, {FEATURES}] x) => (float[batch, {CLASSES}] y) {{
@@ -73,6 +75,12 @@ _FUNCTIONS = f"""<ir_version: 8, opset_import: ["": 18, "own": 1]>
         m = Gemm <alpha: float = @slope> (a, b)
         c = Relu (m)
     }}"""
+_PRUNED = f"""<ir_version: 8, opset_import: ["": 18]>
+    pruned (float[batch, {FEATURES}] x) => (float[batch, {CLASSES}] y) {{
+        hidden = MatMul (x, pruned)
+        active = Relu (hidden)
+        y = MatMul (active, w2)
+    }}"""
 
 _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     _DENSE: {"w1": (FEATURES, HIDDEN), "b1": (HIDDEN,), "w2": (CLASSES, HIDDEN), "b2": (CLASSES,)},
@@ -80,6 +88,7 @@ _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     _SCAN: {"w": (HIDDEN, HIDDEN), "u": (FEATURES, HIDDEN), "bias": (HIDDEN,), "w2": (HIDDEN, CLASSES)},
     _QUATERNION: {"r": (1, 1), "i": (1, 1), "j": (1, 1), "k": (1, 1), "w2": (4, CLASSES)},
     _FUNCTIONS: {"w1": (FEATURES, HIDDEN), "w2": (HIDDEN, CLASSES)},
+    _PRUNED: {"pruned": (FEATURES, UNITS), "w2": (UNITS, CLASSES)},
 }
 
 
@@ -87,7 +96,10 @@ def _model(text: str) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     model = onnx.parser.parse_model(text)
     for name, shape in _SHAPES[text].items():
-        model.graph.initializer.append(onnx.numpy_helper.from_array(_weights(rng, shape), name))
+        weights = _weights(rng, shape)
+        if text == _PRUNED:
+            weights[rng.random(shape) < 0.97] = 0
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
     onnx.checker.check_model(model)
     return model
 
@@ -126,7 +138,7 @@ def float_models() -> tuple[dict[str, bytes], ...]:
 
 @cache
 def bundles() -> tuple[dict[str, bytes], ...]:
-    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders."""
+    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders, pruned."""
     import qdeploy
 
     made = []
@@ -136,6 +148,7 @@ def bundles() -> tuple[dict[str, bytes], ...]:
         (_QUATERNION, {}),
         (_RNN, {"time_axis": 0, "inline": True, "storage": "expanded"}),
         (_DENSE, {"float_io": True}),
+        (_PRUNED, {}),
     )
     with tempfile.TemporaryDirectory() as folder:
         for index, (text, options) in enumerate(kinds):
@@ -149,7 +162,7 @@ def bundles() -> tuple[dict[str, bytes], ...]:
 
 def bundle_samples(index: int) -> dict[str, np.ndarray]:
     """Samples with labels for the bundle of this index."""
-    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE)[index]
+    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE, _PRUNED)[index]
     samples = _samples(text)
     shape = (SAMPLES, STEPS) if text == _RNN else (SAMPLES,)
     return {**samples, "y": np.zeros(shape, np.int64)}
@@ -198,7 +211,7 @@ CONFIG: dict[str, Any] = {
 
 @cache
 def checkpoint() -> dict[str, bytes]:
-    """A checkpoint as a pair of files, as .pt, and its state dict as .safetensors and as .pt."""
+    """A checkpoint as a pair of files, as .pt, and its state dict as .safetensors, as .pt, and as .pt with masks of weights."""
     import torch
     from safetensors.torch import save
 
@@ -214,7 +227,13 @@ def checkpoint() -> dict[str, bytes]:
         save_checkpoint(Path(folder) / "small", module, metadata)
         files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
     plain = save({name: value.contiguous() for name, value in module.state_dict().items()})
-    return {**files, "small.pt": whole.getvalue(), "state.pt": state.getvalue(), "state.safetensors": plain}
+    name, weight = next((name, value) for name, value in module.state_dict().items() if value.dim() > 1)
+    masked = {key: value for key, value in module.state_dict().items() if key != name}
+    masked |= {f"{name}_orig": weight, f"{name}_mask": (weight > 0).float()}
+    pruned = io.BytesIO()
+    torch.save(masked, pruned)
+    states = {"state.pt": state.getvalue(), "state.safetensors": plain, "pruned.pt": pruned.getvalue()}
+    return {**files, "small.pt": whole.getvalue(), **states}
 
 
 def training_data() -> Any:
