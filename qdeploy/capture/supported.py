@@ -10,7 +10,8 @@ __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
     "Linear, Embedding, Conv1d, Conv2d, Conv3d, QuaternionConv1d, QuaternionConv2d, QuaternionConv3d, "
-    "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
+    "QuaternionLinear, PHMLinear, PHMConv1d, PHMConv2d, PHMConv3d, QuaternionRotationLinear, QuaternionRotationConv1d, "
+    "QuaternionRotationConv2d, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
     "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
     "Sigmoid, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
