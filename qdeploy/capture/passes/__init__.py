@@ -19,6 +19,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
+from .batch_norm import make_affines, move_affines
 from .directions import split_directions
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
@@ -107,8 +108,10 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     convert_scans(graph_model)
     convert_loops(graph_model)
     remove_zero_states(graph_model)
+    make_affines(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
+    move_affines(graph_model)
     make_linear(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
     common.RemoveUnusedNodesPass()(graph_model)

@@ -27,9 +27,17 @@ _SUPPORTED = (
     "Slice, Gather and Concat with constant parameters, Dropout, Identity, a final Softmax or LogSoftmax"
 )
 
+_NO_STATISTICS = (
+    "it divides by a deviation of the sample itself, for which there is no integer form; train without it, or with batch "
+    "normalization, which folds into the layer before it"
+)
+
 _NEAREST = {
-    "BatchNormalization": "fold it into the layer before it",
-    "LayerNormalization": "train without it, or with batch normalization, which folds into the layer before it",
+    "LayerNormalization": _NO_STATISTICS,
+    "InstanceNormalization": _NO_STATISTICS,
+    "GroupNormalization": _NO_STATISTICS,
+    "LpNormalization": _NO_STATISTICS,
+    "MeanVarianceNormalization": _NO_STATISTICS,
     "Conv": "convolutions are not supported; flatten the image and use Linear layers",
     "Gelu": "use Relu, Tanh or Sigmoid",
     "LeakyRelu": "use Relu, Tanh or Sigmoid",

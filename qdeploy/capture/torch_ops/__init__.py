@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .affine import channel_affine, quaternion_affine
 from .fast_rnn import fast_grnn, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru
@@ -14,6 +15,7 @@ from .registry import translations
 from .rnn import rnn
 
 __all__ = [
+    "channel_affine",
     "fast_grnn",
     "fast_rnn",
     "gate_rows",
@@ -23,6 +25,7 @@ __all__ = [
     "linear",
     "lstm",
     "modrelu",
+    "quaternion_affine",
     "rnn",
     "translations",
 ]
