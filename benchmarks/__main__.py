@@ -16,6 +16,7 @@ from benchmarks import fast, gated
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
 from benchmarks.loops import FLOAT, measure
+from benchmarks.quaternion_linear import measure_numpy
 from qdeploy.quantize import load_recipe
 
 
@@ -95,6 +96,16 @@ def fast_rows() -> list[Row]:
     return rows
 
 
+def product_rows() -> list[Row]:
+    """A quaternion layer of 1024 x 1024 in the NumPy reference, with 8 multiplications a pair against the whole matrix."""
+    rows = []
+    for batch, goal in ((1, 1.0), (64, 0.9), (1024, 1.0)):
+        found = measure_numpy(1024, 1024, batch)
+        name = f"numpy-quaternion-linear-b{batch}"
+        rows.append(_row(name, found["eight"], found["whole"], "the whole matrix in NumPy", goal, unit="µs a call"))
+    return rows
+
+
 def command_rows() -> list[Row]:
     """Whole commands, in seconds."""
     help_times = [_seconds([sys.executable, "-m", "qdeploy", "--help"]) for _ in range(5)]
@@ -103,8 +114,8 @@ def command_rows() -> list[Row]:
     return rows
 
 
-def _row(name: str, ours: float, other: float, against: str, goal: float | None) -> Row:
-    return Row(name, round(ours, 3), round(other, 3), "µs a step", round(ours / other, 3), against, goal)
+def _row(name: str, ours: float, other: float, against: str, goal: float | None, *, unit: str = "µs a step") -> Row:
+    return Row(name, round(ours, 3), round(other, 3), unit, round(ours / other, 3), against, goal)
 
 
 def _seconds(command: list[str]) -> float:
@@ -131,7 +142,7 @@ def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/bench/report.json"))
-    rows = [*loop_rows(), *gated_rows(), *fast_rows(), *command_rows()]
+    rows = [*loop_rows(), *gated_rows(), *fast_rows(), *product_rows(), *command_rows()]
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qdeploy.runtime.numeric import (
-    IntArray,
-    check_int32,
-    exact_matmul,
-    product_bound,
-    product_type,
-    requantize,
-)
+from qdeploy.runtime.exact_product import ExactProduct
+from qdeploy.runtime.numeric import IntArray, check_int32, requantize
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import cast_output
 
@@ -47,7 +41,8 @@ def linear(
     The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W| + |bias| < 2^31.
     The float layer is torch.nn.Linear, ONNX Gemm with transB=1.
     """
-    if "weight" not in node.cache:
+    node.require_dtype("x", x, np.uint8, np.int16)
+    if "product" not in node.cache:
         node.require_dtype("weight", weight, np.int8)
         node.require_shape("weight", weight, None, None)
         outputs = weight.shape[0]
@@ -55,18 +50,16 @@ def linear(
         node.require_shape("bias", bias, outputs)
         node.require_dtype("multiplier", multiplier, np.int32)
         node.require(multiplier.shape in ((1,), (outputs,)), f"multiplier has shape {list(multiplier.shape)}.")
-        largest = 255 if x.dtype == np.uint8 else 2**15
-        bound = product_bound(weight, largest)
-        node.cache["bound"] = bound
-        node.cache["weight"] = weight.T.astype(product_type(bound))
-        node.cache["proven"] = bound + int(np.abs(bias.astype(np.int64)).max()) < 2**31
-    node.require_dtype("x", x, np.uint8, np.int16)
+        held = np.iinfo(x.dtype)
+        product = ExactProduct(weight, held.min - x_zero_point, held.max - x_zero_point)
+        node.cache["product"] = product
+        node.cache["proven"] = product.bound + int(np.abs(bias.astype(np.int64)).max()) < 2**31
     node.require(
         x.ndim >= 2 and x.size > 0, f"x has shape {list(x.shape)}; expected [..., {weight.shape[1]}], not empty."
     )
     node.require_shape("x", x.reshape(-1, x.shape[-1]), None, weight.shape[1])
     centred = x.astype(np.int32) - x_zero_point
-    accumulator = exact_matmul(centred, node.cache["weight"], node.cache["bound"])
+    accumulator = node.cache["product"](centred)
     accumulator += bias
     if not node.cache["proven"]:
         check_int32(accumulator, f"node {node.name}")

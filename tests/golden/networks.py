@@ -444,6 +444,7 @@ NETWORKS: dict[str, Network] = {
     **{f"quaternion-{grouping}": _feedforward(QUATERNION % grouping) for grouping in ("blocked", "adjacent")},
     "quaternion-expanded": _feedforward(QUATERNION % "blocked", options={"storage": "expanded"}),
     "quaternion-weights4": _feedforward(QUATERNION % "blocked", weight_bits=4),
+    "quaternion-weights7": _feedforward(QUATERNION % "blocked", weight_bits=7),
     "quaternion-inline": _feedforward(QUATERNION % "adjacent", options={"inline": True}),
     "quaternion-rnn": _quaternion_loop(QUATERNION_RNN, 4, (0,)),
     "quaternion-gru": _quaternion_loop(QUATERNION_GRU, 4, (0, 1, 2)),

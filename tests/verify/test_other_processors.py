@@ -65,7 +65,10 @@ def test_the_emulated_processors_are_what_they_say() -> None:
 
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_the_trap_is_real_and_our_bodies_avoid_it(tmp_path: Path, processor: str) -> None:
-    """MatMulInteger of 255 and 127 as u8 x s8 is wrong on the one; the body that Linear takes for such weights is right."""
+    """MatMulInteger of 255 and 127 as u8 x s8 is wrong on the one; the body that Linear takes for such weights is right.
+
+    Weights of 7 bits are right as they are, on both.
+    """
     weight = np.full((2, 64), 127, np.int8)
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
@@ -77,6 +80,8 @@ def test_the_trap_is_real_and_our_bodies_avoid_it(tmp_path: Path, processor: str
     )
     naive = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
     onnx.save(naive, tmp_path / "naive.onnx")
+    naive.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.full((64, 2), -63, np.int8), "w"))
+    onnx.save(naive, tmp_path / "seven.onnx")
     from qdeploy.export.onnx import attach_bodies
 
     constants = {"w": weight, "b": np.zeros(2, np.int32), "m": np.ones(1, np.int32)}
@@ -95,10 +100,13 @@ def test_the_trap_is_real_and_our_bodies_avoid_it(tmp_path: Path, processor: str
     )
     onnx.save(attach_bodies(ours), tmp_path / "ours.onnx")
     expected = [[64 * 255 * 127] * 2]
-    naively, right = output_of(processor, TRAP, tmp_path / "naive.onnx", tmp_path / "ours.onnx")
+    naively, right, seven = output_of(
+        processor, TRAP, tmp_path / "naive.onnx", tmp_path / "ours.onnx", tmp_path / "seven.onnx"
+    )
     # The kernel that onnxruntime takes for SSE does not saturate.
     assert (naively == expected) == (processor == "Nehalem")
     assert right == expected
+    assert seven == [[64 * 255 * -63] * 2]
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
