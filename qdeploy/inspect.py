@@ -112,6 +112,16 @@ class InspectReport:
         return lines
 
 
+_PLACES = {
+    "weights": "folded into the weights, which costs nothing",
+    "components": "folded into the quaternion components, which costs nothing",
+    "multiplier": "kept in the multipliers and biases: {:,} bytes, nothing at run time",
+    "expanded": "folded into the quaternion matrix, written in full for it: {:,} bytes more",
+    "operator": "is an operator of its own: {:,} bytes",
+}
+"""Where a batch normalization went, and what it costs."""
+
+
 def _bits(bits: int | None) -> str:
     return "" if bits is None else str(bits)
 
@@ -128,6 +138,10 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
         lines.append(
             f"{layer.name}: quaternion weights of {compact:,} bytes; {full:,} as real matrices of integers, "
             f"{real:,} as components in float32, {4 * real:,} as real matrices in float32"
+        )
+    if extra.get("batch_norm") in _PLACES:
+        lines.append(
+            f"{layer.name}: batch normalization {_PLACES[extra['batch_norm']].format(extra['batch_norm_bytes'])}"
         )
     if "hadamard_block" in extra:
         lines.append(

@@ -19,7 +19,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
-from .batch_norm import make_affines, move_affines
+from .batch_norm import level_matrices, make_affines, move_affines
 from .directions import split_directions
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
@@ -117,6 +117,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)
     recognise_quaternion_rows(graph_model)
+    level_matrices(graph_model)
     softmax = drop_softmax(graph_model)
     common.RemoveUnusedNodesPass()(graph_model)
     name_nodes(graph_model)

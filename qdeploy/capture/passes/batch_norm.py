@@ -23,7 +23,12 @@ from .access import (
 )
 from .access import label as named
 
-__all__ = ["AFFINE_OPERATORS", "make_affines", "move_affines"]
+__all__ = ["AFFINE_OPERATORS", "level_matrices", "make_affines", "move_affines"]
+
+_LAYERS = ("Linear", "Conv", "ConvTranspose")
+
+_NEAR = 8.0
+"""Three of sixteen bits that a component may lose to its quaternion's largest."""
 
 AFFINE_OPERATORS = ("ChannelAffine", "QuaternionAffine")
 
@@ -56,6 +61,41 @@ def move_affines(model: ir.Model) -> None:
                 node = moved  # noqa: PLW2901  # the node that took its place
     for node in list(model.graph):
         _join_transposes(node)
+
+
+def level_matrices(model: ir.Model) -> None:
+    """Takes powers of two out of the columns of a ``QuaternionAffine`` behind a layer, and gives them to that layer.
+
+    What is normalized has one scale for all channels as an integer, and channels may differ by orders of magnitude: in units of
+    the matrix that evens them out, each uses that scale's bits. Powers of two leave every float bit as it is. The four
+    components of a quaternion get one power where theirs are near, so that its weights stay components.
+
+    Requires: layers are made. Ensures: a ``ChannelAffine`` between such a pair, its constants zero; the largest entry of every
+    column of the matrix lies within a factor of ``_NEAR`` of 1.
+    """
+    for node in list(model.graph):
+        if node.domain != FLOAT_DOMAIN or node.op_type != "QuaternionAffine":
+            continue
+        x, matrix = node.inputs[0], constant(node.inputs[1])
+        layer = None if x is None else x.producer()
+        if x is None or matrix is None or layer is None or layer.op_type not in _LAYERS or only_consumer(x) is not node:
+            continue
+        largest = np.abs(matrix.astype(np.float64)).max(axis=1).T
+        powers = np.rint(np.log2(np.where(largest > 0, largest, 1.0)))
+        near = powers.max(axis=0) - powers.min(axis=0) <= np.log2(_NEAR)
+        powers = np.where(near, np.rint(powers.mean(axis=0)), powers)
+        if not powers.any():
+            continue
+        scale = 2.0**powers
+        constants = [
+            new_initializer(model.graph, f"{node.name}.{part}", array.astype(np.float32))
+            for part, array in (("scale", scale.reshape(-1)), ("no_shift", np.zeros(scale.size)))
+        ]
+        levelled = _insert(node, "ChannelAffine", x, constants, attribute_int(node, "trailing", 0))
+        levelled.name = f"{node.name}.scale"
+        columns = (matrix / scale.T[:, None, :]).astype(np.float32)
+        node.replace_input_with(0, levelled.outputs[0])
+        node.replace_input_with(1, new_initializer(model.graph, f"{node.name}.matrix", columns))
 
 
 def _affine(node: ir.Node) -> None:

@@ -67,7 +67,7 @@ class BatchNormTwin(_Affine, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001
         self.keep(scale, shift + self.bias.detach().double() if self.affine else shift)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the base class's name
-        self._check_input_dim(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return self.normalized(input, 1)
 
 
