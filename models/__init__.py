@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .fast_grnn import FastGRNN
     from .fast_rnn import FastRNN
     from .hadamard_rnn import HadamardRNN
+    from .hypercomplex import PHMConv1d, PHMConv2d, PHMConv3d, PHMLinear
     from .importers.edgeml import edgeml_classifier, edgeml_layer, read_edgeml
     from .lenet import Lenet300100, QuaternionLenet300100
     from .ligru import LiGRU, QuaternionLiGRU
@@ -51,6 +52,10 @@ __all__ = [
     "LoadedCheckpoint",
     "OrthogonalClassifier",
     "OrthogonalRNN",
+    "PHMConv1d",
+    "PHMConv2d",
+    "PHMConv3d",
+    "PHMLinear",
     "QuaternionBatchNorm",
     "QuaternionConv1d",
     "QuaternionConv2d",
@@ -97,6 +102,10 @@ _LAZY = {
     "LoadedCheckpoint": "checkpoint",
     "OrthogonalClassifier": "orthogonal_classifier",
     "OrthogonalRNN": "orthogonal_rnn",
+    "PHMConv1d": "hypercomplex",
+    "PHMConv2d": "hypercomplex",
+    "PHMConv3d": "hypercomplex",
+    "PHMLinear": "hypercomplex",
     "QuaternionBatchNorm": "quaternion_batch_norm",
     "QuaternionConv1d": "quaternion_conv",
     "QuaternionConv2d": "quaternion_conv",

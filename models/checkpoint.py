@@ -28,6 +28,7 @@ __all__ = ["MAX_FILE_BYTES", "SCHEMA_VERSION", "LoadedCheckpoint", "load_checkpo
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 1 << 20
+HALF = "float16"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, 
 
     Args:
         path: names either file, or the stem.
-        module: whose ``state_dict`` is stored, as it is (latent weights).
+        module: whose ``state_dict`` is stored, as it is (latent weights), or rounded to ``float16`` where ``metadata`` says so
+            in ``stored_as``.
         metadata: at least ``architecture`` and ``hyperparameters``; by custom also ``input`` (``name``, ``shape`` of
             one sample, ``time_axis`` or null), ``dataset``, ``seed``, ``epochs``, ``metrics``, ``command``.
             ``schema_version``, ``torch_version`` and ``sha256`` are added.
@@ -67,6 +69,11 @@ def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, 
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise InvalidInputError(f"{name} holds NaN or infinity: such weights are not worth a checkpoint")
+    if metadata.get("stored_as") == HALF:
+        tensors = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
+        for name, value in tensors.items():
+            if not torch.isfinite(value).all():
+                raise InvalidInputError(f"{name} holds numbers beyond float16's 65504: store it as float32")
     content = save_safetensors(tensors)
     described = {
         "schema_version": SCHEMA_VERSION,
@@ -189,6 +196,8 @@ def _restore(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor], source:
     except InvalidInputError as error:
         raise InvalidFileError(f"{source}: {error}") from error
     expected = module.state_dict()
+    if metadata.get("stored_as") == HALF:
+        tensors = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
     missing, unexpected = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
     if missing or unexpected:
         raise InvalidFileError(

@@ -42,6 +42,10 @@ class Processes:
         """This process' rows of ``batch`` [B, ...], on its device: all processes' shares together are the batch."""
         return batch.tensor_split(self.count)[self.rank].to(self.device)
 
+    def products_in(self, precision: str) -> torch.autocast:
+        """A context in which products are made in ``precision``: ``bfloat16``, or ``float32`` as they are."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
     def wrapped(self, module: nn.Module) -> nn.Module:
         """``module`` with the first process' weights, whose backward pass leaves the mean of all gradients.
 

@@ -11,9 +11,19 @@ from torch import Tensor, nn
 
 from qdeploy.runtime.errors import InvalidInputError
 
-__all__ = ["GROUPINGS", "QuaternionLinear", "hamilton_matrix"]
+__all__ = ["GROUPINGS", "HAMILTON_ALGEBRA", "QuaternionLinear", "hamilton_matrix"]
 
 GROUPINGS = ("blocked", "adjacent")
+
+HAMILTON_ALGEBRA = torch.tensor(
+    [
+        [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+        [[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, -1], [0, 0, 1, 0]],
+        [[0, 0, -1, 0], [0, 0, 0, 1], [1, 0, 0, 0], [0, -1, 0, 0]],
+        [[0, 0, 0, -1], [0, 0, -1, 0], [0, 1, 0, 0], [1, 0, 0, 0]],
+    ]
+)
+"""The matrices [4, 4] of r, i, j and k, of which ``L(w)`` is the sum ``sum_c kron(HAMILTON_ALGEBRA[c], w_c)``."""
 
 
 def hamilton_matrix(r: Tensor, i: Tensor, j: Tensor, k: Tensor, grouping: str = "blocked") -> Tensor:

@@ -10,12 +10,16 @@ from torch import nn
 
 from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 
+from .conv_net import DEPTHS, ConvNet
 from .fast_rnn import NONLINEARITIES
+from .image_layers import BATCH_NORMS, KINDS
 from .lenet import Lenet300100, QuaternionLenet300100
+from .mobilenet import MobileNet
 from .orthogonal_classifier import OUTPUT_ACTIVATIONS, PARAMETRIZATIONS, STEPS, OrthogonalClassifier
 from .quantizer import MAX_WEIGHT_BITS
 from .recurrence import ACTIVATIONS
 from .recurrent_classifier import CELLS, READOUTS, RecurrentClassifier
+from .resnet import ResNet
 
 __all__ = ["ARCHITECTURES", "build", "check_hyperparameters"]
 
@@ -59,10 +63,34 @@ class _Choice:
         return "one of " + ", ".join("null" if value is None else value for value in self.values)
 
 
-_Rule = _Size | _Choice
+@dataclass(frozen=True)
+class _Number:
+    """One of a few integers."""
+
+    values: tuple[int, ...]
+    required: bool = False
+
+    def check(self, value: Any) -> bool:
+        return type(value) is int and value in self.values
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(map(str, self.values))
+
+
+_Rule = _Size | _Choice | _Number
 
 _LENET: dict[str, _Rule] = {"in_features": _Size(required=False), "num_classes": _Size(required=False)}
+_IMAGES: dict[str, _Rule] = {
+    "in_channels": _Size(high=64, required=False),
+    "num_classes": _Size(required=False),
+    "kind": _Choice(KINDS),
+    "width": _Size(low=4, high=256, multiple=4, required=False),
+}
+_NORMALIZED: dict[str, _Rule] = {**_IMAGES, "batch_norm": _Choice(BATCH_NORMS)}
 _RULES: dict[str, dict[str, _Rule]] = {
+    "conv-net": {**_IMAGES, "depth": _Number(DEPTHS), "image_size": _Size(high=256, required=False)},
+    "resnet": {**_NORMALIZED, "blocks": _Size(high=8, required=False)},
+    "mobilenet": _NORMALIZED,
     "lenet-300-100": _LENET,
     "quaternion-lenet-300-100": {**_LENET, "in_features": _Size(low=4, multiple=4, required=False)},
     "orthogonal-classifier": {
@@ -92,7 +120,10 @@ _RULES: dict[str, dict[str, _Rule]] = {
 }
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "conv-net": ConvNet,
     "lenet-300-100": Lenet300100,
+    "mobilenet": MobileNet,
+    "resnet": ResNet,
     "quaternion-lenet-300-100": QuaternionLenet300100,
     "orthogonal-classifier": OrthogonalClassifier,
     "recurrent-classifier": RecurrentClassifier,

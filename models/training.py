@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from qdeploy.runtime.errors import InvalidInputError, QdeployError
 
 from .atomic import write_atomically
+from .augmentation import flipped_and_shifted
 from .checkpoint import save_checkpoint
 from .config import TrainingConfig
 from .initialization import initial_module
@@ -153,6 +154,11 @@ def _check_data(config: TrainingConfig, data: TrainingData) -> None:
     for split, x, y in (("train", data.train_x, data.train_y), ("test", data.test_x, data.test_y)):
         if len(x) != len(y) or len(x) == 0:
             raise InvalidInputError(f"{split} data: {len(x)} samples and {len(y)} labels, expected as many, not none")
+    if config.augmentation is not None and data.train_x.ndim != 4:
+        raise InvalidInputError(
+            f"{config.name}: augmentation {config.augmentation} is of images [N, C, H, W], found samples of shape "
+            f"{list(data.train_x.shape[1:])}"
+        )
     kept = len(data.train_x) - (0 if data.held_out else config.validation)
     if kept < config.batch_size:
         raise InvalidInputError(
@@ -247,6 +253,8 @@ class _Run:
             self.set_progress(done)
             rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
             x = self.inputs(self.x[rows])
+            if config.augmentation == "flip-shift":
+                x = flipped_and_shifted(x, generator)
             if config.input_noise > 0.0:
                 # Of the whole batch in every process: the noise does not depend on their number.
                 x = x + config.input_noise * torch.randn(x.shape, generator=generator)
@@ -269,6 +277,9 @@ class _Run:
 
     def inputs(self, rows: Tensor) -> Tensor:
         """What the module takes, of rows of samples: those themselves, or the one-hot characters [B, T, V] of a text."""
+        if rows.ndim == 4:
+            # Convolutions are faster so, and a batch normalization reads channels side by side.
+            return rows.contiguous(memory_format=torch.channels_last)
         if self.vocabulary is None:
             return rows
         return nn.functional.one_hot(rows.long(), len(self.vocabulary)).float()
@@ -288,7 +299,8 @@ class _Run:
     def train_batch(self, x: Tensor, y: Tensor) -> tuple[float, int]:
         """One step of the optimizer; the loss and the number of right classes before it, of the whole batch."""
         mine = self.place.share(y).long()
-        logits: Tensor = self.forward(self.place.share(x))
+        with self.place.products_in(self.config.precision):
+            logits: Tensor = self.forward(self.place.share(x)).float()
         # The mean over processes of these is the mean over the batch, whose parts may differ by a row.
         part = len(mine) * self.place.count / len(y)
         loss = part * nn.functional.cross_entropy(logits.flatten(0, -2), mine.flatten())
@@ -313,8 +325,9 @@ class _Run:
     def finish_epoch(self, loss: float, train_accuracy: float, seconds: float) -> None:
         """Evaluates, keeps the best weights, writes the files."""
         self.place.check_equal(self.module)
-        validation, validation_bits = (None, None) if self.validation is None else self.measure(*self.validation)
-        test, test_bits = self.measure(*self.test)
+        with self.stored_weights():
+            validation, validation_bits = (None, None) if self.validation is None else self.measure(*self.validation)
+            test, test_bits = self.measure(*self.test)
         strength = self.strength(self.epoch)
         line = EpochReport(
             epoch=self.epoch,
@@ -335,6 +348,23 @@ class _Run:
         if self.place.first and (self.epoch == self.config.epochs or time.monotonic() - self.written >= WRITE_INTERVAL):
             self.write_files()
             self.written = time.monotonic()
+
+    @contextmanager
+    def stored_weights(self) -> Iterator[None]:
+        """The module with the weights that its checkpoint would hold."""
+        if self.config.stored_as == "float32":
+            yield
+            return
+        exact = [parameter.detach().clone() for parameter in self.module.parameters()]
+        with torch.no_grad():
+            for parameter in self.module.parameters():
+                parameter.copy_(parameter.half())
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in zip(self.module.parameters(), exact, strict=True):
+                    parameter.copy_(value)
 
     def measure(self, x: Tensor, y: Tensor) -> tuple[float, float | None]:
         """Accuracy, and of a text the bits per character; each process counts its share of the samples."""
@@ -381,6 +411,7 @@ class _Run:
             "description": self.config.description,
             "architecture": self.config.architecture,
             "hyperparameters": self.config.hyperparameters,
+            **({} if self.config.stored_as == "float32" else {"stored_as": self.config.stored_as}),
             "input": {"name": "x", "shape": list(self.inputs(self.x[:1]).shape[1:]), "time_axis": self.time_axis},
             "dataset": self.config.dataset,
             **({} if self.vocabulary is None else {"vocabulary": list(self.vocabulary)}),

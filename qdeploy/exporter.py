@@ -352,12 +352,16 @@ def _manifest(
 
 def _float_parameters(model: onnx.ModelProto, *, expanded: bool = False) -> int:
     """How many trained numbers the float model has; with ``expanded``, quaternion matrices written in full."""
-    sizes = {t.name: int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+    dimensions = {t.name: list(t.dims) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+    sizes = {name: int(np.prod(dims)) for name, dims in dimensions.items()}
     total = sum(sizes.values())
     if expanded:
         for node in model.graph.node:
             if node.op_type == "HamiltonMatrix":
                 total += 3 * sum(sizes.get(name, 0) for name in node.input)
+            elif node.op_type == "HypercomplexMatrix":
+                a, s = (dimensions[name] for name in node.input)
+                total += a[1] * a[2] * (sizes[node.input[1]] // s[0]) - sizes[node.input[0]] - sizes[node.input[1]]
     return total
 
 

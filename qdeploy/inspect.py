@@ -143,6 +143,8 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
         lines.append(
             f"{layer.name}: batch normalization {_PLACES[extra['batch_norm']].format(extra['batch_norm_bytes'])}"
         )
+    if "hypercomplex" in extra:
+        lines.append(_hypercomplex_line(layer))
     if "hadamard_block" in extra:
         lines.append(
             f"{layer.name}: signs times Hadamard blocks of {extra['hadamard_block']}: {extra['sign_bytes']:,} bytes with the "
@@ -166,6 +168,22 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
             f"{100 * extra['state_saturated_share']:.3g} % of calibration's states saturate"
         )
     return lines
+
+
+def _hypercomplex_line(layer: LayerReport) -> str:
+    """What the compact form saves, and what it costs."""
+    extra = layer.extra
+    count, outputs, inputs = extra["hypercomplex"]
+    form = (
+        f"{layer.name}: {count} components of an algebra of {outputs} x {inputs}: {extra['hypercomplex_bytes']:,} bytes; "
+        f"{extra['matrix_bytes']:,} as a real matrix of integers"
+    )
+    if extra["hypercomplex_copied"]:
+        return f"{form}; the matrix repeats them without rounding"
+    return (
+        f"{form}; error of the matrix {100 * extra['matrix_error']:.3g} % of its root mean square, "
+        f"{100 * extra['direct_error']:.3g} % if the real matrix were stored"
+    )
 
 
 def _gain_lines(layer: LayerReport) -> list[str]:

@@ -23,6 +23,9 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "input_weight": (_INT8, 2),
     "recurrent_weight": (_INT8, 2),
     **dict.fromkeys("rijk", (_INT8, None)),
+    "algebra": ((onnx.TensorProto.INT8, onnx.TensorProto.INT16), 3),
+    "components": (_INT8, None),
+    "factors": ((onnx.TensorProto.INT16,), 1),
     "bias": (_INT32, 1),
     "recurrent_bias": (_INT32, 1),
     "modrelu_bias": (_INT32, 1),
@@ -45,6 +48,7 @@ _WITH_KERNELS = ("HamiltonMatrix", "Conv")
 _KINDS = {
     "activation": onnx.AttributeProto.STRING,
     "grouping": onnx.AttributeProto.STRING,
+    "output_grouping": onnx.AttributeProto.STRING,
     "shape": onnx.AttributeProto.INTS,
     "order": onnx.AttributeProto.INTS,
 }

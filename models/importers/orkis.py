@@ -1,29 +1,68 @@
-"""Quaternion RNN and LSTM in the layout of Parcollet's published models (Pytorch-Quaternion-Neural-Networks).
+"""Layers and recurrent networks in the layout of Parcollet's library (Pytorch-Quaternion-Neural-Networks).
 
-Known are its facts alone, no line of its code: sub-modules ``wfx, ufh, wix, uih, wox, uoh, wcx, uch`` for the products of the
-LSTM's gates with the input and the state, ``wx, uh`` for the RNN, each with components [in/4, out/4] and, those of the input,
-a bias; a real output layer ``fco``; products w (x) x of blocked channels. Source of the equations: ICLR 2019, 11 to 15.
+Known are its facts alone, no line of its code:
+
+- ``QuaternionLinear`` and ``QuaternionLinearAutograd`` have components [in/4, out/4], the product is w (x) x of blocked
+  channels; ``QuaternionConv`` has [out/4, in/4, *kernel] and the same product; ``QuaternionTransposeConv`` has
+  [in/4, out/4, *kernel] and multiplies by conj(w). With several groups a convolution takes ``groups`` times the channels it was
+  built for, and a group is a run of rows of the expanded kernel.
+- recurrent networks have sub-modules ``wfx, ufh, wix, uih, wox, uoh, wcx, uch`` for the products of the LSTM's gates with the
+  input and the state, ``wx, uh`` for the RNN, those of the input with a bias, and a real output layer ``fco``. Source of the
+  equations: ICLR 2019, 11 to 15.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qdeploy.models.quaternion_recurrent import QuaternionLSTM, QuaternionRecurrent, QuaternionRNN
 from qdeploy.models.recurrent_classifier import RecurrentClassifier
-from qdeploy.runtime.errors import InvalidFileError
+from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
 from .components import components_of, copy_layer, taken
+from .conversion import Foreign, convert_layers
+from .products import Window, convolution, linear, transposed_convolution
+from .stored import Stored
 
-__all__ = ["orkis_classifier", "orkis_layer"]
+__all__ = ["LAYERS", "OrkisRecurrent", "convert", "orkis_classifier", "orkis_layer"]
 
 _LSTM = (("wix", "uih"), ("wfx", "ufh"), ("wcx", "uch"), ("wox", "uoh"))
 """In the layer's order of gates: input, forget, candidate, output."""
 
 _RNN = (("wx", "uh"),)
+
+
+class OrkisRecurrent(nn.Module):
+    """A recurrent layer and its output layer with the interface of Parcollet's networks: ``inputs`` [T, B, I] to [T, B, C]."""
+
+    def __init__(self, layer: QuaternionRecurrent, output: nn.Linear) -> None:
+        """Takes a layer of this package and the output layer."""
+        super().__init__()
+        self.layer = layer
+        self.output = output
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Every step's outputs."""
+        states, _ = self.layer(inputs)
+        outputs: Tensor = self.output(states)
+        return outputs
+
+
+def convert(module: nn.Module) -> nn.Module:
+    """A copy of a live ``module`` in evaluation mode whose layers of this library are layers of this package.
+
+    Replaced are ``QuaternionLinear``, ``QuaternionLinearAutograd``, ``QuaternionConv``, ``QuaternionTransposeConv`` and the
+    published ``QLSTM``, known by the names of their classes and attributes; the library is not imported.
+
+    Raises:
+        UnsupportedModelError: a layer that has no form here.
+        InvalidFileError: tensors of shapes that do not fit, or NaN.
+    """
+    return convert_layers(module, "Pytorch-Quaternion-Neural-Networks", LAYERS)
 
 
 def orkis_layer(state: Mapping[str, Tensor], *, activation: str = "tanh", prefix: str = "") -> QuaternionRecurrent:
@@ -107,3 +146,56 @@ def _layer(found: dict[str, Tensor], activation: str, where: str) -> QuaternionR
         where,
     )
     return layer.eval()
+
+
+def _linear(stored: Stored) -> nn.Module:
+    return linear([part.t() for part in stored.components()], stored.optional("bias"), stored.where)
+
+
+def _window(part: Any) -> Window:
+    return Window(part.stride, part.padding, part.dilatation, part.groups, getattr(part, "output_padding", 0))
+
+
+def _live_linear(part: Any, stored: Stored) -> nn.Module:
+    if getattr(part, "rotation", False):
+        raise UnsupportedModelError(f"{stored.where}: rotation=True is not supported")
+    return _linear(stored)
+
+
+def _live_convolution(part: Any, stored: Stored) -> nn.Module:
+    return convolution(stored.components(), stored.optional("bias"), _window(part), stored.where)
+
+
+def _live_transposed(part: Any, stored: Stored) -> nn.Module:
+    if part.rotation:
+        raise UnsupportedModelError(
+            f"{stored.where}: rotation=True is not supported: the library's own forward pass of it does not run"
+        )
+    return transposed_convolution(
+        stored.components(), stored.optional("bias"), _window(part), stored.where, conjugate=True
+    )
+
+
+def _live_recurrent(part: Any, stored: Stored) -> nn.Module:
+    del part
+    weight, bias = stored.take("fco.weight", None, None), stored.optional("fco.bias")
+    layer = _layer(stored.state, "tanh", stored.where)
+    if weight.shape[1] != layer.hidden_size:
+        raise InvalidFileError(
+            f"{stored.where}: fco.weight has the shape {list(weight.shape)}, expected [C, {layer.hidden_size}]"
+        )
+    output = nn.Linear(layer.hidden_size, len(weight), bias=bias is not None)
+    output.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
+    return OrkisRecurrent(layer, output)
+
+
+_COMPONENTS = frozenset({"r_weight", "i_weight", "j_weight", "k_weight"})
+
+LAYERS = (
+    Foreign("QuaternionLinear", _COMPONENTS | {"init_criterion"}, _live_linear),
+    Foreign("QuaternionLinearAutograd", _COMPONENTS | {"rotation"}, _live_linear),
+    Foreign("QuaternionConv", _COMPONENTS | {"dilatation", "rotation"}, _live_convolution),
+    Foreign("QuaternionTransposeConv", _COMPONENTS | {"dilatation", "output_padding"}, _live_transposed),
+    Foreign("QLSTM", frozenset({"wfx", "ufh", "uch", "fco"}), _live_recurrent),
+)
+"""The library's classes of layers."""

@@ -12,7 +12,6 @@ Facts of that library, checked against its forward pass:
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -21,11 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from qdeploy.models.ligru import LiGRU, QuaternionLiGRU
-from qdeploy.models.quaternion_linear import QuaternionLinear
 from qdeploy.models.quaternion_recurrent import QuaternionLSTM, QuaternionRecurrent, QuaternionRNN
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, UnsupportedModelError
 
 from .components import components_of, copy_layer, taken
+from .conversion import Foreign, convert_layers
+from .speechbrain_feedforward import LAYERS
+from .stored import Stored
 
 __all__ = ["SpeechBrainRecurrent", "convert", "speechbrain_layers"]
 
@@ -111,62 +112,41 @@ def speechbrain_layers(
 def convert(module: nn.Module) -> nn.Module:
     """A copy of a live ``module`` in evaluation mode whose SpeechBrain layers are layers of this package.
 
-    Replaced are QRNN, QLSTM, QLiGRU, LiGRU and QLinear, known by the names of their classes and attributes; the library is
-    not imported. What cannot be told from a state dict (nonlinearity, eps, whether a normalization is used) is read off the
-    module.
+    Replaced are QRNN, QLSTM, QLiGRU, LiGRU, QLinear, QConv1d, QConv2d, QBatchNorm and the averages of QPooling2d, known by the
+    names of their classes and attributes; the library is not imported. What cannot be told from a state dict (nonlinearity,
+    eps, whether a normalization is used, padding) is read off the module.
 
     Raises:
-        UnsupportedModelError: a bidirectional layer, a spinor QLinear, a nonlinearity or normalization without integer form.
+        UnsupportedModelError: a bidirectional layer, a nonlinearity, normalization or padding without integer form.
+        InvalidFileError: tensors of shapes that do not fit, or NaN.
     """
-    # Copied with the new layers in the old ones' places: what SpeechBrain keeps in a layer that was trained cannot be copied.
-    memo: dict[int, Any] = {}
-    inside: list[str] = []
-    for path, part in module.named_modules():
-        kind = type(part).__name__
-        if kind in _DEFAULTS and hasattr(part, "rnn") and hasattr(part, "bidirectional"):
-            memo[id(part)] = _converted_recurrent(part, kind, path or kind)
-        elif kind == "QLinear" and hasattr(part, "r_weight") and not any(path.startswith(one) for one in inside):
-            memo[id(part)] = _converted_linear(part, path or kind)
-        else:
-            continue
-        inside.append(f"{path}." if path else "")
-    return copy.deepcopy(module, memo).eval()
+    return convert_layers(module, "SpeechBrain", (*_RECURRENT, *LAYERS))
 
 
-def _converted_recurrent(module: Any, kind: str, where: str) -> nn.Module:
+def _converted_recurrent(module: Any, stored: Stored) -> nn.Module:
+    kind, where = type(module).__name__, stored.where
     if module.bidirectional:
         raise UnsupportedModelError(
-            f"layer {where} ({kind}): bidirectional=True is not supported; train one direction, which also streams"
+            f"{where}: bidirectional=True is not supported; train one direction, which also streams"
         )
     nonlinearity = str(getattr(module, "nonlinearity", _DEFAULTS[kind]))
     if nonlinearity not in _NONLINEARITIES:
         raise UnsupportedModelError(
-            f"layer {where} ({kind}): nonlinearity={nonlinearity!r} is not supported; expected one of "
-            f"{', '.join(_NONLINEARITIES)}"
+            f"{where}: nonlinearity={nonlinearity!r} is not supported; expected one of {', '.join(_NONLINEARITIES)}"
         )
     first = module.rnn[0]
-    return speechbrain_layers(
-        module.state_dict(),
+    layers = speechbrain_layers(
+        stored.state,
         nonlinearity=nonlinearity,
         normalization="batchnorm" if getattr(first, "normalize", True) else "none",
         eps=float(first.norm.eps) if hasattr(first, "norm") else None,
     )
+    # They refuse what they do not know, and take nothing out of the state dict that they are given.
+    stored.state.clear()
+    return layers
 
 
-def _converted_linear(module: Any, where: str) -> nn.Module:
-    if getattr(module, "spinor", False):
-        raise UnsupportedModelError(
-            f"layer {where} (QLinear): spinor=True rotates its input (w x w^-1) and is not supported; use spinor=False"
-        )
-    state = {f"w.{name}": tensor for name, tensor in module.state_dict().items()}
-    parts = components_of(state, "w", where)
-    layer = QuaternionLinear(4 * parts[0].shape[1], 4 * parts[0].shape[0], bias="w.bias" in state)
-    with torch.no_grad():
-        for parameter, part in zip(layer.components(), parts, strict=True):
-            parameter.copy_(part)
-        if layer.bias is not None:
-            layer.bias.copy_(taken(state, "w.bias", where))
-    return layer.eval()
+_RECURRENT = tuple(Foreign(kind, frozenset({"rnn", "bidirectional"}), _converted_recurrent) for kind in _DEFAULTS)
 
 
 def _by_layer(state: Mapping[str, Tensor], prefix: str) -> list[dict[str, Tensor]]:

@@ -12,7 +12,7 @@ SUPPORTED_LAYERS = (
     "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
     "GRUCell and LSTMCell once a step of a loop, BatchNorm1d, 2d and 3d with running statistics, QuaternionBatchNorm, "
-    "QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm, ReLU, Tanh, "
+    "QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm, ReLU, ReLU6, Hardtanh, Tanh, "
     "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
 )
@@ -30,6 +30,8 @@ _LEAVES = (
     nn.BatchNorm3d,
     nn.SyncBatchNorm,
     nn.ReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
     nn.Tanh,
     nn.Sigmoid,
     nn.Flatten,
@@ -78,7 +80,7 @@ def _nearest(part: nn.Module) -> str:
             "it divides by a deviation of the sample itself, for which there is no integer form; train without it, or with batch "
             "normalization, which folds into the layer before it"
         )
-    if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU", "Hardtanh"}:
+    if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU"}:
         return "use ReLU, Tanh or Sigmoid"
     if name == "Embedding":
         return "feed one-hot vectors to a Linear without a bias: the product is the same"

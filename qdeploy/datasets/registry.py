@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from qdeploy.runtime.errors import InvalidInputError
 
 from . import characters
 from .characters import CharacterSet
+from .cifar import CIFAR_10, CIFAR_100
 from .copy_task import make_copy_task
 from .dataset import SPLITS, Dataset
 from .digits import load_digits
+from .images import CHANNELS, cifar_images, mnist_images
 from .mnist import load_mnist, permutation
 from .spoken_digits import load_spoken_digits
 from .vocabulary import Vocabulary
@@ -49,6 +52,14 @@ _SOURCES: dict[str, tuple[Callable[[str], _Arrays], int | None]] = {
     "spoken-digits": (load_spoken_digits, 0),
     "copy": (lambda split: make_copy_task(COPY_SAMPLES[split], COPY_LENGTH, COPY_SEEDS[split]), 0),
 }
+# Images as [3, H, W] and, with gray as the fourth channel, as [4, H, W].
+for _channels in CHANNELS:
+    _SOURCES |= {
+        f"mnist-{_channels}": (partial(mnist_images, "mnist", _channels), None),
+        f"fashion-mnist-{_channels}": (partial(mnist_images, "fashion_mnist", _channels), None),
+        f"cifar-10-{_channels}": (partial(cifar_images, CIFAR_10, _channels), None),
+        f"cifar-100-{_channels}": (partial(cifar_images, CIFAR_100, _channels), None),
+    }
 
 # Texts, character by character: 97 numbers a step are made for the samples that are asked for only.
 _TEXTS: dict[str, Callable[[Vocabulary | None], CharacterSet]] = {"python-topics": characters.python_topics}

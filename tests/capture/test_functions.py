@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdeploy.capture.functions import ACTIVATIONS, GROUPINGS, float_functions, functions_of
+from qdeploy.capture.functions import ACTIVATIONS, GROUPINGS, float_functions, functions_of, hypercomplex_overload
 from qdeploy.capture.session import FloatSession
 
 
@@ -75,6 +75,27 @@ def test_hamilton_matrix_is_the_models_own(grouping, m, n, kernel, seed):
     result = session.run(dict(zip("rijk", parts, strict=True)))["matrix"]
     expected = hamilton_matrix(*(torch.from_numpy(part) for part in parts), grouping=grouping)
     assert np.array_equal(result, expected.numpy())
+
+
+@pytest.mark.parametrize("grouping", GROUPINGS)
+@pytest.mark.parametrize("output_grouping", GROUPINGS)
+@pytest.mark.parametrize("kernel", [(), (3,), (2, 3)])
+def test_hypercomplex_matrix(rng, grouping, output_grouping, kernel):
+    # Integers: then sums are exact.
+    a, s = rng.integers(-9, 10, (3, 2, 4)), rng.integers(-9, 10, (3, 5, 2, *kernel))
+    overload = hypercomplex_overload(grouping, output_grouping)
+    orders = {"grouping": grouping, "output_grouping": output_grouping}
+    node = float_node("HypercomplexMatrix", ["a", "s"], ["matrix"], overload, **orders)
+    session = FloatSession(model_of(node, [("a", 3), ("s", s.ndim)], ["matrix"]))
+    found = session.run({"a": a.astype(np.float32), "s": s.astype(np.float32)})["matrix"]
+    assert found.shape == (10, 8, *kernel)
+    for tap in np.ndindex(*kernel):
+        pairs = list(zip(a, s[(slice(None), slice(None), slice(None), *tap)], strict=True))
+        whole = sum(np.kron(first, second) for first, second in pairs).reshape(2, 5, 4, 2)
+        rows = (0, 1) if output_grouping == "blocked" else (1, 0)
+        columns = (2, 3) if grouping == "blocked" else (3, 2)
+        expected = whole.transpose(*rows, *columns).reshape(10, 8)
+        assert np.array_equal(found[(slice(None), slice(None), *tap)], expected)
 
 
 @pytest.mark.parametrize(("parts", "order"), [(4, (0, 1, 2)), (1, (0, 1, 3, 2)), (3, (0,))])

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qdeploy.quantize import Recipe
-
-from ..quantize.networks import float_model
-
-INPUTS, HIDDEN, CLASSES, STEPS = 3, 12, 4, 10
-Weights = dict[str, NDArray[Any]]
+from .image_networks import IMAGE_NETWORKS
+from .network import CLASSES, HIDDEN, INPUTS, STEPS, Network, Weights
 
 LAST = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
@@ -122,6 +116,14 @@ g (float[batch, 16] x) => (float[batch, 5] y)
   h = Relu (a)
   y = qdeploy.float.Linear (h, w2, b2)
 }"""
+HYPERCOMPLEX = """
+g (float[batch, 16] x) => (float[batch, 5] y)
+{
+  m = qdeploy.float.HypercomplexMatrix <grouping = "%s", output_grouping = "%s"> (a, s)
+  n = qdeploy.float.Linear (x, m, b1)
+  h = Relu (n)
+  y = qdeploy.float.Linear (h, w2, b2)
+}"""
 TABLES = """
 g (float[batch, 16] x) => (float[batch, 5] y)
 {
@@ -134,31 +136,6 @@ g (float[batch, 16] x) => (float[batch, 5] y)
   both = Concat <axis = 1> (rectified, t)
   y = qdeploy.float.Linear (both, w4, b2)
 }"""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A float network and how it is exported."""
-
-    text: str
-    weights: Callable[[], Weights]
-    x: tuple[int, ...]
-    recipe: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    module: Callable[[Weights], Any] | None = None
-    """Makes a torch module of the weights, for layers that ONNX has no operator for; ``text`` is empty then."""
-
-    def model(self) -> Any:
-        """In float: an ONNX model, or a torch module."""
-        return float_model(self.text, self.weights()) if self.module is None else self.module(self.weights())
-
-    def samples(self) -> NDArray[np.float32]:
-        """Sixteen samples along the first axis, on a grid of 256 like pixels."""
-        return np.random.default_rng(5).integers(0, 256, (16, *self.x)).astype(np.float32) / 256
-
-    def chosen_recipe(self) -> Recipe:
-        """The default recipe with this network's changes."""
-        return Recipe("golden", "of a golden bundle", **self.recipe)
 
 
 def recurrent_weights(bits: int | None = None) -> Weights:
@@ -230,6 +207,19 @@ def feedforward_weights() -> Weights:
     shapes = {"w1": (12, 16), "b1": (12,), "w2": (5, 12), "b2": (5,), "w3": (12, 16), "w4": (5, 24)}
     parts = {name: generator.standard_normal((3, 4)) / 2 for name in "rijk"}
     return parts | {name: generator.standard_normal(shape) / 3 for name, shape in shapes.items()}
+
+
+def hypercomplex_weights(algebra: str) -> Weights:
+    """Of a layer over an algebra of two components that is learned, or over quaternions with the real part last."""
+    generator = np.random.default_rng(8)
+    a = generator.uniform(-0.9, 0.9, (2, 2, 2))
+    if algebra == "reordered":
+        rows = ((4, -3, 2, 1), (3, 4, -1, 2), (-2, 1, 4, 3), (-1, -2, -3, 4))
+        a = np.array([[[np.sign(e) * (abs(e) == part) for e in row] for row in rows] for part in (1, 2, 3, 4)], float)
+    s = generator.standard_normal((len(a), 12 // len(a), 16 // len(a))) / 2
+    return {"a": a, "s": s} | {
+        name: array for name, array in feedforward_weights().items() if name in ("b1", "w2", "b2")
+    }
 
 
 def quaternion_weights(parts: int, gates: tuple[int, ...]) -> Weights:
@@ -341,6 +331,11 @@ def _light_gated(kind: str, activation: str, **recipe: Any) -> Network:
 
 def _feedforward(text: str, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
     return Network(text, _used(text, feedforward_weights), (16,), recipe, options or {})
+
+
+def _hypercomplex(algebra: str, grouping: str, output_grouping: str, **recipe: Any) -> Network:
+    text = HYPERCOMPLEX % (grouping, output_grouping)
+    return Network(text, partial(hypercomplex_weights, algebra), (16,), recipe)
 
 
 def _lstm(text: str = LSTM, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
@@ -465,6 +460,11 @@ NETWORKS: dict[str, Network] = {
     "ligru-per-channel-weights4": _light_gated("real", "relu", weight_bits=4, recurrent_granularity="per_channel"),
     "ligru-quaternion": _light_gated("per-gate", "leaky-relu"),
     "ligru-quaternion-per-part": _light_gated("per-part", "leaky-relu", state_bits=8),
+    "hypercomplex": _hypercomplex("learned", "blocked", "blocked"),
+    "hypercomplex-adjacent-weights4": _hypercomplex("learned", "adjacent", "adjacent", weight_bits=4),
+    "hypercomplex-multiplier1": _hypercomplex("learned", "blocked", "adjacent", multiplier_bits=1),
+    "hypercomplex-quaternions": _hypercomplex("reordered", "adjacent", "blocked"),
     "tables-sums": _feedforward(TABLES),
     "tables-sums-multiplier1": _feedforward(TABLES, multiplier_bits=1),
+    **IMAGE_NETWORKS,
 }

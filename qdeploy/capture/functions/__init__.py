@@ -14,6 +14,7 @@ from .gate_rows import gate_rows
 from .gru import gru, gru_overload
 from .gru_reset_before import gru_reset_before, gru_reset_before_overload
 from .hamilton_matrix import HAMILTON_ROWS, hamilton_matrix
+from .hypercomplex_matrix import hypercomplex_matrix, hypercomplex_overload
 from .ligru import LIGRU_CANDIDATES, ligru, ligru_overload
 from .linear import linear
 from .lstm import lstm, lstm_overload
@@ -44,6 +45,8 @@ __all__ = [
     "gru_reset_before",
     "gru_reset_before_overload",
     "hamilton_matrix",
+    "hypercomplex_matrix",
+    "hypercomplex_overload",
     "ligru",
     "ligru_overload",
     "linear",
@@ -61,6 +64,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     """Every function, by operator and overload."""
     functions = [linear(has_bias=True), linear(has_bias=False), modrelu()]
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
+    functions += [hypercomplex_matrix(*pair) for pair in itertools.product(GROUPINGS, GROUPINGS)]
     functions.append(gate_rows())
     functions += [make(trailing) for make in (channel_affine, quaternion_affine) for trailing in TRAILING]
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]

@@ -13,14 +13,15 @@ from .access import constant, label
 __all__ = ["LAYOUT_OPERATORS", "STANDARD_OPERATORS", "check_allowed", "check_weights"]
 
 LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat")
-_PARAMETRIZED = frozenset(LAYOUT_OPERATORS) - {"Concat"}
+_PARAMETRIZED = frozenset({*LAYOUT_OPERATORS, "Clip"}) - {"Concat"}
+_FIXED_NUMBERS = "reshape with fixed numbers and one -1 instead of sizes that are read from a tensor"
 _OVER_TIME = {"ReduceMean": "mean", "ReduceMax": "maximum"}
-STANDARD_OPERATORS = ("Relu", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAYOUT_OPERATORS)
+STANDARD_OPERATORS = ("Relu", "Clip", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAYOUT_OPERATORS)
 
 _SUPPORTED = (
     "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan and Loop whose step is made of these cells, "
-    "Relu, Tanh, "
+    "Relu, Clip, Tanh, "
     "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "
     "quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "
@@ -89,9 +90,9 @@ def _check_parameters(node: ir.Node) -> None:
     elif node.domain == "" and node.op_type in _PARAMETRIZED:
         for value in node.inputs[1:]:
             if value is not None and constant(value) is None:
+                advice = "give its bounds as numbers" if node.op_type == "Clip" else _FIXED_NUMBERS
                 raise UnsupportedModelError(
-                    f"{label(node)}: {value.name} is computed by the graph, expected a constant; reshape with fixed "
-                    "numbers and one -1 instead of sizes that are read from a tensor"
+                    f"{label(node)}: {value.name} is computed by the graph, expected a constant; {advice}"
                 )
 
 

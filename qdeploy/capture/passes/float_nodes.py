@@ -14,6 +14,7 @@ from ..functions import (
     fast_overload,
     gru_overload,
     gru_reset_before_overload,
+    hypercomplex_overload,
     ligru_overload,
     lstm_overload,
     rnn_overload,
@@ -42,6 +43,9 @@ def complete_float_nodes(model: ir.Model) -> None:
             overload = node.attributes["grouping"].as_string()
         elif node.op_type in ("ChannelAffine", "QuaternionAffine"):
             overload = affine_overload(node.attributes["trailing"].as_int())
+        elif node.op_type == "HypercomplexMatrix":
+            orders = (node.attributes[name].as_string() for name in ("grouping", "output_grouping"))
+            overload = hypercomplex_overload(*orders)
         elif node.op_type == "RNN":
             activation = node.attributes["activation"].as_string()
             overload = rnn_overload(activation, has_h0=len(present) == (6 if activation == "modrelu" else 5))

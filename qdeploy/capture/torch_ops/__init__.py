@@ -7,6 +7,7 @@ from .fast_rnn import fast_grnn, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru
 from .hamilton_matrix import hamilton_matrix
+from .hypercomplex_matrix import hypercomplex_matrix
 from .ligru import ligru
 from .linear import linear
 from .lstm import lstm
@@ -21,6 +22,7 @@ __all__ = [
     "gate_rows",
     "gru",
     "hamilton_matrix",
+    "hypercomplex_matrix",
     "ligru",
     "linear",
     "lstm",

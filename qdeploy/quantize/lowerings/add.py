@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from qdeploy.quantize.lowerings.bounds import bounded_output
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.tensor_type import with_power_of_two_scale
@@ -13,13 +14,10 @@ from qdeploy.runtime.errors import UnsupportedModelError
 
 @lowers("Add")
 def add(context: Context, node: onnx.NodeProto) -> None:
-    """Both operands' multipliers share one shift; a ReLU behind it becomes the lower bound."""
+    """Both operands' multipliers share one shift; a ReLU or Clip behind it becomes its bounds."""
     a, b = (context.type_of(name) for name in node.input)
-    reader = context.floats.only_reader(node.output[0], "Relu")
-    output = reader.output[0] if reader is not None else node.output[0]
-    if reader is not None:
-        context.done.add(output)
-    y = context.output_type(output)
+    output = bounded_output(context, node.output[0])
+    y = output.type
     if context.recipe.multiplier_bits == 1:
         y = with_power_of_two_scale(y, min(a.scale, b.scale))
         multipliers = choose_multiplier(np.array([a.scale, b.scale]) / y.scale, 1, node.name)
@@ -34,10 +32,11 @@ def add(context: Context, node: onnx.NodeProto) -> None:
         multiplier = choose_multiplier(larger / y.scale, 15, node.name)
         factors = np.array([round(scale * (multiplier.values[0] / larger)) for scale in (a.scale, b.scale)])
         shift = multiplier.shift
+    low, high = output.integers(y)
     context.integers.node(
         "Add",
         list(node.input),
-        [output],
+        [output.name],
         node.name,
         a_zero_point=a.zero_point,
         b_zero_point=b.zero_point,
@@ -45,9 +44,9 @@ def add(context: Context, node: onnx.NodeProto) -> None:
         b_multiplier=int(factors[1]),
         shift=shift,
         y_zero_point=y.zero_point,
-        low=y.zero_point if reader is not None else y.low,
-        high=y.high,
+        low=low,
+        high=high,
         dtype=y.onnx_type,
     )
-    context.integers.types[output] = y
+    context.integers.types[output.name] = y
     context.integers.layers.append({"name": node.name, "operator": "Add"})

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from qdeploy.quantize.float_graph import attribute
 from qdeploy.quantize.integer_graph import accumulator_bits
+from qdeploy.quantize.lowerings.bounds import BoundedOutput, bounded_output
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.tensor_type import TensorType
@@ -20,9 +21,10 @@ MATRIX_BITS = 14
 
 @lowers("ChannelAffine")
 def channel_affine(context: Context, node: onnx.NodeProto) -> None:
-    """Factors of 15 or 31 bits with one shift; a ReLU behind it becomes the lower bound."""
+    """Factors of 15 or 31 bits with one shift; rectifiers behind it become the bounds."""
     x = context.type_of(node.input[0])
-    output, y, low = _output(context, node)
+    output = bounded_output(context, node.output[0])
+    y = output.type
     scale, shift = (context.floats.constant(node, place, "factor").astype(np.float64) for place in (1, 2))
     # These are weights, which need no power of two.
     bits = max(context.recipe.multiplier_bits, 15)
@@ -36,11 +38,11 @@ def channel_affine(context: Context, node: onnx.NodeProto) -> None:
     graph.node(
         "ChannelAffine",
         [node.input[0], *names],
-        [output],
+        [output.name],
         node.name,
-        **_attributes(node, x, y, low, places),
+        **_attributes(node, x, output, places),
     )
-    graph.types[output] = y
+    graph.types[output.name] = y
     graph.layers.append(
         {
             "name": node.name,
@@ -56,9 +58,10 @@ def channel_affine(context: Context, node: onnx.NodeProto) -> None:
 
 @lowers("QuaternionAffine")
 def quaternion_affine(context: Context, node: onnx.NodeProto) -> None:
-    """Entries of 14 bits with one shift; the accumulator is proven for each output."""
+    """Entries of 14 bits with one shift, rectifiers as bounds; the accumulator is proven for each output."""
     x = context.type_of(node.input[0])
-    output, y, low = _output(context, node)
+    output = bounded_output(context, node.output[0])
+    y = output.type
     matrix, shift = (context.floats.constant(node, place, "matrix").astype(np.float64) for place in (1, 2))
     # Constants stand in rows of components, [4, C] as [C, 4].
     entries, constants, places = _integers(
@@ -73,11 +76,11 @@ def quaternion_affine(context: Context, node: onnx.NodeProto) -> None:
     graph.node(
         "QuaternionAffine",
         [node.input[0], *names],
-        [output],
+        [output.name],
         node.name,
-        **_attributes(node, x, y, low, places),
+        **_attributes(node, x, output, places),
     )
-    graph.types[output] = y
+    graph.types[output.name] = y
     graph.layers.append(
         {
             "name": node.name,
@@ -92,25 +95,16 @@ def quaternion_affine(context: Context, node: onnx.NodeProto) -> None:
     )
 
 
-def _output(context: Context, node: onnx.NodeProto) -> tuple[str, TensorType, int | None]:
-    """The tensor that the node writes, its type, and the lower bound of a ReLU behind it."""
-    reader = context.floats.only_reader(node.output[0], "Relu")
-    if reader is None:
-        return node.output[0], context.output_type(node.output[0]), None
-    context.done.add(reader.output[0])
-    y = context.output_type(reader.output[0])
-    return reader.output[0], y, y.zero_point
-
-
-def _attributes(node: onnx.NodeProto, x: TensorType, y: TensorType, low: int | None, shift: int) -> dict[str, int]:
+def _attributes(node: onnx.NodeProto, x: TensorType, output: BoundedOutput, shift: int) -> dict[str, int]:
+    low, high = output.integers(output.type)
     return {
         "x_zero_point": x.zero_point,
         "trailing": int(attribute(node, "trailing", 0)),
         "shift": shift,
-        "y_zero_point": y.zero_point,
-        "low": y.low if low is None else low,
-        "high": y.high,
-        "dtype": y.onnx_type,
+        "y_zero_point": output.type.zero_point,
+        "low": low,
+        "high": high,
+        "dtype": output.type.onnx_type,
     }
 
 

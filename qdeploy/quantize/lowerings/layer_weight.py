@@ -28,7 +28,7 @@ from qdeploy.quantize.weights import (
 )
 from qdeploy.runtime.ops import OPERATORS, Node
 
-__all__ = ["WEIGHT_SOURCES", "LayerWeight", "layer_weight", "weight_source"]
+__all__ = ["WEIGHT_SOURCES", "LayerWeight", "layer_weight", "real_weight", "weight_source"]
 
 
 @dataclass(frozen=True)
@@ -133,24 +133,29 @@ def layer_weight(context: Context, node: onnx.NodeProto, x: TensorType, y: Tenso
 
 
 def _quantized(layer: Layer, node: onnx.NodeProto) -> LayerWeight:
-    context, recipe = layer.context, layer.recipe
+    context = layer.context
     producer = context.floats.producers.get(node.input[1])
     if producer is not None and producer.op_type in WEIGHT_SOURCES:
         return WEIGHT_SOURCES[producer.op_type](layer, producer)
-    real = context.floats.constant(node, 1, "weight")
+    return real_weight(layer, node.input[1], context.floats.constant(node, 1, "weight"))
+
+
+def real_weight(layer: Layer, name: str, real: NDArray[np.float32]) -> LayerWeight:
+    """A weight ``[N, ...]`` that is stored as it is, by the name of its tensor."""
     rows = _rows(real)
     weight = quantize_weight(
         rows,
-        recipe,
-        node.input[1],
-        granularity=recipe.weight_granularity,
-        power_of_two=recipe.multiplier_bits == 1,
+        layer.recipe,
+        name,
+        granularity=layer.recipe.weight_granularity,
+        power_of_two=layer.recipe.multiplier_bits == 1,
     )
     if layer.bias is not None:
-        weight = room_for_bias(weight, rows, layer.bias, layer.x, layer.y, recipe.multiplier_bits)
+        weight = room_for_bias(weight, rows, layer.bias, layer.x, layer.y, layer.recipe.multiplier_bits)
     weight = replace(weight, integers=weight.integers.reshape(real.shape))
-    name = context.integers.weight(node.input[1], weight)
-    return _whole(layer, name, weight, repeats=1, record={"parameters": real.size})
+    return _whole(
+        layer, layer.context.integers.weight(name, weight), weight, repeats=1, record={"parameters": real.size}
+    )
 
 
 @weight_source("HamiltonMatrix")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 
+from qdeploy.quantize.lowerings.bounds import bounded_output
 from qdeploy.quantize.lowerings.layer_weight import layer_weight
 from qdeploy.quantize.lowerings.product_stage import product_stage
 from qdeploy.quantize.lowerings.registry import Context, lowers
@@ -17,24 +18,20 @@ def hamilton_matrix(context: Context, node: onnx.NodeProto) -> None:
 
 @lowers("Linear")
 def linear(context: Context, node: onnx.NodeProto) -> None:
-    """One scale per output (per output quaternion); a ReLU behind it becomes the lower bound."""
+    """One scale per output (per output quaternion); a ReLU or Clip behind it becomes its bounds."""
     graph = context.integers
     x = context.type_of(node.input[0])
-    reader = context.floats.only_reader(node.output[0], "Relu")
-    output = reader.output[0] if reader is not None else node.output[0]
-    if reader is not None:
-        context.done.add(output)
-    y = context.output_type(output)
-    weight = layer_weight(context, node, x, y)
-    stage = product_stage(context, node, weight, x, y)
+    output = bounded_output(context, node.output[0])
+    weight = layer_weight(context, node, x, output.type)
+    stage = product_stage(context, node, weight, x, output.type)
     graph.node(
         "Linear",
         [node.input[0], weight.name, stage.bias, stage.multiplier],
-        [output],
+        [output.name],
         node.name,
-        **stage.attributes(x, relu=reader is not None),
+        **stage.attributes(x, output),
     )
-    graph.types[output] = stage.y
+    graph.types[output.name] = stage.y
     graph.layers.append(
         {
             "name": node.name,

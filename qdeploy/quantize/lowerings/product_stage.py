@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.quantize.integer_graph import IntegerGraph, accumulator_bits
+from qdeploy.quantize.lowerings.bounds import BoundedOutput
 from qdeploy.quantize.lowerings.layer_weight import LayerWeight
 from qdeploy.quantize.lowerings.registry import Context
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
@@ -36,14 +37,15 @@ class ProductStage:
     y: TensorType
     record: dict[str, object]
 
-    def attributes(self, x: TensorType, *, relu: bool) -> dict[str, int]:
+    def attributes(self, x: TensorType, output: BoundedOutput) -> dict[str, int]:
         """The attributes that every layer of products has."""
+        low, high = output.integers(self.y)
         return {
             "x_zero_point": x.zero_point,
             "shift": self.shift,
             "y_zero_point": self.y.zero_point,
-            "low": self.y.zero_point if relu else self.y.low,
-            "high": self.y.high,
+            "low": low,
+            "high": high,
             "dtype": self.y.onnx_type,
         }
 

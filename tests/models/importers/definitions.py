@@ -1,0 +1,67 @@
+"""What layers of quaternion libraries compute, from Hamilton's table, and objects with their classes' names and attributes."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import nn
+
+# i j = k and so on: the product of two units, and its sign.
+TABLE = {
+    "rr": "+r", "ri": "+i", "rj": "+j", "rk": "+k",
+    "ir": "+i", "ii": "-r", "ij": "+k", "ik": "-j",
+    "jr": "+j", "ji": "-k", "jj": "-r", "jk": "+i",
+    "kr": "+k", "ki": "+j", "kj": "-i", "kk": "-r",
+}  # fmt: skip
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def weights(*shape, seed=0):
+    """r, i, j, k of one shape."""
+    return {f"{part}_weight": drawn(*shape, seed=seed + n) * 0.4 for n, part in enumerate("rijk")}
+
+
+def conjugate(w):
+    return {name: tensor if name.startswith("r") else -tensor for name, tensor in w.items()}
+
+
+def hamilton(w, x, apply, axis=1):
+    """w (x) x: the sum over the sixteen products of units, each by ``apply(weight, component of x)``."""
+    parts = dict(zip("rijk", x.chunk(4, axis), strict=True))
+    sums = {}
+    for a, b in itertools.product("rijk", repeat=2):
+        sign, unit = TABLE[a + b]
+        term = apply(w[f"{a}_weight"], parts[b])
+        sums[unit] = sums.get(unit, 0) + (term if sign == "+" else -term)
+    return torch.cat([sums[unit] for unit in "rijk"], axis)
+
+
+def expanded(w):
+    """The real kernel [4 n, 4 m, ...] of components [n, m, ...], entry block by entry block."""
+    n, m, *size = w["r_weight"].shape
+    kernel = torch.zeros(4 * n, 4 * m, *size)
+    for a, b in itertools.product("rijk", repeat=2):
+        sign, unit = TABLE[a + b]
+        rows, columns = "rijk".index(unit) * n, "rijk".index(b) * m
+        kernel[rows : rows + n, columns : columns + m] = w[f"{a}_weight"] * (1 if sign == "+" else -1)
+    return kernel
+
+
+def foreign(name, tensors, buffers=None, **attributes):
+    """An object of a class of this name that has these parameters, buffers and attributes, and cannot be called."""
+    made = type(name, (nn.Module,), {})()
+    for key, tensor in tensors.items():
+        made.register_parameter(key, nn.Parameter(tensor.clone()))
+    for key, tensor in (buffers or {}).items():
+        made.register_buffer(key, tensor.clone())
+    for key, value in attributes.items():
+        setattr(made, key, value)
+    return made
+
+
+def close(found, expected):
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
