@@ -140,9 +140,9 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
             f"{real:,} as components in float32, {4 * real:,} as real matrices in float32"
         )
     if extra.get("batch_norm") in _PLACES:
-        lines.append(
-            f"{layer.name}: batch normalization {_PLACES[extra['batch_norm']].format(extra['batch_norm_bytes'])}"
-        )
+        place = _PLACES[extra["batch_norm"]].format(extra.get("batch_norm_bytes", 0))
+        wide = ", of 31 bits for factors far apart" if extra.get("multiplier_bits") == 31 else ""
+        lines.append(f"{layer.name}: batch normalization {place}{wide}")
     if "hypercomplex" in extra:
         lines.append(_hypercomplex_line(layer))
     if "hadamard_block" in extra:

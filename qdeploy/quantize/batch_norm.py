@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.capture.computed_weights import computed_weights
+from qdeploy.capture.functions import functions_of
 from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.runtime.errors import UnsupportedModelError
@@ -48,7 +49,7 @@ def place_batch_norm(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     what makes the smaller file (a real weight folds, unless it lies on a grid or shares one scale; quaternion components stay).
 
     Ensures: a map that stands alone, or behind a layer that something else reads too, stays. Outputs keep their names, so that
-    what calibration saw of them holds.
+    what calibration saw of them holds. Where no layer got factors the copy is a float model that runs.
 
     Raises:
         UnsupportedModelError: ``stage`` with multipliers that are powers of two, which cannot hold a factor.
@@ -96,6 +97,8 @@ class _Placement:
         left.node.extend(node for node in kept if not read.isdisjoint(node.output))
         del self.model.graph.node[:]
         self.model.graph.node.extend(left.node)
+        del self.model.functions[:]
+        self.model.functions.extend(functions_of(list(self.model.graph.node)))
 
     def _layer_of(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
         """The layer of products that ``node``, an affine map, stands behind, where nothing else reads it."""
@@ -239,6 +242,8 @@ class _Placement:
             return
         del layer.input[2:]
         layer.input.append(self._new(f"{layer.name}.bias", bias))
+        if layer.op_type == "Linear":
+            layer.overload = "bias"
 
     def _array(self, name: str) -> Floats:
         array: Floats = onnx.numpy_helper.to_array(self.tensors[name]).astype(np.float64)

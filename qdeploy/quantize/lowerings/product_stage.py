@@ -13,7 +13,6 @@ from qdeploy.quantize.lowerings.bounds import BoundedOutput
 from qdeploy.quantize.lowerings.layer_weight import LayerWeight
 from qdeploy.quantize.lowerings.registry import Context
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
-from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 
@@ -72,7 +71,9 @@ def product_stage(
         multiplier = choose_multiplier(scale * factors / y.scale, recipe.multiplier_bits, node.name)
         integer_bias = np.rint(weight.bias / (scale * factors))
     else:
-        multiplier = _with_factor(node.name, scale * weight.factor / y.scale, weight.bias / y.scale, products, recipe)
+        multiplier = _with_factor(
+            node.name, scale * weight.factor / y.scale, weight.bias / y.scale, products, y, recipe.multiplier_bits
+        )
         integer_bias = np.rint(weight.bias / y.scale * 2.0**multiplier.shift / multiplier.values)
     reach = products + np.abs(integer_bias)
     if reach.max() >= 2**31:
@@ -91,36 +92,51 @@ def product_stage(
         alone = 1 if weight.scale.size == 1 else weight.outputs // (weight.repeats if compact else 1)
         kept = 1 if multiplier.values.size == 1 else len(_once(graph, multiplier.values, weight.repeats))
         record["batch_norm_bytes"] = 4 * max(0, kept - alone)
+        if np.abs(multiplier.values).max() >= 2**recipe.multiplier_bits:
+            record["multiplier_bits"] = 31
     return ProductStage(bias, name, multiplier.shift, y, record)
 
 
+NEAR_ENOUGH = 2.0**-9
+"""Of the output's range: what multipliers of 15 bits may move an output by, at worst, before they get 31."""
+
+
 def _with_factor(
-    where: str, ratios: NDArray[np.float64], biases: NDArray[np.float64], products: NDArray[np.int64], recipe: Recipe
+    where: str,
+    ratios: NDArray[np.float64],
+    biases: NDArray[np.float64],
+    products: NDArray[np.int64],
+    y: TensorType,
+    bits: int,
 ) -> Multiplier:
     """Multipliers ``[N]`` of any sign that hold a batch normalization's factors, and leave its constants room in int32.
 
-    The constant stands in the accumulator, divided by the multiplier as it was rounded, so that it comes out exactly. A
-    factor that is zero, or so small beside its constant that the accumulator could not hold the quotient, gets the smallest
-    multiplier that lets it: what the products then add is at most their share of 2^30 times the constant.
+    One shift serves all outputs, so that a factor far above the others leaves those few bits: where that is felt, multipliers
+    get 31 bits. The constant stands in the accumulator, divided by the multiplier as it was rounded, so that it comes out
+    exactly. A factor that is zero, or so small beside its constant that the accumulator could not hold the quotient, gets the
+    smallest multiplier that lets it: what the products then add is at most their share of 2^30 times the constant.
 
     Args:
+        where: the node, for errors.
         ratios: of the accumulator's step and the output's, times the factors.
         biases: in steps of the output.
         products: what the products of each output reach.
+        y: the output's type.
+        bits: of a multiplier, 15 or 31.
     """
-    sizes = np.abs(ratios)
-    largest = float(sizes.max()) or 2.0**-20
-    shift = choose_multiplier(largest, recipe.multiplier_bits, where).shift
     room = np.minimum(2**30, 2**31 - 1 - products)
     if room.min() <= 0:
         raise AccumulatorOverflowError(
             f"node {where}: the accumulator of output {int(room.argmin())} could reach {products.max():.3g}, more than int32 "
             "holds; use fewer weight or activation bits, or split the layer."
         )
+    # Where weights are zeros the constant is all there is.
+    sizes = np.where(products > 0, np.abs(ratios), 0.0)
+    shift = choose_multiplier(float(sizes.max()) or 2.0**-20, bits, where).shift
     while True:
         exact = sizes * 2.0**shift
         values = np.maximum(np.maximum(np.floor(exact + 0.5), 1), np.ceil(np.abs(biases) * 2.0**shift / room))
-        if values.max() < 2**recipe.multiplier_bits:
+        if values.max() < 2**bits:
             break
         shift -= 1
         if shift < 0:
@@ -128,6 +144,9 @@ def _with_factor(
                 f"node {where}: its batch normalization adds a constant of {np.abs(biases).max():.3g} steps of the output, more "
                 "than the accumulator holds. Check the calibration samples."
             )
+    moved = float((np.abs(values - exact) * products).max()) / 2.0**shift / (y.high - y.low)
+    if bits < 31 and moved > NEAR_ENOUGH:
+        return _with_factor(where, ratios, biases, products, y, 31)
     # Of the largest: a small one's products add little, whatever its own error.
     error = float(np.abs(values - exact).max() / values.max())
     return Multiplier(np.where(ratios < 0, -values, values).astype(np.int32), shift, error)
