@@ -21,10 +21,19 @@ from torch import Tensor, nn
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, QdeployError
 from qdeploy.runtime.staging import errors_told, write_whole
 
+from .masks import masked_products, stored
 from .registry import build
 from .torch_file import MAX_FILE_BYTES, read_torch_file
 
-__all__ = ["MAX_FILE_BYTES", "SCHEMA_VERSION", "LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "SCHEMA_VERSION",
+    "LoadedCheckpoint",
+    "load_checkpoint",
+    "read_checkpoint",
+    "save_checkpoint",
+    "save_tensors",
+]
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 1 << 20
@@ -45,13 +54,27 @@ class LoadedCheckpoint:
 def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, Any]) -> Path:
     """Writes ``NAME.safetensors`` and ``NAME.json``; returns the path of the first.
 
+    Args:
+        path: names either file, or the stem.
+        module: whose ``state_dict`` is stored, as it is (latent weights).
+        metadata: as ``save_tensors`` takes it.
+
+    Raises:
+        InvalidInputError, MissingRequirementError: as ``save_tensors``.
+    """
+    return save_tensors(path, module.state_dict(), metadata)
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
+    """Writes the state dict ``tensors`` as ``NAME.safetensors``, and ``NAME.json``; returns the path of the first.
+
     The two count from one moment on: the weights wait beside their place until the JSON that has their SHA-256 stands,
     and a reader who comes in between takes them from there.
 
     Args:
         path: names either file, or the stem.
-        module: whose ``state_dict`` is stored, as it is (latent weights), or rounded to ``float16`` where ``metadata`` says so
-            in ``stored_as``.
+        tensors: of a module, stored as they are, or rounded to ``float16`` where ``metadata`` says so in ``stored_as``; masks
+            of pruned weights (``*_orig``, ``*_mask``) in the form of ``masks.stored``.
         metadata: at least ``architecture`` and ``hyperparameters``; by custom also ``input`` (``name``, ``shape`` of
             one sample, ``time_axis`` or null), ``dataset``, ``seed``, ``epochs``, ``metrics``, ``command``.
             ``schema_version``, ``torch_version`` and ``sha256`` are added.
@@ -65,16 +88,16 @@ def save_checkpoint(path: str | Path, module: nn.Module, metadata: Mapping[str, 
     for key in ("architecture", "hyperparameters"):
         if key not in metadata:
             raise InvalidInputError(f"metadata of checkpoint {tensors_path.stem}: {key} is missing")
-    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    for name, value in tensors.items():
+    kept = {name: value.detach().cpu().contiguous() for name, value in stored(tensors).items()}
+    for name, value in kept.items():
         if not torch.isfinite(value).all():
             raise InvalidInputError(f"{name} holds NaN or infinity: such weights are not worth a checkpoint")
     if metadata.get("stored_as") == HALF:
-        tensors = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
-        for name, value in tensors.items():
+        kept = {name: value.half() if value.dtype == torch.float32 else value for name, value in kept.items()}
+        for name, value in kept.items():
             if not torch.isfinite(value).all():
                 raise InvalidInputError(f"{name} holds numbers beyond float16's 65504: store it as float32")
-    content = save_safetensors(tensors)
+    content = save_safetensors(kept)
     described = {
         "schema_version": SCHEMA_VERSION,
         **metadata,
@@ -112,7 +135,17 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     given = Path(path)
     if given.suffix in (".pt", ".pth"):
         return _load_pickled(given)
-    tensors_path, json_path = _paths(given)
+    metadata, tensors = read_checkpoint(given)
+    return LoadedCheckpoint(_restore(metadata, tensors, str(_paths(given)[0])), metadata)
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The JSON and the tensors of ``NAME.safetensors`` and ``NAME.json``, as they are stored.
+
+    Raises:
+        InvalidFileError: a file is missing, truncated, corrupted or too large, or the two do not belong together.
+    """
+    tensors_path, json_path = _paths(Path(path))
     metadata = _read_json(json_path)
     expected = metadata.get("sha256")
     content = b""
@@ -130,7 +163,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         tensors = load_safetensors(content)
     except SafetensorError as error:
         raise InvalidFileError(f"{tensors_path}: not a safetensors file: {error}") from error
-    return LoadedCheckpoint(_restore(metadata, tensors, str(tensors_path)), metadata)
+    return metadata, tensors
 
 
 def _paths(path: Path) -> tuple[Path, Path]:
@@ -195,6 +228,7 @@ def _restore(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor], source:
             module = build(architecture, hyperparameters)
     except InvalidInputError as error:
         raise InvalidFileError(f"{source}: {error}") from error
+    tensors = masked_products(tensors, source)
     expected = module.state_dict()
     if metadata.get("stored_as") == HALF:
         tensors = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}

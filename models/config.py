@@ -63,6 +63,9 @@ class TrainingConfig:
         recurrent_rounding: how the recurrent weight of a float ``initial_checkpoint`` comes to the q_k grid, ``shaped``
             or ``nearest`` (see ``shaped_rounding``); the other weights start at the float ones.
         initial_random: the initial recurrent weight is a random orthogonal matrix in place of cycles.
+        pruning_iterations: how often weights are cut and rewound, see ``pruning.train_pruned``; each iteration trains for
+            ``epochs``. 0: not pruned.
+        pruning_part: of the remaining weights, what an iteration cuts.
         augmentation: how training images vary, ``flip-shift`` (mirrored, moved by up to an eighth of the side) or
             ``None``.
         precision: ``bfloat16`` makes the products of a training in it, where torch's autocast does; weights, optimizer and
@@ -97,6 +100,8 @@ class TrainingConfig:
     initial_random: bool = False
     initial_phases: dict[str, Any] | None = None
     recurrent_rounding: str | None = None
+    pruning_iterations: int = 0
+    pruning_part: float = 0.2
     augmentation: str | None = None
     precision: str = "float32"
     stored_as: str = "float32"
@@ -191,6 +196,8 @@ def parse_config(values: Any, source: str = "training configuration") -> Trainin
         initial_random=checked.boolean("initial_random", default=False),
         initial_phases=None if values.get("initial_phases") is None else checked.mapping("initial_phases"),
         recurrent_rounding=None if values.get("recurrent_rounding") is None else checked.text("recurrent_rounding"),
+        pruning_iterations=checked.integer("pruning_iterations", 0, 1000, default=0),
+        pruning_part=checked.real("pruning_part", 0.0, 1.0, default=0.2),
         augmentation=checked.choice("augmentation", (None, *AUGMENTATIONS)),
         precision=checked.choice("precision", PRECISIONS, default="float32"),
         stored_as=checked.choice("stored_as", STORED_AS, default="float32"),

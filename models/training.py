@@ -23,20 +23,22 @@ from qdeploy.runtime.errors import InvalidInputError, QdeployError
 
 from .atomic import write_atomically
 from .augmentation import flipped_and_shifted
-from .checkpoint import save_checkpoint
+from .checkpoint import save_tensors
 from .config import TrainingConfig
 from .initialization import initial_module
 from .learning_curve import draw_learning_curve
+from .masks import apply_masks, masks_of
 from .optimizer import cosine_factor, make_optimizer
 from .orthogonal_classifier import OrthogonalClassifier
 from .processes import Processes, processes
-from .registry import build
 from .resumption import check_state
 from .training_report import EpochReport, TrainReport
 from .training_state import read_state, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .pruning import Pruning
 
 __all__ = ["EpochReport", "TrainReport", "TrainingData", "evaluate", "train"]
 
@@ -79,6 +81,7 @@ def train(
     progress: Callable[[str, float], None] | None = None,
     command: str | None = None,
     device: str = "cpu",
+    pruning: Pruning | None = None,
 ) -> TrainReport:
     """Trains, and leaves its results in a folder.
 
@@ -100,9 +103,10 @@ def train(
         progress: called with a line of words and the part done (0 to 1) after each batch.
         command: what the checkpoint's JSON names as the command that repeats the training.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``, see ``processes.choose_device``.
+        pruning: weights that are 0 and stay so; the checkpoint holds the masks beside the weights.
 
     Raises:
-        InvalidInputError: data that do not fit the configuration, or a state of another configuration.
+        InvalidInputError: data that do not fit the configuration, or a state of another configuration or other masks.
         MissingRequirementError: no such device.
         InvalidFileError: a state file that is not readable.
         QdeployError: the loss became NaN or infinite.
@@ -111,7 +115,7 @@ def train(
     _check_data(config, data)
     place = processes(device)
     with _flushed_denormals():
-        run = _Run(config, data, folder, progress if place.first else None, command, place)
+        run = _Run(config, data, folder, progress if place.first else None, command, place, pruning)
         if resume:
             run.restore()
         while run.epoch < config.epochs:
@@ -178,6 +182,7 @@ class _Run:
         progress: Callable[[str, float], None] | None,
         command: str | None,
         place: Processes,
+        pruning: Pruning | None,
     ) -> None:
         if config.batch_size < place.count:
             raise InvalidInputError(
@@ -203,6 +208,9 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.module = initial_module(config).to(place.device)
+        self.pruning = pruning
+        if pruning is not None:
+            apply_masks(self.module, pruning.masks)
         self.module.train()
         self.optimizer = make_optimizer(self.module, config)
         # After the optimizer has said which weights rest.
@@ -225,6 +233,12 @@ class _Run:
                 "give another output folder, or do not resume"
             )
         check_state(state, self.config, self.module, EpochReport, self.state_path)
+        for name, mask in masks_of(state["module"]).items():
+            if self.pruning is None or not torch.equal(mask == 1, self.pruning.masks[name] == 1):
+                raise InvalidInputError(
+                    f"{self.state_path} belongs to a training with another mask of {name}; give another output folder, or "
+                    "do not resume"
+                )
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
@@ -399,10 +413,7 @@ class _Run:
     def write_checkpoint(self) -> None:
         if self.best is None:
             return
-        with torch.device("meta"):
-            module = build(self.config.architecture, self.config.hyperparameters)
-        module.load_state_dict(self.best_weights, assign=True)
-        save_checkpoint(self.checkpoint_path, module, self.metadata(self.best))
+        save_tensors(self.checkpoint_path, self.best_weights, self.metadata(self.best))
 
     def metadata(self, best: EpochReport) -> Mapping[str, Any]:
         """The JSON beside the weights."""
@@ -416,6 +427,7 @@ class _Run:
             "dataset": self.config.dataset,
             **({} if self.vocabulary is None else {"vocabulary": list(self.vocabulary)}),
             "seed": self.config.seed,
+            **({} if self.pruning is None else {"pruning": self.pruning.record()}),
             "epochs": self.epoch,
             "metrics": {
                 "best_epoch": best.epoch,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from qdeploy.runtime.ops import DOMAIN, operator_name
+from qdeploy.weight_storage import WeightStorage, weight_storage
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
@@ -63,6 +64,7 @@ class InspectReport:
         recipe: the recipe's name.
         onnx: opset and IR version of the file.
         storage: ``compact`` or ``expanded``.
+        weights: how every weight tensor is stored, and how many of its weights are not 0.
         tensors: what crosses the model's border: a line for each input, output and state.
     """
 
@@ -76,11 +78,13 @@ class InspectReport:
     recipe: str
     onnx: str
     storage: str
+    weights: tuple[WeightStorage, ...]
     tensors: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         plain = asdict(self)
+        plain["weights"] = [weight.to_dict() for weight in self.weights]
         for entry, layer in zip(plain["layers"], self.layers, strict=True):
             entry["head_room"] = layer.head_room
         return plain
@@ -109,7 +113,26 @@ class InspectReport:
             lines.append("= weights lie on the grid they were trained on and are unchanged")
         for layer in self.layers:
             lines += _recurrent_lines(layer)
-        return lines
+        return lines + _sparse_lines(self.weights)
+
+
+def _sparse_lines(weights: tuple[WeightStorage, ...]) -> list[str]:
+    """Of the weights that are stored without their zeros."""
+    sparse = [weight for weight in weights if weight.form in ("gaps", "bit map")]
+    if not sparse:
+        return []
+    lines = [
+        f"{weight.name}: {weight.nonzero:,} of {weight.weights:,} weights are not 0 ({100 * weight.density:.1f} %), "
+        f"{weight.bytes:,} bytes as {weight.form}; {weight.dense_bytes:,} with the zeros"
+        for weight in sparse
+    ]
+    total, nonzero = sum(weight.weights for weight in weights), sum(weight.nonzero for weight in weights)
+    stored, dense = sum(weight.bytes for weight in weights), sum(weight.dense_bytes for weight in weights)
+    lines.append(
+        f"all weights: {nonzero:,} of {total:,} are not 0 ({100 * nonzero / total:.1f} %), {stored:,} bytes; "
+        f"{dense:,} with the zeros"
+    )
+    return lines
 
 
 _PLACES = {
@@ -233,6 +256,7 @@ def inspect(files: BundleFiles) -> InspectReport:
         recipe=str(manifest.recipe.get("name", "")),
         onnx=f"ONNX opset {opset}, IR {model.ir_version}, {_functions(model)}",
         storage=str(manifest.extra.get("storage", "compact")),
+        weights=weight_storage(model),
         tensors=_border(manifest),
     )
 

@@ -67,7 +67,10 @@ def train(
             raise InvalidInputError(f"epochs={epochs}: expected at least 1")
         config = dataclasses.replace(config, epochs=epochs)
     try:
-        from qdeploy.models.training import train as run
+        if config.pruning_iterations:
+            from qdeploy.models.pruning import train_pruned as run
+        else:
+            from qdeploy.models.training import train as run
     except ModuleNotFoundError as error:
         raise MissingRequirementError(
             f"training needs {error.name}, which is not installed: pip install 'qdeploy[torch]'"

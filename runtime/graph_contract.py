@@ -39,6 +39,8 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
         ("sigmoid_table", "tanh_table", "gate_table", "candidate_table", "cell_table"), ((onnx.TensorProto.INT16,), 1)
     ),
     "packed": ((onnx.TensorProto.UINT8,), None),
+    "places": ((onnx.TensorProto.UINT8,), 1),
+    "values": ((onnx.TensorProto.UINT8,), 1),
 }
 
 #: Operators whose weights have kernel dimensions, or may have them: they check the rank themselves.

@@ -25,6 +25,8 @@ _MAKERS = {"ConstantOfShape": (0,), "Expand": (1,), "Tile": (1,), "Range": (0, 1
 def check_sizes(model: onnx.ModelProto, where: str) -> None:
     """No ConstantOfShape, Expand, Tile or Range of constant parameters makes more than LARGEST_RESULT elements.
 
+    Nor does a node whose attribute ``shape`` says how large its result is, as those do that expand weights.
+
     Requires: ``check_structure`` and ``check_tensors`` passed. Parameters that the graph computes from its inputs are a
     matter of these inputs.
 
@@ -48,15 +50,21 @@ def _check_scope(pending: list[Iterable[onnx.NodeProto]], graphs: list[onnx.Grap
     constants = _constants(nodes, graphs)
     for node in nodes:
         places = _MAKERS.get(node.op_type)
-        if places is None or len(node.input) <= max(places):
-            continue
-        parameters = [constants[node.input[place]] for place in places if node.input[place] in constants]
-        size = _size(parameters) if len(parameters) == len(places) else 0
+        size = _named_size(node)
+        if places is not None and len(node.input) > max(places):
+            parameters = [constants[node.input[place]] for place in places if node.input[place] in constants]
+            size = _size(parameters) if len(parameters) == len(places) else 0
         if size > LARGEST_RESULT:
             raise UnsupportedModelError(
                 f"{where}: node {node.name or node.output[0]} ({node.op_type}) makes {size} elements, expected at most "
                 f"{LARGEST_RESULT}; networks for small machines make none of that size"
             )
+
+
+def _named_size(node: onnx.NodeProto) -> int:
+    """Elements of the attribute ``shape``, 0 where there is none."""
+    shapes = [list(attribute.ints) for attribute in node.attribute if attribute.name == "shape" and attribute.ints]
+    return max((math.prod(max(1, abs(length)) for length in shape) for shape in shapes), default=0)
 
 
 def _constants(nodes: Iterable[onnx.NodeProto], graphs: Iterable[onnx.GraphProto]) -> dict[str, npt.NDArray[Any]]:
@@ -66,6 +74,10 @@ def _constants(nodes: Iterable[onnx.NodeProto], graphs: Iterable[onnx.GraphProto
         for tensor in graph.initializer:
             _remember(constants, tensor.name, tensor)
     for node in nodes:
+        if node.op_type == "ReduceProd" and node.output and node.input and node.input[0] in constants:
+            # Of a shape, the number of elements, in Python's integers: int64 would wrap.
+            size = math.prod(abs(int(length)) for length in constants[node.input[0]])
+            constants[node.output[0]] = np.array([min(size, LARGEST_RESULT + 1)], np.int64)
         if node.op_type != "Constant" or not node.output or not node.attribute:
             continue
         attribute = node.attribute[0]

@@ -14,7 +14,14 @@ from qdeploy.runtime.errors import ContractError, QdeployError, UnsupportedModel
 from qdeploy.runtime.graph_contract import check_operators
 from qdeploy.runtime.ops import DOMAIN, OPERATORS, VERSION, Node, operator_name
 
-WEIGHT_OPERATORS = ("UnpackWeights", "HamiltonMatrix", "GateRows", "HadamardMatrix", "HypercomplexMatrix")
+WEIGHT_OPERATORS = (
+    "UnpackWeights",
+    "SparseWeights",
+    "HamiltonMatrix",
+    "GateRows",
+    "HadamardMatrix",
+    "HypercomplexMatrix",
+)
 """Operators on constants only; their results are constants too."""
 
 LAYOUT_DTYPE_SOURCE = 0

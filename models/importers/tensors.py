@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
+from qdeploy.models.masks import masked_products
 from qdeploy.models.torch_file import MAX_FILE_BYTES, read_torch_file
 from qdeploy.runtime.errors import InvalidFileError
 
@@ -90,7 +91,8 @@ class Tensors:
 def read_tensors(path: str | Path) -> Tensors:
     """The state dict in a ``.safetensors`` file, or in a ``.pt`` or ``.pth`` that ``torch.save`` wrote; no code is run.
 
-    A dict that holds the state dict among other things is seen through, and so are the names of ``DataParallel``.
+    A dict that holds the state dict among other things is seen through, and so are the names of ``DataParallel``. Pruned
+    weights (``NAME_orig``, ``NAME_mask``) are their products.
 
     Raises:
         InvalidFileError: missing, too large, corrupted, or something else.
@@ -119,4 +121,4 @@ def read_tensors(path: str | Path) -> Tensors:
             )
     if all(name.startswith(_PARALLEL) for name in content):
         content = {name.removeprefix(_PARALLEL): value for name, value in content.items()}
-    return Tensors(content, str(file))
+    return Tensors(masked_products(content, str(file)), str(file))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
+from qdeploy.models.masks import MASK, ORIGINAL, check_mask
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
 
 __all__ = ["check_finite", "evaluation_copy", "materialize_parametrizations"]
@@ -30,6 +31,9 @@ def materialize_parametrizations(module: nn.Module) -> list[str]:
 
     Returns:
         A note for each module that was changed.
+
+    Raises:
+        InvalidFileError: a pruning mask that is not of 0 and 1.
     """
     notes = []
     with torch.no_grad():
@@ -44,6 +48,8 @@ def materialize_parametrizations(module: nn.Module) -> list[str]:
                 notes.append(f"{path or 'model'}: the parametrization of {', '.join(names)} was materialized")
             pruned = [hook._tensor_name for hook in part._forward_pre_hooks.values() if _is_pruning(hook)]  # noqa: SLF001  # torch keeps the name nowhere else
             for name in pruned:
+                full = f"{path}.{name}".removeprefix(".")
+                check_mask(part.get_buffer(name + MASK), part.get_parameter(name + ORIGINAL), full, "model")
                 prune.remove(part, name)
                 notes.append(f"{path or 'model'}: the pruning mask of {name} was applied")
     return notes

@@ -67,6 +67,9 @@ def load_entry(entry: str, weights: str | os.PathLike[str] | None = None) -> nn.
 def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     """Loads a state_dict, strictly: every tensor of the module and no other.
 
+    Weights that torch.nn.utils.prune masked (``NAME_orig``, ``NAME_mask``) are loaded into a module without masks as
+    their products.
+
     Args:
         module: changed in place.
         path: ``.safetensors``, or ``.pt``/``.pth``/``.bin`` as ``torch.save(module.state_dict(), path)`` writes it.
@@ -94,6 +97,10 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
                 "before "
                 "the training diverged"
             )
+    from qdeploy.models.masks import masked_products, masks_of
+
+    if not masks_of(module.state_dict()):
+        state = masked_products(state, str(file))
     try:
         module.load_state_dict(state, strict=True)
     except RuntimeError as error:

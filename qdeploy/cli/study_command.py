@@ -15,6 +15,7 @@ from .progress import progress_bars
 if TYPE_CHECKING:
     from qdeploy.studies.cells import CellsReport
     from qdeploy.studies.ptq import PtqReport
+    from qdeploy.studies.quaternion import QuaternionReport
     from qdeploy.studies.sizes import SizesReport
     from qdeploy.studies.state_bits import StateBitsReport
     from qdeploy.studies.weight_bits import WeightBitsReport
@@ -77,12 +78,13 @@ def command(
     folder: Path | None,
     output: Output,
 ) -> None:
-    """Measure what a choice of quantization costs MODEL, a recurrent network.
+    """Measure what a choice of quantization costs MODEL, a network or a group of them.
 
     state-bits: loss, accuracy and the state's error over time, by bits of the state and rule for its range.
     weight-bits: MODEL, a training configuration, is trained for each number of bits, into the folder of -o.
     cells: a shipped network, all that were trained on the data set MODEL, or "all" recurrent ones, at three settings.
     sizes: every recurrent configuration of the data set MODEL is trained in several sizes, into the folder of -o.
+    quaternion: the same for "all" quaternion networks: two recipes, beside their expanded matrices and quantize_static.
     ptq: weights of a float network quantized after training, beside networks trained on the grid.
 
     \b
@@ -90,6 +92,7 @@ def command(
     qdeploy study weight-bits qornn-smnist -o study
     qdeploy study cells all -o study
     qdeploy study sizes sequential-digits -o study
+    qdeploy study quaternion digits
     qdeploy study ptq ornn-digits --trained qornn-digits
     """  # noqa: D301 - click's mark for a paragraph that keeps its lines
     given: dict[str, tuple[tuple[str, ...], object]] = {
@@ -104,21 +107,26 @@ def command(
     for option, (owners, value) in given.items():
         if value and study not in owners:
             raise click.UsageError(f"{option} belongs to {', '.join(owners)}")
+    if study == "quaternion" and recipe != "default":
+        raise click.UsageError("quaternion compares recipes of its own")
     trains = study in ("weight-bits", "sizes")
     if trains and folder is None:
         raise click.UsageError(f"{study} trains: it needs a folder, -o")
     if study not in ("state-bits", "ptq") and (data is not None or time_axis is not None):
         raise click.UsageError(f"{study} takes data and time from MODEL")
-    from qdeploy.studies import cells, ptq, sizes, state_bits, weight_bits
+    from qdeploy.studies import cells, ptq, quaternion, sizes, state_bits, weight_bits
 
-    if folder is not None and study != "ptq":
+    if folder is not None and study not in ("ptq", "quaternion"):
         state_bits.check_can_draw()
-    report: CellsReport | PtqReport | SizesReport | StateBitsReport | WeightBitsReport
+    report: CellsReport | PtqReport | QuaternionReport | SizesReport | StateBitsReport | WeightBitsReport
     written: list[Path] = []
     with progress_bars(output) as progress:
         if study == "cells":
             table = cells.run(model, recipe=recipe, limit=limit, progress=progress)
             report, written = table, cells.write(table, folder) if folder else written
+        elif study == "quaternion":
+            forms = quaternion.run(model, limit=limit, progress=progress)
+            report, written = forms, quaternion.write(forms, folder) if folder else written
         elif study == "sizes" and folder is not None:
             compared = sizes.run(
                 model,

@@ -36,6 +36,7 @@ class IntegerGraph:
         whole_sequences: whether no state goes on from one call to the next.
         types: the integer type of every activation, by tensor name (names are those of the float model).
         layers: one record per layer, for the manifest and for ``inspect``.
+        weights: by the name of the int8 tensor, how ``store_sparse`` finds those that are mostly zero.
         constants_info: of weights and biases, their scales and bits, for the manifest.
     """
 
@@ -46,6 +47,7 @@ class IntegerGraph:
     types: dict[str, TensorType] = field(default_factory=dict)
     states: list[State] = field(default_factory=list)
     layers: list[dict[str, Any]] = field(default_factory=list)
+    weights: dict[str, QuantizedWeight] = field(default_factory=dict)
     constants_info: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def constant(self, name: str, value: NDArray[Any], *, bits: int, scale: NDArray[np.float64] | None = None) -> str:
@@ -66,6 +68,7 @@ class IntegerGraph:
 
         Sharing: a weight that was added before is not added again.
         """
+        self.weights.setdefault(name, weight)
         stored = 2 if weight.bits <= 2 else 4 if weight.bits <= 4 else 8
         if stored == 8:
             return self.constant(name, weight.integers, bits=weight.bits, scale=weight.scale)

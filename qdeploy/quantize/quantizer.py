@@ -15,6 +15,7 @@ from qdeploy.quantize.given_states import feed_given_states, given_state_type, s
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings import LOWERINGS, Context
 from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.sparse_storage import store_sparse
 from qdeploy.quantize.tensor_type import grid_type
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.ops import DOMAIN, VERSION, WHOLE_SEQUENCE, operator_name
@@ -43,6 +44,7 @@ def quantize(
     """Lowers every layer of ``model``.
 
     Requires: ``model`` in layer form (``qdeploy.capture``), statistics of all its tensors.
+    Requires: ``storage`` is ``compact`` (quaternion components, zeros left out where that is smaller) or ``expanded``.
     Ensures: every activation has an integer type, every accumulator is proven to fit int32, weights that lie on a
     quantization grid are unchanged.
 
@@ -74,6 +76,8 @@ def quantize(
                 f"node {node.name}: {node.op_type} has no integer form; supported are {', '.join(sorted(LOWERINGS))}."
             )
         lowering(context, node)
+    if storage == "compact":
+        store_sparse(graph)
     _record_ranges(floats, graph, calibration)
     graph.whole_sequences = feed_given_states(context) or reads_backwards(graph)
     _give_last_states_twice(floats, graph)

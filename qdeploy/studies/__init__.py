@@ -9,5 +9,6 @@ STUDIES = {
     "weight-bits": "one configuration trained for each number of bits, beside its float twin",
     "cells": "every shipped recurrent network: states of 8 bits, weights of 4, and the recommended setting",
     "sizes": "every cell trained on one data set in several sizes: accuracy against bytes, in float and as integers",
+    "quaternion": "every shipped quaternion network: recipes default and w7a8 beside its expanded matrices and onnxruntime's",
     "ptq": "weights quantized after training against weights trained on the grid",
 }

@@ -68,13 +68,13 @@ def judge_float(subject: Subject) -> FloatForm:
     return FloatForm(loss.accuracy, loss.answers, len(model.SerializeToString()), _weight_bytes(model))
 
 
-def judge_integer(subject: Subject, recipe: Recipe, setting: str) -> IntegerForm:
-    """The integer form that ``recipe`` gives.
+def judge_integer(subject: Subject, recipe: Recipe, setting: str, *, storage: str = "compact") -> IntegerForm:
+    """The integer form that ``recipe`` gives, its file in ``storage``.
 
     Raises:
         QdeployError: what ``quantize`` raises, for a network that the recipe does not fit.
     """
-    integers = quantize(subject.captured.model, subject.statistics, recipe)
+    integers = quantize(subject.captured.model, subject.statistics, recipe, storage=storage)
     logits = subject.integer_logits(integers)
     disagreements = int((logits.argmax(axis=-1) != subject.float_logits().argmax(axis=-1)).sum())
     compared, differing = subject.compare_engines(integers)
@@ -94,6 +94,7 @@ def judge_integer(subject: Subject, recipe: Recipe, setting: str) -> IntegerForm
 
 def _weight_bytes(model: onnx.ModelProto) -> int:
     """Of the matrices, and of what matrices are unpacked from."""
-    packed = {node.input[0] for node in model.graph.node if node.op_type == "UnpackWeights"}
+    unpacking = [node for node in model.graph.node if node.op_type in ("UnpackWeights", "SparseWeights")]
+    packed = {name for node in unpacking for name in node.input}
     weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 1 or tensor.name in packed]
     return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in weights)

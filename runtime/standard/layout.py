@@ -232,6 +232,29 @@ def _build_gather_elements(node: Node) -> Kernel:
     return kernel
 
 
+def _build_scatter_elements(node: Node) -> Kernel:
+    """``y = x``, but ``y[indices[i, j], j] = updates[i, j]`` for axis 0, and so on."""
+    axis = int(node.attributes.get("axis", 0))
+    reduction = node.attributes.get("reduction", "none")
+    if reduction != "none":
+        msg = f"found reduction={reduction!r}, expected 'none'"
+        raise ValueError(msg)
+
+    def kernel(x: Array, indices: Array, updates: Array) -> Array:
+        _index_type(indices)
+        same_type(x, updates)
+        if not x.ndim == indices.ndim == updates.ndim or indices.shape != updates.shape:
+            msg = f"found shapes {x.shape}, {indices.shape} and {updates.shape}, expected one rank, and one shape of the last two"
+            raise ValueError(msg)
+        places = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+        places[axis + x.ndim if axis < 0 else axis] = indices
+        y = x.copy()
+        y[tuple(places)] = updates
+        return y
+
+    return kernel
+
+
 def _index_type(indices: Array) -> None:
     if indices.dtype.kind != "i" or indices.dtype.itemsize < 4:
         msg = f"found indices of type {indices.dtype}, expected int32 or int64"
@@ -254,6 +277,7 @@ LAYOUT: dict[str, Build] = {
     "Identity": _build_identity,
     "Range": _build_range,
     "Reshape": _build_reshape,
+    "ScatterElements": _build_scatter_elements,
     "Shape": _build_shape,
     "Slice": _build_slice,
     "Split": _build_split,

@@ -1,4 +1,4 @@
-"""Reductions of integers: sums and products wrap in their own type."""
+"""Reductions of integers, and running sums: sums and products wrap in their own type."""
 
 from __future__ import annotations
 
@@ -30,7 +30,21 @@ def _reduction(function: Any) -> Build:
     return build
 
 
+def _build_cumulative_sum(node: Node) -> Kernel:
+    """``y[i] = x[0] + ... + x[i]`` along the axis that the second input names."""
+    if node.attributes.get("exclusive", 0) or node.attributes.get("reverse", 0):
+        msg = "found exclusive or reverse, expected neither"
+        raise ValueError(msg)
+
+    def kernel(x: Array, axis: Array) -> Array:
+        require_kind(x, "iu")
+        return np.cumsum(x, axis=as_integers(axis.reshape(-1))[0], dtype=x.dtype)
+
+    return kernel
+
+
 REDUCTIONS: dict[str, Build] = {
+    "CumSum": _build_cumulative_sum,
     "ReduceMax": _reduction(lambda x, axes, keep: np.max(x, axis=axes, keepdims=keep)),
     "ReduceMin": _reduction(lambda x, axes, keep: np.min(x, axis=axes, keepdims=keep)),
     "ReduceProd": _reduction(lambda x, axes, keep: np.prod(x, axis=axes, keepdims=keep, dtype=x.dtype)),

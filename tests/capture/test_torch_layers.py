@@ -230,6 +230,26 @@ def test_parametrized_and_pruned_weights_are_materialized(rng, run):
     assert isinstance(orthogonal, nn.Linear)
 
 
+def test_pruned_quaternion_components_stay_components(rng, run, operators):
+    """As they are after a training step: the product that forward left is older than the weights."""
+    layer = QuaternionLinear(8, 12)
+    for part in "rijk":
+        prune.random_unstructured(layer, f"{part}_weight", amount=4)
+    layer(torch.zeros(1, 8))
+    with torch.no_grad():
+        layer.r_weight_orig.mul_(2.0)
+    captured = capture(layer, {"x": rng.random((3, 8))})
+    assert operators(captured) == ["HamiltonMatrix:blocked", "Linear:bias"]
+    weights = {one.name: onnx.numpy_helper.to_array(one) for one in captured.model.graph.initializer}
+    for part in "rijk":
+        expected = (
+            (layer.get_parameter(f"{part}_weight_orig") * layer.get_buffer(f"{part}_weight_mask")).detach().numpy()
+        )
+        assert (weights[f"{part}_weight"] == expected).all()
+        assert (expected == 0).sum() == 4
+    check_other_sizes(captured, layer, run, [(2, 8)])
+
+
 def test_a_layer_with_a_forward_of_its_own_is_traced(rng, run, operators):
     class Scaled(nn.Linear):
         def forward(self, x):

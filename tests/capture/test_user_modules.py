@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file  # noqa: E402  # after the skip
 from torch import nn  # noqa: E402  # after the skip
+from torch.nn.utils import prune  # noqa: E402  # after the skip
 
 from qdeploy.capture import capture, load_entry, load_weights  # noqa: E402  # after the skip
 from qdeploy.models import save_checkpoint  # noqa: E402  # after the skip
@@ -54,6 +55,27 @@ def test_entry_with_weights(user_code, tmp_path, network):
     module = load_entry(f"{user_code}:build", tmp_path / "weights.safetensors")
     assert torch.equal(module[2].weight, network[2].weight)
     assert sys.path == before
+
+
+def test_entry_with_pruned_weights(user_code, tmp_path, network):
+    """A module without masks gets the products; one that prunes itself gets both factors."""
+    prune.l1_unstructured(network[0], "weight", amount=7)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    module = load_entry(f"{user_code}:build", tmp_path / "weights.pt")
+    assert torch.equal(module[0].weight, network[0].weight)
+    assert int((module[0].weight == 0).sum()) == 7
+    again = nn.Sequential(prune.identity(nn.Linear(4, 3), "weight"), nn.ReLU(), nn.Linear(3, 2))
+    load_weights(again, tmp_path / "weights.pt")
+    assert torch.equal(again[0].weight_mask, network[0].weight_mask)
+
+
+def test_a_mask_that_is_none(network, tmp_path):
+    prune.custom_from_mask(network[0], "weight", torch.full((3, 4), 0.5))
+    with pytest.raises(InvalidFileError, match=r"model: 0\.weight_mask holds 0\.5 at index \[0, 0\]"):
+        capture(network, {"x": np.zeros((2, 4), np.float32)})
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    with pytest.raises(InvalidFileError, match=r"weights\.safetensors: 0\.weight_mask holds 0\.5"):
+        load_weights(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), tmp_path / "weights.safetensors")
 
 
 @pytest.mark.parametrize(

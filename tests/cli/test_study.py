@@ -59,6 +59,14 @@ def test_cells(qdeploy_command, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"cells.json", "cells.png"}
 
 
+def test_quaternion(qdeploy_command, tmp_path):
+    done = qdeploy_command("study", "quaternion", "digits", "--limit", "20", "-o", tmp_path / "out")
+    assert done.code == 0
+    assert "20 answers on digits; default is 34.1% of expanded" in done.out
+    table = json.loads((tmp_path / "out" / "quaternion.json").read_text())
+    assert table["rows"][0]["name"] == "quaternion-lenet300-digits"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -68,12 +76,17 @@ def test_cells(qdeploy_command, tmp_path):
         (("ptq", "m", "--method", "bjorck"), "--method belongs to weight-bits"),
         (("weight-bits", "qornn-digits"), "it needs a folder, -o"),
         (("weight-bits", "qornn-digits", "-o", "f", "--data", "d"), "takes data and time from MODEL"),
-        (("colours", "m"), "'colours' is not one of 'state-bits', 'weight-bits', 'cells', 'sizes', 'ptq'"),
+        (
+            ("colours", "m"),
+            "'colours' is not one of 'state-bits', 'weight-bits', 'cells', 'sizes', 'quaternion', 'ptq'",
+        ),
         (("cells", "all", "--data", "d"), "cells takes data and time from MODEL"),
         (("cells", "all", "--bits", "4"), "--bits belongs to state-bits, weight-bits, sizes, ptq"),
         (("sizes", "digits"), "sizes trains: it needs a folder, -o"),
         (("sizes", "digits", "-o", "f", "--time-axis", "0"), "sizes takes data and time from MODEL"),
         (("ptq", "m", "--hidden", "32"), "--hidden belongs to sizes"),
+        (("quaternion", "all", "--recipe", "w4a8"), "quaternion compares recipes of its own"),
+        (("quaternion", "all", "--data", "d"), "quaternion takes data and time from MODEL"),
     ],
 )
 def test_usage(qdeploy_command, arguments, message):

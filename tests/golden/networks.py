@@ -223,6 +223,15 @@ def hypercomplex_weights(algebra: str) -> Weights:
     }
 
 
+def pruned_weights(units: int, zeros: float) -> Weights:
+    """Of the feedforward network with so many units, of whose hidden weights so many are 0, here and there a row of zeros."""
+    generator = np.random.default_rng(7)
+    w1 = generator.normal(size=(units, 16)) * (generator.random((units, 16)) >= zeros)
+    w1[::9] = 0
+    w2 = generator.normal(size=(5, units)) / 8
+    return {"w1": w1, "b1": generator.normal(size=units) / 4, "w2": w2, "b2": generator.normal(size=5) / 4}
+
+
 def quaternion_weights(parts: int, gates: tuple[int, ...]) -> Weights:
     """Of a loop of twelve units, three quaternions, in the scale of Glorot's initialization.
 
@@ -438,6 +447,10 @@ NETWORKS: dict[str, Network] = {
     **{f"mlp-multiplier{bits}": _feedforward(MLP, multiplier_bits=bits) for bits in (1, 31)},
     "mlp-per-tensor": _feedforward(MLP, weight_granularity="per_tensor"),
     **{f"quaternion-{grouping}": _feedforward(QUATERNION % grouping) for grouping in ("blocked", "adjacent")},
+    # Bytes that pay for the bodies: a bit map of half of the weights, gaps of 4 to 6 bits between fewer.
+    "sparse-map": Network(MLP, partial(pruned_weights, 512, 0.5), (16,)),
+    "sparse-gaps": Network(MLP, partial(pruned_weights, 512, 0.95), (16,)),
+    "sparse-gaps-weights4": Network(MLP, partial(pruned_weights, 512, 0.9), (16,), {"weight_bits": 4}),
     "quaternion-expanded": _feedforward(QUATERNION % "blocked", options={"storage": "expanded"}),
     "quaternion-weights4": _feedforward(QUATERNION % "blocked", weight_bits=4),
     "quaternion-weights7": _feedforward(QUATERNION % "blocked", weight_bits=7),

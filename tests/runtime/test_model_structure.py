@@ -8,6 +8,7 @@ import pytest
 
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 from qdeploy.runtime.model_file import load_model, parse_model
+from qdeploy.runtime.model_sizes import check_sizes
 from qdeploy.runtime.model_structure import DEEPEST_GRAPH
 
 HEAD = '<ir_version: 8, opset_import: ["": 18, "own": 1]>'
@@ -133,6 +134,17 @@ def test_nodes_that_make_much_of_little(node):
     with pytest.raises(UnsupportedModelError, match=r"makes 10+ elements, expected at most 67108864"):
         parsed(text)
     assert parsed(text.replace("100000000}", "10}").replace("1000000000000}", "10}"))
+
+
+def test_elements_that_an_expanding_node_names():
+    """By its attribute, or, in an inlined file, by the product of a constant shape."""
+    words = r"makes 10+ elements, expected at most 67108864"
+    text = "g (float[n] x) => (float[n] y) { big = own.Spread <shape = [100000, 1000000000]> (x) y = Relu (x) }"
+    with pytest.raises(UnsupportedModelError, match=words):
+        check_sizes(onnx.parser.parse_model(f"{HEAD}\n{text}"), "m.onnx")
+    lines = "sizes = Constant <value_ints = [4294967296, 4294967296]> () size = ReduceProd (sizes)"
+    with pytest.raises(UnsupportedModelError, match="makes 67108865 elements"):
+        parsed(f"g (float[n] x) => (float[n] y) {{ {lines} big = ConstantOfShape (size) y = Relu (x) }}")
 
 
 def test_what_onnx_refuses():

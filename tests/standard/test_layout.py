@@ -92,6 +92,37 @@ def test_gather_elements(compare, seed, axis):
     compare(text, {"x": table, "i": indices}, reference=False)
 
 
+@given(seed=st.integers(0, 2**32 - 1), axis=st.integers(-2, 1))
+def test_scatter_elements(compare, seed, axis):
+    """Indices without repeats, negative ones from the end."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-128, 128, (6, 5), np.int8)
+    size = x.shape[axis]
+    shape = (3, 5) if axis % 2 == 0 else (6, 2)
+    order = rng.permuted(np.tile(np.arange(size), (shape[1 - axis % 2], 1)), axis=1)[:, : shape[axis % 2]]
+    indices = (order.T if axis % 2 == 0 else order) - size * rng.integers(0, 2, shape)
+    updates = rng.integers(-128, 128, shape, np.int8)
+    text = (
+        "g (int8[A,B] x, int64[C,D] i, int8[C,D] u) => (int8[A,B] y) "
+        f"{{ y = ScatterElements <axis = {axis}> (x, i, u) }}"
+    )
+    compare(text, {"x": x, "i": indices, "u": updates})
+
+
+def test_scatter_elements_of_other_shapes(body):
+    model = body("g (int32[A] x, int64[N] i, int32[M] u) => (int32[A] y) { y = ScatterElements(x, i, u) }")
+    for indices, updates in ((np.array([3]), X[0, 0, :1]), (np.array([0, 1]), X[0, 0, :1])):
+        with pytest.raises(ContractError, match="ScatterElements_0"):
+            model.run({"x": X[0, 0, :3], "i": indices, "u": updates})
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+def test_running_sums(compare, kind, axis):
+    x = np.array([[2**30, 2**30, 5], [-3, 2**30, 2**31 - 1]], kind)
+    compare(f"g ({kind}[A,B] x) => ({kind}[A,B] y) <int32 a = {{{axis}}}> {{ y = CumSum(x, a) }}", {"x": x})
+
+
 def test_squeeze(compare):
     x = X.reshape(2, 1, 3, 1, 4)
     text = """g (int32[A,1,B,1,C] x) => (int32[A,B,C] y, int32[A,B,1,C] z) <int64[1] a = {1}> {
