@@ -31,8 +31,8 @@ def linear(
         x: uint8 or int16 ``[..., K]``.
         weight: int8 ``[N, K]``, zero point 0.
         bias: int32 ``[N]`` at the accumulator's scale, scale_x * scale_weight.
-        multiplier: int32 ``[1]`` or ``[N]``; with ``shift`` it stands for scale_x * scale_weight / scale_y, and for the factor of a
-            batch normalization, which may be negative.
+        multiplier: int32 ``[1]`` or ``[N]``; with ``shift`` it stands for scale_x * scale_weight / scale_y, times the factor of
+            a batch normalization, which may be negative.
         x_zero_point: the x that means 0; 0 for int16.
         shift: 0 to 46.
         y_zero_point, low, high: zero point and inclusive bounds of y. ReLU is ``low == y_zero_point``: what is
