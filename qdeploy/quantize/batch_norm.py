@@ -21,22 +21,18 @@ from numpy.typing import NDArray
 
 from qdeploy.capture.computed_weights import computed_weights
 from qdeploy.capture.functions import functions_of
+from qdeploy.quantize.float_graph import FACTOR_INPUT, NORM_PLACE, attribute
 from qdeploy.quantize.grid import recognise_grid
+from qdeploy.quantize.lowerings.quaternion_rows import QuaternionRows
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.runtime.errors import UnsupportedModelError
 
-__all__ = ["FACTOR_INPUT", "PLACE", "PRODUCTS", "place_batch_norm"]
+__all__ = ["PRODUCTS", "place_batch_norm"]
 
 Floats = NDArray[np.float64]
 
 PRODUCTS = ("Linear", "Conv")
 """Layers whose weight has a row for each output."""
-
-FACTOR_INPUT = 3
-"""Behind x, weight and bias: factors ``[N]`` of a layer ``y = factor (W x) + bias``, only within the quantization."""
-
-PLACE = "batch_norm"
-"""A layer's attribute that says where its batch normalization went, for the manifest."""
 
 _STAGE_BYTES = 48
 """Of one quaternion in the 4 x 4 operator: sixteen entries of two bytes, four constants of four."""
@@ -91,12 +87,16 @@ class _Placement:
                 self.producers[node.output[0]] = layer
             else:
                 kept.append(node)
-        # A matrix that was written in full leaves the node behind that made it.
-        read = {name for node in kept for name in node.input} | self.outputs
-        left = onnx.GraphProto()
-        left.node.extend(node for node in kept if not read.isdisjoint(node.output))
+        # A matrix that was written in full leaves the nodes behind that made it.
+        read = set(self.outputs)
+        left = []
+        for node in reversed(kept):
+            if not read.isdisjoint(node.output):
+                left.append(onnx.NodeProto())
+                left[-1].CopyFrom(node)
+                read.update(node.input)
         del self.model.graph.node[:]
-        self.model.graph.node.extend(left.node)
+        self.model.graph.node.extend(reversed(left))
         del self.model.functions[:]
         self.model.functions.extend(functions_of(list(self.model.graph.node)))
 
@@ -149,23 +149,34 @@ class _Placement:
 
     def _lies_on_grid(self, layer: onnx.NodeProto) -> bool:
         source = self.producers.get(layer.input[1])
+        if source is not None and source.op_type == "GateRows":
+            source = self.producers.get(source.input[0])
         names = [layer.input[1]] if source is None else list(source.input)
         stacked = np.concatenate([self._array(name).reshape(-1) for name in names]).astype(np.float32)
         return recognise_grid(stacked) is not None
 
     def _fits_components(self, layer: onnx.NodeProto, factors: Floats) -> bool:
         """Whether a quaternion's four outputs have one factor, and nothing else reads the components."""
-        hamilton = self.producers.get(layer.input[1])
-        if hamilton is None or hamilton.op_type != "HamiltonMatrix" or self.uses[layer.input[1]] != 1:
+        rows = self._quaternion_rows(layer)
+        if rows is None or 4 * len(self._array(rows.hamilton.input[0])) != len(factors):
             return False
-        rows = len(self._array(hamilton.input[0]))
-        if 4 * rows != len(factors):
-            return False
-        by_part = factors.reshape(4, rows)
+        by_part = rows.by_part(factors)
         return bool((by_part == by_part[0]).all())
 
+    def _quaternion_rows(self, layer: onnx.NodeProto) -> QuaternionRows | None:
+        """How the weight of ``layer`` is made of components that nothing else reads, in groups or not."""
+        made = self.producers.get(layer.input[1])
+        ordering = made if made is not None and made.op_type == "GateRows" else None
+        hamilton = made if ordering is None else self.producers.get(ordering.input[0])
+        alone = self.uses[layer.input[1]] == 1 and (ordering is None or self.uses[ordering.input[0]] == 1)
+        if hamilton is None or hamilton.op_type != "HamiltonMatrix" or not alone:
+            return None
+        return QuaternionRows(hamilton, ordering)
+
     def _matrix_folds(self, layer: onnx.NodeProto) -> bool:
-        """Whether a 4 x 4 map goes into the weights of ``layer``."""
+        """Whether a 4 x 4 map goes into the weights of ``layer``; it mixes outputs, which groups must not part."""
+        if attribute(layer, "group", 1) != 1:
+            return False
         if self.recipe.batch_norm != "auto":
             return self.recipe.batch_norm == "fold"
         if layer.input[1] in self.tensors:
@@ -184,6 +195,7 @@ class _Placement:
         """Whether the 4 x 4 operators save more than the body that they share, or one stands alone and brings it anyway."""
         maps = [node for node in self.nodes if node.op_type == "QuaternionAffine"]
         layers = [self._layer_of(node) for node in maps]
+        layers = [None if layer is None or attribute(layer, "group", 1) != 1 else layer for layer in layers]
         behind = [layer for layer in layers if layer is not None and layer.input[1] not in self.tensors]
         alone = any(layer is None for layer in layers)
         return alone or sum(max(0, self._saved_by_operator(layer)) for layer in behind) > _BODY_BYTES
@@ -208,11 +220,14 @@ class _Placement:
         _say(layer, "multiplier")
 
     def _scale_components(self, layer: onnx.NodeProto, factors: Floats) -> None:
-        hamilton = self.producers[layer.input[1]]
+        rows = self._quaternion_rows(layer)
+        if rows is None:
+            raise AssertionError(f"{layer.name} has no quaternion components")
         self.matrices[layer.input[1]] = self._weight(layer) * _by_row(factors, self._weight(layer))
-        for place, name in enumerate(hamilton.input):
+        once = rows.by_part(factors)[0]
+        for place, name in enumerate(rows.hamilton.input):
             component = self._array(name)
-            hamilton.input[place] = self._replaced(name, component * _by_row(factors[: len(component)], component))
+            rows.hamilton.input[place] = self._replaced(name, component * _by_row(once, component))
         _say(layer, "components")
 
     def _weight(self, layer: onnx.NodeProto) -> Floats:
@@ -290,7 +305,7 @@ def _say(layer: onnx.NodeProto, place: str) -> None:
     """Notes where the normalization of ``layer`` went; of two, the place that costs more."""
     order = ("weights", "components", "multiplier", "expanded")
     for found in layer.attribute:
-        if found.name == PLACE:
+        if found.name == NORM_PLACE:
             found.s = max(found.s.decode(), place, key=order.index).encode()
             return
-    layer.attribute.append(onnx.helper.make_attribute(PLACE, place))
+    layer.attribute.append(onnx.helper.make_attribute(NORM_PLACE, place))

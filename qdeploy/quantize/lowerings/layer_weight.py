@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qdeploy.quantize.batch_norm import FACTOR_INPUT, PLACE
-from qdeploy.quantize.float_graph import attribute
+from qdeploy.quantize.float_graph import FACTOR_INPUT, NORM_PLACE, attribute
 from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.lowerings.registry import Context
 from qdeploy.quantize.recipe import Recipe
@@ -122,7 +121,7 @@ def layer_weight(context: Context, node: onnx.NodeProto, x: TensorType, y: Tenso
         weight = replace(weight, factor=factor, bias=np.zeros(len(factor)) if bias is None else bias.astype(np.float64))
     else:
         weight = _quantized(Layer(context, x, y, bias), node)
-    place = attribute(node, PLACE)
+    place = attribute(node, NORM_PLACE)
     if place is None:
         return weight
     record = {**weight.record, "batch_norm": place, "batch_norm_bytes": 0}
