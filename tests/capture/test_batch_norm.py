@@ -236,3 +236,57 @@ def test_layers_that_are_refused(rng):
     for norm in (nn.LayerNorm(8), nn.GroupNorm(2, 8), nn.InstanceNorm1d(8)):
         with pytest.raises(UnsupportedModelError, match=r"a deviation of the sample itself.*batch normalization"):
             capture(nn.Sequential(norm), samples)
+
+
+class Scaled(nn.Module):
+    """Inputs scaled as people do it, and a normalization that an exporter took apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.1, 0.2, 0.3, 0.4]))
+        self.register_buffer("deviation", torch.tensor([0.5, 2.0, 0.25, 4.0]))
+        self.register_buffer("factor", torch.linspace(-1, 1, 8))
+        self.head = nn.Linear(4, 8)
+
+    def forward(self, x):
+        hidden = self.head((x - self.mean) / self.deviation)
+        return torch.relu(1 - hidden * self.factor + 0.5) * 2
+
+
+def test_constants_for_channels_are_affine_maps(rng, operators):
+    captured = capture(Scaled(), {"x": rng.normal(size=(3, 4))})
+    affine = "ChannelAffine:trailing_0"
+    assert operators(captured) == [affine, "Linear:bias", affine, "Relu", affine]
+    assert captured.error < 1e-5
+
+
+IMAGE = """
+    <ir_version: 8, opset_import: ["": 17]>
+    net (float[N, 3, 4, 5] x) => (float[N, 3, 4, 5] y) { %s }"""
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("a = Sub (x, c) y = Div (a, d)", ["ChannelAffine:trailing_2"]),
+        ("y = Mul (x, w)", ["ChannelAffine:trailing_0"]),
+        ("y = Add (h, x)", ["ChannelAffine:trailing_1"]),
+        ("a = Add (x, one) y = Mul (a, c)", ["ChannelAffine:trailing_0", "ChannelAffine:trailing_2"]),
+    ],
+)
+def test_constants_of_any_axis_but_the_first(rng, onnx_file, operators, body, expected):
+    shapes = {"c": (3, 1, 1), "d": (1, 3, 1, 1), "w": (5,), "h": (4, 1), "one": ()}
+    arrays = {
+        name: np.asarray(rng.normal(size=shape), np.float32) for name, shape in shapes.items() if f"{name}" in body
+    }
+    captured = capture(onnx_file(IMAGE % body, arrays), {"x": rng.normal(size=(3, 3, 4, 5))})
+    assert operators(captured) == expected
+    assert captured.error < 1e-5
+
+
+@pytest.mark.parametrize("body", ["y = Mul (x, p)", "y = Mul (x, s)", "y = Div (o, x)"])
+def test_constants_that_are_no_affine_map(rng, onnx_file, body):
+    arrays = {"p": np.ones((4, 5), np.float32), "s": np.ones((3, 1, 1, 1), np.float32), "o": np.ones(5, np.float32)}
+    path = onnx_file(IMAGE % body, {name: array for name, array in arrays.items() if name in body})
+    with pytest.raises(UnsupportedModelError, match=r"not one number for each entry of one axis|Div\): not supported"):
+        capture(path, {"x": rng.normal(size=(3, 3, 4, 5))})

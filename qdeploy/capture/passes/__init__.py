@@ -20,6 +20,7 @@ from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
 from .batch_norm import level_matrices, make_affines, move_affines
+from .constant_affines import make_constant_affines
 from .directions import split_directions
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
@@ -111,12 +112,13 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     make_affines(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
-    move_affines(graph_model)
     make_linear(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
     common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)
     recognise_quaternion_rows(graph_model)
+    make_constant_affines(graph_model)
+    move_affines(graph_model)
     level_matrices(graph_model)
     softmax = drop_softmax(graph_model)
     common.RemoveUnusedNodesPass()(graph_model)

@@ -22,7 +22,8 @@ _SUPPORTED = (
     "Gemm and MatMul with constant weights, RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan and Loop whose step is made of these cells, "
     "Relu, Clip, Tanh, "
-    "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "
+    "Sigmoid, Add and Mul of two activations or with a constant for each channel, BatchNormalization, "
+    "ReduceMean and ReduceMax of one axis, "
     "quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "
     "Slice, Gather and Concat with constant parameters, Dropout, Identity, a final Softmax or LogSoftmax"
@@ -78,12 +79,13 @@ def check_allowed(model: ir.Model) -> None:
 
 
 def _check_parameters(node: ir.Node) -> None:
-    """Layout operators have constant parameters; Add and Mul have none, and a mean is of one axis."""
+    """Layout operators have constant parameters; what Add and Mul have left is no affine map; a mean is of one axis."""
     if node.domain == "" and node.op_type in _CONSTANT_OPERAND:
         if any(constant(value) is not None for value in node.inputs):
             does, place = _CONSTANT_OPERAND[node.op_type]
             raise UnsupportedModelError(
-                f"{label(node)}: {does} an activation, expected two activations; a constant can only be {place}"
+                f"{label(node)}: {does} an activation that is not one number for each entry of one axis (of a known length, not "
+                f"that of the samples), expected two activations; such a constant can only be {place}"
             )
     elif node.domain == "" and node.op_type in _OVER_TIME:
         _check_reduction(node)

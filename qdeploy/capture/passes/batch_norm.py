@@ -23,7 +23,7 @@ from .access import (
 )
 from .access import label as named
 
-__all__ = ["AFFINE_OPERATORS", "level_matrices", "make_affines", "move_affines"]
+__all__ = ["AFFINE_OPERATORS", "insert_affine", "level_matrices", "make_affines", "move_affines"]
 
 _LAYERS = ("Linear", "Conv", "ConvTranspose")
 
@@ -138,6 +138,11 @@ def _affine(node: ir.Node) -> None:
     written.name = name
     replace(node.outputs[0], written.outputs[0])
     graph.remove(node, safe=True)
+
+
+def insert_affine(before: ir.Node, x: ir.Value, constants: list[ir.Value], trailing: int) -> ir.Node:
+    """A ``ChannelAffine`` of scale and shift in front of ``before``, whose name it takes."""
+    return _insert(before, "ChannelAffine", x, constants, trailing)
 
 
 def _insert(before: ir.Node, operator: str, x: ir.Value, constants: list[ir.Value], trailing: int) -> ir.Node:
