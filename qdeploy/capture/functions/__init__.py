@@ -9,6 +9,7 @@ from onnx import FunctionProto, NodeProto
 
 from .affine import TRAILING, affine_overload, channel_affine, quaternion_affine
 from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, RECURRENT
+from .embedding import embedding
 from .fast_rnn import NONLINEARITIES, RANKS, fast_grnn, fast_overload, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru, gru_overload
@@ -34,6 +35,7 @@ __all__ = [
     "TRAILING",
     "affine_overload",
     "channel_affine",
+    "embedding",
     "fast_grnn",
     "fast_overload",
     "fast_rnn",
@@ -62,7 +64,7 @@ __all__ = [
 @cache
 def float_functions() -> dict[tuple[str, str], FunctionProto]:
     """Every function, by operator and overload."""
-    functions = [linear(has_bias=True), linear(has_bias=False), modrelu()]
+    functions = [linear(has_bias=True), linear(has_bias=False), modrelu(), embedding()]
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
     functions += [hypercomplex_matrix(*pair) for pair in itertools.product(GROUPINGS, GROUPINGS)]
     functions.append(gate_rows())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .affine import channel_affine, quaternion_affine
+from .embedding import embedding
 from .fast_rnn import fast_grnn, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru
@@ -17,6 +18,7 @@ from .rnn import rnn
 
 __all__ = [
     "channel_affine",
+    "embedding",
     "fast_grnn",
     "fast_rnn",
     "gate_rows",
