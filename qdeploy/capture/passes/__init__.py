@@ -19,9 +19,12 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
+from .batch_norm import level_matrices, make_affines, move_affines
 from .channel_order import order_channels
+from .constant_affines import make_constant_affines
 from .constant_splits import fold_constant_splits
 from .conv import join_channel_biases, make_conv
+from .conv_transpose import convert_transposed_convolutions
 from .directions import split_directions
 from .embedding import check_indices_of_inputs, look_up_before_loops, make_embedding
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
@@ -120,15 +123,17 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     convert_scans(graph_model)
     convert_loops(graph_model)
     remove_zero_states(graph_model)
+    make_affines(graph_model)
     rewrite_rearrangements(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
     make_linear(graph_model)
+    order_channels(graph_model)
+    convert_transposed_convolutions(graph_model)
     make_conv(graph_model)
     resolve_pads(graph_model)
     simplify_pools(graph_model)
     join_pool_pads(graph_model)
-    order_channels(graph_model)
     join_channel_biases(graph_model)
     notes += recognise_quaternion_kernels(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
@@ -136,6 +141,9 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     join_input_projections(graph_model)
     notes += recognise_structured_weights(graph_model)
     recognise_quaternion_rows(graph_model)
+    make_constant_affines(graph_model)
+    move_affines(graph_model)
+    level_matrices(graph_model)
     softmax = drop_softmax(graph_model)
     common.RemoveUnusedNodesPass()(graph_model)
     name_nodes(graph_model)
