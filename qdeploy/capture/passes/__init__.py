@@ -21,6 +21,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
+from .channel_folding import fold_channel_orders
 from .channel_order import order_channels
 from .constant_splits import fold_constant_splits
 from .conv import join_channel_biases, make_conv
@@ -139,6 +140,7 @@ def canonicalize(
     join_pool_pads(graph_model)
     join_channel_biases(graph_model)
     recognise_quaternion_kernels(graph_model)
+    fold_channel_orders(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
     common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)
