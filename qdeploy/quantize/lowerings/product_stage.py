@@ -6,16 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from qdeploy.quantize.integer_graph import accumulator_bits
 from qdeploy.quantize.lowerings.bounds import BoundedOutput
 from qdeploy.quantize.lowerings.layer_weight import LayerWeight
 from qdeploy.quantize.lowerings.registry import Context
-from qdeploy.quantize.multiplier import choose_multiplier
+from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
+from qdeploy.quantize.recipe import SHORT_BITS, Recipe
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.runtime.errors import AccumulatorOverflowError
 
 __all__ = ["ProductStage", "product_stage"]
+
+_NO_ERROR = 2.0**-40
+"""Relative: what float64 makes of a ratio that is a multiplier."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def product_stage(
             f"node {node.name}: the accumulator of output {int(reach.argmax())} could reach {reach.max():.3g}, more than int32 "
             "holds; use fewer weight or activation bits, or split the layer."
         )
-    multiplier = choose_multiplier(scale / y.scale, recipe.multiplier_bits, node.name)
+    multiplier = _chosen(recipe, scale / y.scale, node.name)
     bias = graph.constant(f"{node.name}.bias", integer_bias.astype(np.int32), bits=32, scale=scale)
     name = _multiplier(context, node.name, multiplier.values, weight.repeats)
     record: dict[str, object] = {
@@ -79,6 +84,15 @@ def product_stage(
         "multiplier_error": multiplier.error,
     }
     return ProductStage(bias, name, multiplier.shift, y, record)
+
+
+def _chosen(recipe: Recipe, ratios: NDArray[np.float64], where: str) -> Multiplier:
+    """Of the recipe's bits; of few where the weights' scales were chosen for them, so that nothing is lost."""
+    if recipe.short_multipliers:
+        short = choose_multiplier(ratios, SHORT_BITS, where)
+        if short.error < _NO_ERROR:
+            return short
+    return choose_multiplier(ratios, recipe.multiplier_bits, where)
 
 
 def _multiplier(
