@@ -24,6 +24,7 @@ from .allowed import check_allowed, check_weights
 from .channel_order import order_channels
 from .constant_splits import fold_constant_splits
 from .conv import join_channel_biases, make_conv
+from .conv_transpose import convert_transposed_convolutions
 from .directions import split_directions
 from .embedding import check_indices_of_inputs, look_up_before_loops, make_embedding
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
@@ -130,11 +131,12 @@ def canonicalize(
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
     make_linear(graph_model)
+    order_channels(graph_model)
+    convert_transposed_convolutions(graph_model)
     make_conv(graph_model)
     resolve_pads(graph_model)
     simplify_pools(graph_model)
     join_pool_pads(graph_model)
-    order_channels(graph_model)
     join_channel_biases(graph_model)
     recognise_quaternion_kernels(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
