@@ -27,6 +27,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "range": ("minmax", "percentile"),
     "state_range": ("minmax", "percentile", "mse", "power-of-two"),
     "recurrent_rounding": ("auto", "nearest", "shaped"),
+    "batch_norm": ("auto", "stage", "fold"),
     "rounding": ("half_up",),
     "multiplier_bits": (1, 15, 31),
     "product_multiplier_bits": (8, 15),
@@ -64,6 +65,9 @@ class Recipe:
             convolutions in 32 bits: weight scales are raised, by a part in 128 at most for the largest, to what such
             multipliers say exactly; where a scale is fixed otherwise, they have 15.
         max_gain_error: a loop whose gain error, compounded over the calibrated steps, is larger takes 31 bits.
+        batch_norm: where a batch normalization behind a layer of products goes: ``fold`` into its weights, quaternion components
+            written in full where need be; ``stage`` into multipliers and operators, weights as they are; ``auto`` takes what
+            makes the smaller file (``docs/batch_normalization.md``).
         recognise_grid: whether weights that lie on a q_k grid are taken as they are.
         rounding: ``half_up``.
     """
@@ -82,6 +86,7 @@ class Recipe:
     multiplier_bits: int = 15
     product_multiplier_bits: int = 15
     max_gain_error: float = 0.001
+    batch_norm: str = "auto"
     recognise_grid: bool = True
     rounding: str = "half_up"
 
