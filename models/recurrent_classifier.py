@@ -45,7 +45,8 @@ CELL_OPTIONS = {
 class RecurrentClassifier(nn.Module):
     """``y = V h + b`` of the last state, of the states' mean over time, or of every state of recurrent layers.
 
-    Parameters: those of ``layers`` (one a layer), ``output.weight`` [C, H] and ``output.bias`` [C].
+    Parameters: those of ``layers`` (one a layer), ``output.weight`` [C, H] and ``output.bias`` [C], and of a classifier that
+    takes indices ``embedding.weight`` [I, E].
     """
 
     def __init__(
@@ -60,11 +61,12 @@ class RecurrentClassifier(nn.Module):
         gate_activation: str | None = None,
         input_rank: int | None = None,
         recurrent_rank: int | None = None,
+        embedding_size: int | None = None,
     ) -> None:
         """Builds the classifier with weights drawn from torch's global generator.
 
         Args:
-            input_size: I.
+            input_size: I, the numbers of a step, or with an embedding how many different indices there are.
             hidden_size: H, of every layer.
             num_classes: C.
             cell: a name of ``CELLS``.
@@ -72,6 +74,8 @@ class RecurrentClassifier(nn.Module):
             readout: ``last`` and ``mean`` give logits [B, C], ``every`` gives [B, T, C].
             activation, gate_activation, input_rank, recurrent_rank: of ``fast-rnn`` (without a gate) and ``fast-grnn``,
                 where they are given.
+            embedding_size: E, of the vector that stands for an index in front of the layers; ``None`` for inputs that are
+                numbers.
 
         Raises:
             InvalidInputError: for a value outside these.
@@ -94,30 +98,33 @@ class RecurrentClassifier(nn.Module):
             raise InvalidInputError(f"{refused[0]}={options[refused[0]]!r}: cell {cell!r} has no such option")
         if readout not in READOUTS:
             raise InvalidInputError(f"readout={readout!r}: expected one of {', '.join(READOUTS)}")
-        if min(input_size, hidden_size, num_classes, layers) < 1:
+        if min(input_size, hidden_size, num_classes, layers, embedding_size or 1) < 1 or embedding_size == 0:
             raise InvalidInputError(
-                f"input_size={input_size}, hidden_size={hidden_size}, num_classes={num_classes}, layers={layers}: "
-                "expected at least 1 each"
+                f"input_size={input_size}, hidden_size={hidden_size}, num_classes={num_classes}, layers={layers}, "
+                f"embedding_size={embedding_size}: expected at least 1 each"
             )
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.cell = cell
         self.readout = readout
-        sizes = [input_size, *[hidden_size] * (layers - 1)]
+        self.embedding = None if embedding_size is None else nn.Embedding(input_size, embedding_size)
+        sizes = [embedding_size or input_size, *[hidden_size] * (layers - 1)]
         self.layers = nn.ModuleList(CELLS[cell](size, hidden_size, **options) for size in sizes)
         self.output = nn.Linear(hidden_size, num_classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits [B, C], or [B, T, C] of every step, of ``inputs`` [B, T, I], float32.
+        """Logits [B, C], or [B, T, C] of every step, of ``inputs`` [B, T, I], float32, or of indices [B, T], integers.
 
         Raises:
             InvalidInputError: for another rank or input size.
         """
-        if inputs.dim() != 3 or inputs.shape[2] != self.input_size:
-            raise InvalidInputError(
-                f"recurrent classifier: found inputs {list(inputs.shape)}, expected [B, T, {self.input_size}]"
-            )
+        wanted = [self.input_size] if self.embedding is None else []
+        if inputs.dim() != 2 + len(wanted) or list(inputs.shape[2:]) != wanted:
+            expected = f"[B, T, {self.input_size}]" if wanted else "indices [B, T]"
+            raise InvalidInputError(f"recurrent classifier: found inputs {list(inputs.shape)}, expected {expected}")
         states = inputs.transpose(0, 1)
+        if self.embedding is not None:
+            states = self.embedding(states)
         for layer in self.layers:
             result: Any = layer(states)
             states = result[0]

@@ -116,6 +116,7 @@ _RULES: dict[str, dict[str, _Rule]] = {
         "gate_activation": _Choice((None, *NONLINEARITIES)),
         "input_rank": _Size(optional=True, required=False),
         "recurrent_rank": _Size(optional=True, required=False),
+        "embedding_size": _Size(optional=True, required=False),
     },
 }
 

@@ -54,7 +54,7 @@ class TrainingData:
 
     Attributes:
         train_x, test_x: float32 [N, ...], one sample a row; of a text uint8 [N, T], indices of ``vocabulary``, which
-            become one-hot [N, T, V] a batch at a time.
+            a network takes as they are or one-hot [N, T, V], made a batch at a time.
         train_y, test_y: integers [N], or [N, T] where every step has a class.
         time_axis: which axis of a sample is time (0 is the first after N), or ``None``.
         held_out: ``x`` and ``y`` to choose the best epoch on, in place of the last training samples.
@@ -290,12 +290,17 @@ class _Run:
         )
 
     def inputs(self, rows: Tensor) -> Tensor:
-        """What the module takes, of rows of samples: those themselves, or the one-hot characters [B, T, V] of a text."""
+        """What the module takes, of rows of samples: those themselves, or the characters of a text.
+
+        Of a text, indices [B, T] where the network begins with an embedding, else one-hot [B, T, V].
+        """
         if rows.ndim == 4:
             # Convolutions are faster so, and a batch normalization reads channels side by side.
             return rows.contiguous(memory_format=torch.channels_last)
         if self.vocabulary is None:
             return rows
+        if self.config.hyperparameters.get("embedding_size") is not None:
+            return rows.long()
         return nn.functional.one_hot(rows.long(), len(self.vocabulary)).float()
 
     def set_strength(self, strength: float) -> None:

@@ -27,6 +27,9 @@ SECONDS = 3.0
 CALLS = (5, 2000)
 """Fewest and most measured calls of each contestant then."""
 
+INT32 = 6
+"""ONNX element type of 32-bit integers."""
+
 LARGEST_FEED = 1 << 26
 """Numbers of one input of a float model; more are a corrupted file's."""
 
@@ -110,7 +113,8 @@ def bench(
     if float_model is not None:
         model = load_model(Path(float_model)) if isinstance(float_model, str | Path) else float_model
         engine = open_engine("onnxruntime", model, threads=1)
-        float_feeds = _float_feeds(model, length, np.random.default_rng(seed))
+        indices = {value.float_name: value.vocabulary_size for value in manifest.inputs if value.scale is None}
+        float_feeds = _float_feeds(model, length, np.random.default_rng(seed), indices)
         contestants["float"] = _call(engine.run, float_feeds)
     for name in runtimes or _installed():
         contestants[name] = _call(open_engine(name, files, threads=1).run, feeds)
@@ -158,6 +162,9 @@ def _integer_feeds(manifest: Any, length: int, rng: np.random.Generator) -> dict
     feeds = {}
     for value in manifest.inputs:
         shape = _shape(value.shape, length)
+        if value.scale is None:
+            feeds[value.name] = rng.integers(0, value.vocabulary_size, shape, dtype=value.dtype)
+            continue
         if value.dtype == "float32":  # behind float borders
             feeds[value.name] = rng.random(shape, dtype=np.float32)
             continue
@@ -168,7 +175,10 @@ def _integer_feeds(manifest: Any, length: int, rng: np.random.Generator) -> dict
     return feeds
 
 
-def _float_feeds(model: onnx.ModelProto, length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _float_feeds(
+    model: onnx.ModelProto, length: int, rng: np.random.Generator, indices: Mapping[str, int | None]
+) -> dict[str, np.ndarray]:
+    """Random numbers in [0, 1); ``indices`` says of which inputs the numbers are rows of a table, and of how many."""
     constants = {tensor.name for tensor in model.graph.initializer}
     feeds = {}
     for value in model.graph.input:
@@ -180,7 +190,12 @@ def _float_feeds(model: onnx.ModelProto, length: int, rng: np.random.Generator) 
                     f"--float: input {value.name} has {math.prod(shape)} numbers, expected at most {LARGEST_FEED}; export the "
                     "model with free dimensions"
                 )
-            feeds[value.name] = rng.random(shape, dtype=np.float32)
+            rows = indices.get(value.name)
+            if rows is None:
+                feeds[value.name] = rng.random(shape, dtype=np.float32)
+            else:
+                kind = np.int32 if value.type.tensor_type.elem_type == INT32 else np.int64
+                feeds[value.name] = rng.integers(0, rows, shape).astype(kind)
     return feeds
 
 

@@ -38,12 +38,14 @@ class CharacterStream:
         self.vocabulary = Vocabulary.from_json(found)
         self._session = bundle.session(runtime=runtime)
         self._output = bundle.manifest.outputs[0].name
+        self._indices = bundle.manifest.inputs[0].vocabulary_size is not None
 
     def feed(self, text: str) -> NDArray[np.float64]:
         """Takes ``text`` character by character; probabilities [len(text), V] of what follows each of them."""
         if not text:
             raise InvalidInputError("no text: expected at least one character")
-        rows = self.vocabulary.one_hot(self.vocabulary.encode(text))
+        tokens = self.vocabulary.encode(text)
+        rows = tokens if self._indices else self.vocabulary.one_hot(tokens)
         scores = [self._session.step(row[np.newaxis])[self._output][0] for row in rows]
         return np.stack([_softmax(score, 1.0) for score in scores])
 

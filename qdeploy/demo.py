@@ -22,6 +22,7 @@ from rich.table import Table
 from .demo_picture import draw
 from .listing import Entry, listing, missing_dataset
 from .runtime.errors import CheckFailedError, QdeployError
+from .text_form import TextForm
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -90,7 +91,8 @@ def _demonstrate(entry: Entry, folder: Path) -> Row:
     data = entry.details["dataset"]
     bundle = export_model(entry.name, folder / entry.name, force=True)
     input_name = bundle.manifest.inputs[0].float_name
-    float_model = expanded_float(capture(entry.name, {input_name: datasets.load(data, "train", 8).x}).model)
+    some = datasets.load(data, "train", 8, indices=TextForm.of_bundle(bundle.manifest).indices)
+    float_model = expanded_float(capture(entry.name, {input_name: some.x}).model)
     float_path = folder / f"{entry.name}-float32.onnx"
     float_path.write_bytes(float_model.SerializeToString())
     compared, mismatched = _verify(bundle, data)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
     from qdeploy.capture.captured import CapturedModel
@@ -27,18 +28,19 @@ class Samples:
     """Samples by input name, axis 0 is samples.
 
     Attributes:
-        inputs: float arrays; the one array of an ``.npy`` file or of a named set is called ``x``.
+        inputs: arrays of floats, or of integers where a network takes indices; the one array of an ``.npy`` file or of a
+            named set is called ``x``.
         labels: what the network should answer, or None.
         source: a data set's name, a file, or ``arrays``.
         named_set: whether ``source`` names a data set, which has splits.
-        vocabulary: as ``load_samples`` was given it.
+        form: as ``load_samples`` was given it.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     labels: NDArray[Any] | None
     source: str
     named_set: bool = False
-    vocabulary: Sequence[str] | None = None
+    form: TextForm = field(default_factory=TextForm)
 
     def named(self, captured: CapturedModel) -> dict[str, NDArray[Any]]:
         """The arrays by the model's input names: a single array serves a single input whatever it is called."""
@@ -53,7 +55,7 @@ class Samples:
         return {name: self.inputs[name] for name in names}
 
 
-def load_samples(data: Any, split: str, limit: int | None, vocabulary: Sequence[str] | None = None) -> Samples:
+def load_samples(data: Any, split: str, limit: int | None, form: TextForm | None = None) -> Samples:
     """Samples from arrays, a file or a named data set.
 
     Args:
@@ -61,20 +63,19 @@ def load_samples(data: Any, split: str, limit: int | None, vocabulary: Sequence[
             path of a text.
         split: ``train`` or ``test``, of a named set.
         limit: at most so many samples, from the start.
-        vocabulary: the characters of a character model, as its checkpoint or manifest lists them, which number a text's.
+        form: how the model takes a text, by default one-hot with the text's own vocabulary.
 
     Raises:
         InvalidInputError: empty, not numeric, NaN, or of different lengths.
         InvalidFileError, MissingDataError: what the file or the set lacks.
     """
-    named_set = False
+    named_set, form = False, form or TextForm()
     if isinstance(data, Samples):
         return data
     if isinstance(data, str | Path) and Path(data).suffix not in (".npy", ".npz"):
         from qdeploy import datasets
 
-        known = None if vocabulary is None else datasets.Vocabulary.from_json(vocabulary)
-        found = datasets.load(str(data), split, limit, known)
+        found = datasets.load(str(data), split, limit, form.known(), indices=form.indices)
         arrays: dict[str, NDArray[Any]] = {"x": found.x, "y": found.y}
         source, named_set = str(data), True
     elif isinstance(data, str | Path):
@@ -96,15 +97,15 @@ def load_samples(data: Any, split: str, limit: int | None, vocabulary: Sequence[
     lengths = {name: len(array) for name, array in inputs.items()}
     if len(set(lengths.values())) > 1:
         raise InvalidInputError(f"{source}: the arrays have different numbers of samples: {lengths}.")
-    return Samples(inputs, None if labels is None else labels[:limit], source, named_set, vocabulary)
+    return Samples(inputs, None if labels is None else labels[:limit], source, named_set, form)
 
 
 def evaluation_samples(calibration: Samples, evaluation: Any, limit: int) -> Samples:
     """What the float baseline is taken on: ``evaluation``, the test split of a named set, or the calibration samples."""
     if evaluation is not None:
-        return load_samples(evaluation, "test", limit, calibration.vocabulary)
+        return load_samples(evaluation, "test", limit, calibration.form)
     if calibration.named_set:
-        return load_samples(calibration.source, "test", limit, calibration.vocabulary)
+        return load_samples(calibration.source, "test", limit, calibration.form)
     return calibration
 
 
@@ -135,9 +136,7 @@ def run_float(
     axis_of = {value.name: output_batch_axis(value) for value in model.graph.output}
     for start in range(0, count, BATCH):
         rows = range(start, min(start + BATCH, count))
-        batch = {
-            name: np.ascontiguousarray(array.take(rows, axis=axes[name]), np.float32) for name, array in feeds.items()
-        }
+        batch = {name: np.ascontiguousarray(array.take(rows, axis=axes[name])) for name, array in feeds.items()}
         for name, array in session.run(batch).items():
             parts.setdefault(name, []).append(np.moveaxis(array, axis_of[name], 0))
         if progress:
@@ -154,7 +153,8 @@ def output_batch_axis(value: onnx.ValueInfoProto) -> int:
 def _checked(name: str, array: NDArray[Any], source: str) -> NDArray[Any]:
     if array.dtype.kind not in "fiub":
         raise InvalidInputError(f"{source}: array {name or 'x'!r} is {array.dtype}; expected numbers.")
-    if array.ndim < 2 or len(array) == 0:
+    # One index a sample needs no second axis.
+    if array.ndim < (1 if array.dtype.kind in "iu" else 2) or len(array) == 0:
         raise InvalidInputError(
             f"{source}: array {name or 'x'!r} has shape {list(array.shape)}; expected [samples, ...] with at least one sample."
         )

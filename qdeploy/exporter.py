@@ -21,9 +21,11 @@ from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
 from qdeploy.runtime.numeric import quantize_input
+from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
     from qdeploy.capture.captured import CapturedModel
+    from qdeploy.quantize.tensor_type import TensorType
 
 Progress = Callable[[str, int, int], None]
 
@@ -117,13 +119,9 @@ def export_model(
     if architecture is not None:
         model, dataset = _foreign(model, architecture)
         calibration = dataset if calibration is None else calibration
-    vocabulary = _vocabulary(model)
-    samples = load_samples(
-        _default_data(model) if calibration is None else calibration,
-        "train",
-        limit or CALIBRATION_SAMPLES,
-        vocabulary,
-    )
+    form = TextForm.of_model(model)
+    data = _default_data(model) if calibration is None else calibration
+    samples = load_samples(data, "train", limit or CALIBRATION_SAMPLES, form)
 
     from qdeploy.capture import capture
 
@@ -137,8 +135,8 @@ def export_model(
     said("evaluate the float model", 0, 1)
     baseline = _baseline(captured, evaluation_samples(samples, evaluation, limit or EVALUATION_SAMPLES), said)
     contents, manifest = _assemble(captured, integers, finished, chosen, feeds, baseline, float_io=float_io, seed=seed)
-    if vocabulary is not None:
-        origin = {**manifest.created_from, "vocabulary": vocabulary}
+    if form.vocabulary is not None:
+        origin = {**manifest.created_from, "vocabulary": list(form.vocabulary)}
         manifest = dataclasses.replace(manifest, created_from=origin)
     if not dry_run:
         write_bundle(target, manifest, contents, zipped=zip, force=force)
@@ -165,15 +163,6 @@ def _foreign(model: Any, architecture: str | Path) -> tuple[Any, str | None]:
     return found.module, found.dataset
 
 
-def _vocabulary(model: Any) -> list[str] | None:
-    """The characters that a checkpoint of a character model lists."""
-    if isinstance(model, str | Path) and Path(model).suffix != ".onnx":
-        from qdeploy.capture.checkpoint_source import checkpoint_vocabulary
-
-        return checkpoint_vocabulary(model)
-    return None
-
-
 def _default_data(model: Any) -> str:
     """The data set that a checkpoint of ours was trained on."""
     if isinstance(model, str | Path) and Path(model).suffix != ".onnx":
@@ -196,7 +185,8 @@ def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = Fal
     model = integers.model
     if float_io:
         types = integers.graph.types
-        scales = {name: (types[name].scale, types[name].zero_point) for name in (*integers.inputs, *integers.outputs)}
+        crossing = [name for name in (*integers.inputs, *integers.outputs) if not types[name].is_index]
+        scales = {name: (types[name].scale, types[name].zero_point) for name in crossing}
         for state in integers.graph.states:
             scales[state.input] = scales[state.output] = (state.type.scale, state.type.zero_point)
         model = add_float_borders(model, scales)
@@ -214,9 +204,13 @@ def _add_metadata(model: onnx.ModelProto, integers: IntegerModel) -> None:
     types = integers.graph.types
     borders = {name: types[name] for name in (*integers.inputs, *integers.outputs)}
     borders.update({state.input: state.type for state in integers.graph.states})
-    onnx.helper.set_model_props(
-        model, {name: f"scale={found.scale!r} zero_point={found.zero_point}" for name, found in borders.items()}
-    )
+    onnx.helper.set_model_props(model, {name: _said_of(found) for name, found in borders.items()})
+
+
+def _said_of(found: TensorType) -> str:
+    if found.is_index:
+        return f"indices from {found.low} to {found.high}"
+    return f"scale={found.scale!r} zero_point={found.zero_point}"
 
 
 def _baseline(captured: CapturedModel, samples: Samples, said: Progress) -> dict[str, NDArray[Any]]:
@@ -274,7 +268,8 @@ def _manifest(
     by_name = {spec.name: spec for spec in captured.inputs}
     shapes = {value.name: tuple(dimensions(value)) for value in integers.model.graph.output}
     tensors = {
-        name: TensorSpec(found.dtype, found.scale, found.zero_point, found.bits) for name, found in types.items()
+        name: TensorSpec(found.dtype, None if found.is_index else found.scale, found.zero_point, found.bits)
+        for name, found in types.items()
     }
     for name, info in integers.graph.constants_info.items():
         if info["dtype"] in ("uint8", "int8", "int16", "int32"):
@@ -299,12 +294,13 @@ def _manifest(
             InputSpec(
                 name=name,
                 float_name=name,
-                dtype=outside(types[name].dtype),
+                dtype=types[name].dtype if types[name].is_index else outside(types[name].dtype),
                 shape=by_name[name].shape,
-                scale=types[name].scale,
+                scale=None if types[name].is_index else types[name].scale,
                 zero_point=types[name].zero_point,
                 time_axis=by_name[name].time_axis,
                 batch_axis=by_name[name].batch_axis,
+                extra={"vocabulary_size": types[name].high + 1} if types[name].is_index else {},
             )
             for name in integers.inputs
         ),
@@ -394,12 +390,11 @@ def _vectors(
         if spec.time_axis is not None:
             real = np.take(real, range(min(VECTOR_STEPS, real.shape[spec.time_axis])), axis=spec.time_axis)
         found = types[spec.name]
-        quantized = quantize_input(real, found.scale, found.zero_point, np.dtype(found.dtype))
+        dtype = np.dtype(found.dtype)
+        low, high = (found.low, found.high) if found.is_index else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        quantized = real if found.is_index else quantize_input(real, found.scale, found.zero_point, dtype)
         cases["samples"][spec.name] = quantized
-        bounds = np.iinfo(found.dtype)
-        cases["random"][spec.name] = generator.integers(
-            bounds.min, bounds.max, quantized.shape, np.dtype(found.dtype), endpoint=True
-        )
+        cases["random"][spec.name] = generator.integers(low, high, quantized.shape, dtype, endpoint=True)
     first = next(spec for spec in captured.inputs if spec.name in integers.inputs)
     batch = cases["samples"][first.name].shape[first.batch_axis]
     for state in integers.graph.states:
@@ -422,4 +417,7 @@ def _as_float(inputs: Mapping[str, NDArray[Any]], integers: IntegerModel) -> dic
     from qdeploy.runtime.numeric import dequantize
 
     types = {**integers.graph.types, **{state.input: state.type for state in integers.graph.states}}
-    return {name: dequantize(array, types[name].scale, types[name].zero_point) for name, array in inputs.items()}
+    return {
+        name: array if types[name].is_index else dequantize(array, types[name].scale, types[name].zero_point)
+        for name, array in inputs.items()
+    }

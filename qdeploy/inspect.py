@@ -256,9 +256,15 @@ def _border(manifest: Manifest) -> tuple[str, ...]:
         "whole sequences only: a layer reads from the end, or has its initial state from an input; calls keep no state"
     ]
     return tuple(whole if manifest.whole_sequences else []) + tuple(
-        f"{kind} {name}: {spec.dtype}[{', '.join(map(str, spec.shape))}], scale {spec.scale:.6g}, zero point {spec.zero_point}"
+        f"{kind} {name}: {spec.dtype}[{', '.join(map(str, spec.shape))}], {_meaning(spec)}"
         for kind, name, spec in values
     )
+
+
+def _meaning(spec: InputSpec | OutputSpec | StateSpec) -> str:
+    if spec.scale is None:
+        return f"indices 0 to {(getattr(spec, 'vocabulary_size', None) or 1) - 1}"
+    return f"scale {spec.scale:.6g}, zero point {spec.zero_point}"
 
 
 def _functions(model: onnx.ModelProto) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qdeploy.evaluation import Samples, data_sha256, load_samples
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.session import Session
+from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
@@ -146,7 +147,7 @@ def validate(
     if metric not in METRICS:
         raise InvalidInputError(f"metric={metric!r}; expected one of {', '.join(METRICS)}.")
     manifest = files.manifest
-    samples = load_samples(data, "test", limit, _vocabulary(manifest))
+    samples = load_samples(data, "test", limit, TextForm.of_bundle(manifest))
     integer = _run_integer(files, samples, runtime, progress)
     reference, source = _float_outputs(files, samples, float_model, data, limit, progress)
     first = manifest.outputs[0].name
@@ -218,14 +219,6 @@ def _accuracy(
         runtime=runtime,
         max_drop=max_drop,
     )
-
-
-def _vocabulary(manifest: Manifest) -> list[str] | None:
-    """The characters of a character model."""
-    from qdeploy.datasets import Vocabulary
-
-    found = manifest.created_from.get("vocabulary")
-    return None if found is None else list(Vocabulary.from_json(found).characters)
 
 
 def _bits(
@@ -306,6 +299,17 @@ def arranged(manifest: Manifest, samples: Samples) -> dict[str, NDArray[Any]]:
     return {spec.name: np.moveaxis(arrays[spec.name], 0, spec.batch_axis or 0) for spec in manifest.inputs}
 
 
+def float_inputs(manifest: Manifest, samples: Samples) -> dict[str, NDArray[Any]]:
+    """Samples for the float model: by its names where there is one array, float32, and integers where it takes indices."""
+    specs = manifest.inputs
+    if len(specs) == 1 and len(samples.inputs) == 1:
+        arrays = {specs[0].float_name: next(iter(samples.inputs.values()))}
+    else:
+        arrays = dict(samples.inputs)
+    indices = {name for spec in specs if spec.scale is None for name in (spec.name, spec.float_name)}
+    return {name: array if name in indices else array.astype(np.float32) for name, array in arrays.items()}
+
+
 def _float_outputs(
     files: BundleFiles,
     samples: Samples,
@@ -323,7 +327,7 @@ def _float_outputs(
             return dict(baseline.logits), "baseline"
         # A limit takes the first samples of the same data, and the baseline's first rows belong to them.
         count = len(next(iter(baseline.logits.values())))
-        whole = load_samples(data, "test", count, samples.vocabulary) if limit is not None else None
+        whole = load_samples(data, "test", count, samples.form) if limit is not None else None
         if whole is not None and baseline.data_sha256 == data_sha256(whole.inputs):
             count = len(next(iter(samples.inputs.values())))
             return {name: array[:count] for name, array in baseline.logits.items()}, "baseline"
@@ -331,7 +335,7 @@ def _float_outputs(
     from qdeploy.capture import capture
     from qdeploy.evaluation import run_float
 
-    inputs = {name: array.astype(np.float32) for name, array in samples.inputs.items()}
+    inputs = float_inputs(files.manifest, samples)
     time_axis = next((spec.time_axis for spec in files.manifest.inputs if spec.time_axis is not None), None)
     captured = capture(float_model, inputs, time_axis=time_axis)
     outputs = run_float(captured.model, captured.arrange(samples.named(captured)), captured, progress=progress)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 from qdeploy.runtime.errors import InvalidFileError
+from qdeploy.runtime.indices import LARGEST_TABLE
 
 __all__ = [
     "FileSpec",
@@ -47,17 +48,26 @@ def _axis(shape: Shape, name: str) -> int | None:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """A graph input that the user feeds, in the layout of the user's own model."""
+    """A graph input that the user feeds, in the layout of the user's own model.
+
+    ``scale`` is None for indices of an embedding (int32 or int64), which count rows and mean no real value.
+    """
 
     name: str
     float_name: str
     dtype: str
     shape: Shape
-    scale: float
+    scale: float | None
     zero_point: int
     time_axis: int | None = None
     batch_axis: int | None = None
     extra: Extra = field(default_factory=dict)
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Of indices, how many rows the table has: they are 0 to one less. None for values on a scale."""
+        found = self.extra.get("vocabulary_size")
+        return found if isinstance(found, int) and self.scale is None else None
 
 
 @dataclass(frozen=True)
@@ -216,12 +226,21 @@ def _origin(reader: _Reader) -> dict[str, Any]:
 
 def _input(reader: _Reader) -> InputSpec:
     name, shape = reader.string("name"), reader.shape("shape")
+    float_name, dtype = reader.string("float_name"), reader.choice("dtype", _DTYPES)
+    scale = None if reader.is_null("scale") else reader.scale("scale")
+    if scale is None:
+        # The size stays among what is kept beside the fields, so that other inputs do without.
+        reader.peek_integer("vocabulary_size", 1, LARGEST_TABLE)
+        if dtype not in {"int32", "int64"}:
+            reader.fail(
+                "scale", f"null with the type {dtype}", "a positive number; only int32 and int64 indices have none"
+            )
     return InputSpec(
         name=name,
-        float_name=reader.string("float_name"),
-        dtype=reader.choice("dtype", _DTYPES),
+        float_name=float_name,
+        dtype=dtype,
         shape=shape,
-        scale=reader.scale("scale"),
+        scale=scale,
         zero_point=reader.integer("zero_point", -(1 << 31), 1 << 31),
         time_axis=reader.axis("time_axis", shape),
         batch_axis=reader.axis("batch_axis", shape),
@@ -396,6 +415,15 @@ class _Reader:
         if not low <= value <= high:
             self.fail(key, str(value)[:60], f"an integer in {low} … {high}")
         return value
+
+    def is_null(self, key: str) -> bool:
+        """Whether the key stands there with the value null."""
+        return key in self._value and self._value[key] is None
+
+    def peek_integer(self, key: str, low: int, high: int) -> None:
+        """Checks an integer that stays in ``rest``."""
+        self.integer(key, low, high)
+        self._seen.discard(key)
 
     def optional_integer(self, key: str, low: int, high: int) -> None:
         if self.get(key, (int,), "an integer or null", optional=True) is not None:

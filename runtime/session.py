@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from qdeploy.runtime.engines import open_engine
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+from qdeploy.runtime.indices import check_indices
 from qdeploy.runtime.npz import read_npz
 from qdeploy.runtime.numeric import dequantize, quantize_input
 from qdeploy.runtime.staging import write_whole
@@ -35,7 +36,8 @@ class Session:
 
     However a sequence is cut into calls, the outputs are the same bits. Arrays have the model's own layout, which
     ``manifest.inputs[i].shape`` shows. Float inputs are quantized as ONNX QuantizeLinear does, integers are taken as
-    they are; outputs are ``scale * (n - zero_point)`` in float32, or the integers n with ``raw``.
+    they are; outputs are ``scale * (n - zero_point)`` in float32, or the integers n with ``raw``. Indices of an embedding
+    are integers that its table has rows for; others are refused before anything runs.
 
     Raises InvalidInputError (input, what was found, what was expected) for arrays that do not fit, and
     MissingRequirementError where the runtime's package is missing.
@@ -237,6 +239,9 @@ class Session:
 
 def _integers(spec: InputSpec, array: Array) -> Array:
     dtype = np.dtype(spec.dtype)
+    if spec.scale is None:
+        check_indices(array, spec.vocabulary_size or 0, f"input {spec.name!r}")
+        return array.astype(dtype)
     if array.dtype.kind == "f":
         if dtype.kind == "f":
             return array.astype(dtype)

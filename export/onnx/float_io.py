@@ -14,14 +14,15 @@ QUANTIZE_INT16_OPSET = 21
 def add_float_borders(model: onnx.ModelProto, scales: Mapping[str, tuple[float, int]]) -> onnx.ModelProto:
     """A copy of an integer model that takes and gives float32.
 
-    Requires: ``model`` before bodies are attached; ``scales`` has (scale, zero point) of every graph input and output.
-    Ensures: the graph's inputs and outputs keep their names and become float32.
+    Requires: ``model`` before bodies are attached; ``scales`` has (scale, zero point) of every graph input and output that
+    stands for real values, and leaves out indices.
+    Ensures: those inputs and outputs keep their names and become float32; indices stay as they are.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
     before, after = [], []
-    for value in graph.input:
+    for value in (one for one in graph.input if one.name in scales):
         integer = f"{value.name}.integer"
         _rename(graph, value.name, integer, outputs=False)
         before.append(_border(graph, "QuantizeLinear", value, value.name, integer, scales[value.name]))

@@ -14,6 +14,7 @@ from qdeploy.calibration.states import initial_state
 from qdeploy.calibration.statistics import Calibration, TensorStatistics
 from qdeploy.capture.computed_weights import computed_weights, weight_nodes
 from qdeploy.capture.functions import RECURRENT
+from qdeploy.capture.index_inputs import index_tensors
 from qdeploy.capture.session import FloatSession
 from qdeploy.runtime.errors import InvalidInputError
 
@@ -27,7 +28,7 @@ BATCH = 32
 
 def calibrate(
     model: onnx.ModelProto,
-    feeds: Mapping[str, NDArray[np.float32]],
+    feeds: Mapping[str, NDArray[Any]],
     batch_axes: Mapping[str, int],
     *,
     progress: Progress | None = None,
@@ -36,7 +37,7 @@ def calibrate(
 
     Args:
         model: a float model in layer form (``qdeploy.capture``).
-        feeds: samples by input name, in the model's layout.
+        feeds: samples by input name, in the model's layout; of indices (integers) nothing is recorded.
         batch_axes: the axis of the samples of every input.
         progress: called as (stage, done, total).
 
@@ -53,12 +54,13 @@ def calibrate(
     session = FloatSession(shown)
     names = [value.name for value in shown.graph.output]
     recurrent = {node.output[0]: node for node in shown.graph.node if node.op_type in RECURRENT and node.output[0]}
-    statistics = {name: TensorStatistics() for name in [*names, *feeds]}
+    real = [name for name, array in feeds.items() if array.dtype.kind == "f"]
+    statistics = {name: TensorStatistics() for name in [*names, *real]}
     weights = {t.name: onnx.numpy_helper.to_array(t) for t in shown.graph.initializer} | computed_weights(model)
     batches = list(_batches(feeds, batch_axes, samples))
     steps = 0
     for done, batch in enumerate(batches):
-        results = session.run(batch) | batch
+        results = session.run(batch) | {name: batch[name] for name in real}
         for name, array in results.items():
             if not np.isfinite(array).all():
                 raise InvalidInputError(
@@ -68,7 +70,7 @@ def calibrate(
             if array.size:
                 stride = max(1, array.size * len(batches) // SAMPLES_PER_TENSOR)
                 statistics[name].update(array, stride)
-        for name in batch:
+        for name in real:
             statistics[name].update_grid(batch[name])
         for name, node in recurrent.items():
             statistics[name].update_steps(results[name])
@@ -86,12 +88,10 @@ def calibrate(
 
 def _batches(
     feeds: Mapping[str, NDArray[Any]], batch_axes: Mapping[str, int], samples: int
-) -> Iterator[dict[str, NDArray[np.float32]]]:
+) -> Iterator[dict[str, NDArray[Any]]]:
     for start in range(0, samples, BATCH):
         yield {
-            name: np.ascontiguousarray(
-                array.take(range(start, min(start + BATCH, samples)), axis=batch_axes[name]), dtype=np.float32
-            )
+            name: np.ascontiguousarray(array.take(range(start, min(start + BATCH, samples)), axis=batch_axes[name]))
             for name, array in feeds.items()
         }
 
@@ -103,10 +103,12 @@ def exposed(model: onnx.ModelProto) -> onnx.ModelProto:
     del shown.graph.output[:]
     weights = {t.name for t in shown.graph.initializer}
     weights.update(name for node in weight_nodes(shown) for name in node.output)
+    indices = index_tensors(shown)
     for node in shown.graph.node:
         if node.op_type in RECURRENT and not node.output[0]:
             node.output[0] = f"{node.output[1]}/states"
-        if set(node.input) <= weights:
+        # Indices, which layout operators move, have no range.
+        if set(node.input) <= weights or node.output[0] in indices:
             continue
         for name in node.output:
             if name:

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qdeploy.runtime.indices import check_indices
+
 __all__ = ["CapturedModel", "InputSpec"]
 
 
@@ -19,10 +21,11 @@ class InputSpec:
 
     Attributes:
         name: the user's name.
-        dtype: NumPy's name of the element type; always ``float32`` now.
+        dtype: NumPy's name of the element type: ``float32``, or ``int64`` or ``int32`` of indices.
         shape: the model's dimensions; ``"batch"`` and ``"time"`` are symbolic.
         batch_axis: the axis of the samples in the model's layout.
         time_axis: the axis of the steps in the model's layout, ``None`` where the input has none.
+        index_count: of indices, the rows of the smallest table that they go into; ``None`` of real values.
     """
 
     name: str
@@ -30,10 +33,17 @@ class InputSpec:
     shape: tuple[int | str, ...]
     batch_axis: int
     time_axis: int | None
+    index_count: int | None = None
 
     def arrange(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Samples [N, ...] in the model's layout: axis 0 is moved to ``batch_axis``, as float32."""
-        return np.ascontiguousarray(np.moveaxis(samples, 0, self.batch_axis), dtype=np.float32)
+        """Samples [N, ...] in the model's layout: axis 0 is moved to ``batch_axis``, as ``dtype``.
+
+        Raises:
+            InvalidInputError: indices that are no integers, or outside the table.
+        """
+        if self.index_count is not None:
+            check_indices(samples, self.index_count, f"input {self.name!r}")
+        return np.ascontiguousarray(np.moveaxis(samples, 0, self.batch_axis), dtype=self.dtype)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from qdeploy.models import LoadedCheckpoint
     from qdeploy.models.importers.foreign import ForeignCheckpoint
 
-__all__ = ["checkpoint_dataset", "checkpoint_vocabulary", "load_foreign", "load_named"]
+__all__ = ["checkpoint_dataset", "checkpoint_takes_indices", "checkpoint_vocabulary", "load_foreign", "load_named"]
 
 _ENDINGS = frozenset({".safetensors", ".json", ".pt", ".pth"})
 
@@ -65,7 +65,13 @@ def checkpoint_dataset(model: str | Path) -> str | None:
     return dataset if isinstance(dataset, str) else None
 
 
-def checkpoint_vocabulary(model: str | Path) -> list[str] | None:
+def checkpoint_takes_indices(model: str | Path) -> bool:
+    """Whether the network begins with an embedding, so that a text's characters go in as integers."""
+    hyperparameters = load_named(model).metadata.get("hyperparameters")
+    return isinstance(hyperparameters, dict) and hyperparameters.get("embedding_size") is not None
+
+
+def checkpoint_vocabulary(model: str | Path) -> tuple[str, ...] | None:
     """The characters by index that a character model's checkpoint lists, or None where it lists none.
 
     Raises:
@@ -75,6 +81,6 @@ def checkpoint_vocabulary(model: str | Path) -> list[str] | None:
 
     found = load_named(model).metadata.get("vocabulary")
     try:
-        return None if found is None else list(Vocabulary.from_json(found).characters)
+        return None if found is None else Vocabulary.from_json(found).characters
     except InvalidInputError as error:
         raise InvalidFileError(f"{model}: {error}") from error

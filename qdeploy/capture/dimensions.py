@@ -13,6 +13,7 @@ from qdeploy.runtime.errors import InvalidInputError
 
 from .captured import InputSpec
 from .functions import FLOAT_DOMAIN, RECURRENT
+from .samples import INTEGERS_ARE_INDICES, is_indices
 
 __all__ = ["BATCH", "TIME", "free_dimensions", "has_recurrence", "match_inputs", "measure_outputs"]
 
@@ -41,8 +42,11 @@ def layout_time_axis(model: onnx.ModelProto) -> int:
     return int(swapped)
 
 
-def match_inputs(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], source: str) -> None:
-    """The graph's inputs are those of the samples, float32 and of their rank.
+def match_inputs(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[Any]]:
+    """The graph's inputs are those of the samples, of their rank, and float32, or int32 or int64 where these are integers.
+
+    Returns:
+        The samples in the inputs' types.
 
     Raises:
         InvalidInputError: a missing or another name, type or rank.
@@ -53,18 +57,31 @@ def match_inputs(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], so
         raise InvalidInputError(
             f"{source}: found sample inputs {', '.join(samples)}, expected {', '.join(inputs)} as the model names them"
         )
+    typed: dict[str, NDArray[Any]] = {}
     for name, value in inputs.items():
         tensor = value.type.tensor_type
-        if tensor.elem_type != onnx.TensorProto.FLOAT:
-            raise InvalidInputError(
-                f"{source}: input {name} is {onnx.TensorProto.DataType.Name(tensor.elem_type)}, expected float32; "
-                "export a model whose inputs are float32"
-            )
+        typed[name] = _typed(samples[name], tensor.elem_type, f"{source}: input {name}")
         if tensor.HasField("shape") and len(tensor.shape.dim) != samples[name].ndim:
             raise InvalidInputError(
                 f"{source}: sample input {name} has shape {list(samples[name].shape)}, expected "
                 f"{len(tensor.shape.dim)} axes as the model's input has"
             )
+    return {name: typed[name] for name in samples}
+
+
+def _typed(samples: NDArray[Any], elem_type: int, where: str) -> NDArray[Any]:
+    found = onnx.TensorProto.DataType.Name(elem_type)
+    if elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT32, onnx.TensorProto.INT64):
+        raise InvalidInputError(
+            f"{where} is {found}, expected float32, or int64 or int32 for indices of an embedding; export a model whose "
+            "inputs are of these types"
+        )
+    wants_indices = elem_type != onnx.TensorProto.FLOAT
+    if wants_indices != is_indices(samples):
+        expected = "integers, indices of an embedding" if wants_indices else "float32"
+        said = "" if wants_indices else f"; {INTEGERS_ARE_INDICES}"
+        raise InvalidInputError(f"{where} is {found} and the samples are {samples.dtype}, expected {expected}{said}")
+    return samples.astype(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
 
 
 def free_dimensions(
@@ -83,7 +100,9 @@ def free_dimensions(
     del freed.graph.input[:]
     for spec in specs:
         freed.graph.input.append(
-            onnx.helper.make_tensor_value_info(spec.name, onnx.TensorProto.FLOAT, list(spec.shape))
+            onnx.helper.make_tensor_value_info(
+                spec.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), list(spec.shape)
+            )
         )
     if copy_batch and batch is not None:
         shapes = {node.input[1] for node in freed.graph.node if node.domain == "" and node.op_type == "Reshape"}

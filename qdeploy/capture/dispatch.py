@@ -21,14 +21,25 @@ from qdeploy.runtime.errors import (
     QdeployError,
     UnsupportedModelError,
 )
+from qdeploy.runtime.indices import check_indices
 
 from .captured import CapturedModel, InputSpec
 from .checkpoint_source import load_named
 from .comparison import Run, compare
 from .dimensions import BATCH, TIME, free_dimensions, has_recurrence, layout_time_axis, match_inputs, measure_outputs
+from .index_inputs import index_counts
 from .onnx_file import read_onnx
 from .passes import Canonical, canonicalize
-from .samples import check_samples, check_time_axis, is_sequence, model_axes, some_samples, step_count
+from .samples import (
+    INTEGERS_ARE_INDICES,
+    check_samples,
+    check_time_axis,
+    is_indices,
+    is_sequence,
+    model_axes,
+    some_samples,
+    step_count,
+)
 from .session import FloatSession, SessionError
 
 if TYPE_CHECKING:
@@ -78,8 +89,9 @@ def capture(
             parameters of ``forward`` they are given by name, otherwise in order; a file's have its names.
         weights: a file of weights for a torch module (``load_weights``).
         time_axis: the axis of the steps in the model's inputs of rank 3: 1 is [batch, time, features], 0 is
-            [time, batch, features]; samples are [samples, time, features] in both. ``None`` is 1 where a torch module
-            has a recurrent layer, and what the graph shows for a file.
+            [time, batch, features]; samples are [samples, time, features] in both, and [samples, time] of indices, which
+            are integers for an embedding. ``None`` is 1 where a torch module has a recurrent layer, and what the graph shows
+            for a file.
 
     Raises:
         UnsupportedModelError: the model holds something that qdeploy does not support.
@@ -102,7 +114,7 @@ def capture(
 
 def _capture_module(
     module: nn.Module,
-    samples: Mapping[str, NDArray[np.float32]],
+    samples: Mapping[str, NDArray[Any]],
     time_axis: int | None,
     weights: str | os.PathLike[str] | None,
     *,
@@ -127,16 +139,16 @@ def _capture_module(
         module = copy.deepcopy(module)
         load_weights(module, weights)
     exported = export_torch(module, samples, time_axis, source)
-    canonical = canonicalize(exported.model, unrolled=exported.unrolled)
+    canonical = canonicalize(exported.model, unrolled=exported.unrolled, parameters=exported.parameters)
     origin = _Source(source, exported.run, double=exported.run_double)
     return _check(canonical, origin, samples, exported.time_axis, exported.notes)
 
 
-def _capture_file(path: Path, samples: Mapping[str, NDArray[np.float32]], time_axis: int | None) -> CapturedModel:
+def _capture_file(path: Path, samples: Mapping[str, NDArray[Any]], time_axis: int | None) -> CapturedModel:
     model = read_onnx(path)
-    match_inputs(model, samples, str(path))
+    samples = match_inputs(model, samples, str(path))
     canonical = _canonicalize_file(model, path)
-    if time_axis is None and has_recurrence(canonical.model) and any(array.ndim == 3 for array in samples.values()):
+    if time_axis is None and has_recurrence(canonical.model) and step_count(samples) is not None:
         time_axis = layout_time_axis(canonical.model)
     batch, steps = _fixed_sizes(model, samples, time_axis, path)
     try:
@@ -199,24 +211,25 @@ def _fixed_sizes(
 def _check(
     canonical: Canonical,
     source: _Source,
-    samples: Mapping[str, NDArray[np.float32]],
+    samples: Mapping[str, NDArray[Any]],
     time_axis: int | None,
     notes: Sequence[str],
 ) -> CapturedModel:
     """Frees the dimensions and compares; a model that needs all its steps keeps their number."""
-    if time_axis is None and has_recurrence(canonical.model) and any(array.ndim == 3 for array in samples.values()):
+    if time_axis is None and has_recurrence(canonical.model) and step_count(samples) is not None:
         time_axis = 1
     names = [value.name for value in canonical.model.graph.input if value.name in samples]
     if len(names) != len(samples):
         lost = ", ".join(sorted(set(samples) - set(names)))
         raise InvalidInputError(f"{source.name}: inputs {lost} have no influence on the outputs; leave them out")
+    counts = _index_counts(canonical.model, samples, source.name)
     captured: CapturedModel | None = None
     failure: Exception | None = None
     given = step_count(samples)
     # A file that needs the number of steps it was made for takes no samples of another.
     may_fix = time_axis is None or source.steps in {None, given}
     for free_time in [*([True] if time_axis is not None else []), *([False] if may_fix else [])]:
-        specs = [_spec(name, samples, time_axis, free_time=free_time) for name in names]
+        specs = [_spec(name, samples, time_axis, counts.get(name), free_time=free_time) for name in names]
         try:
             captured = _compare(canonical, source, samples, specs, time_axis, free_time=free_time)
         except (SessionError, CheckFailedError, InvalidInputError) as error:
@@ -250,19 +263,45 @@ def _check(
     )
 
 
-def _spec(name: str, samples: Mapping[str, NDArray[Any]], time_axis: int | None, *, free_time: bool) -> InputSpec:
+def _index_counts(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], source: str) -> dict[str, int]:
+    """How many rows the tables have that integer inputs index.
+
+    Raises:
+        InvalidInputError: integers that no embedding reads, or that are no rows of its table.
+    """
+    counts = index_counts(model)
+    for name, array in samples.items():
+        if not is_indices(array):
+            continue
+        if name not in counts:
+            raise InvalidInputError(
+                f"{source}: sample input {name} is {array.dtype}, expected float32, since no embedding reads it: "
+                f"{INTEGERS_ARE_INDICES}"
+            )
+        check_indices(array, counts[name], f"{source}: sample input {name}")
+    return counts
+
+
+def _spec(
+    name: str,
+    samples: Mapping[str, NDArray[Any]],
+    time_axis: int | None,
+    index_count: int | None,
+    *,
+    free_time: bool,
+) -> InputSpec:
     batch_axis, input_time_axis = model_axes(samples, name, time_axis)
     shape: list[int | str] = list(np.moveaxis(samples[name][:1], 0, batch_axis).shape)
     shape[batch_axis] = BATCH
     if input_time_axis is not None and free_time:
         shape[input_time_axis] = TIME
-    return InputSpec(name, "float32", tuple(shape), batch_axis, input_time_axis)
+    return InputSpec(name, samples[name].dtype.name, tuple(shape), batch_axis, input_time_axis, index_count)
 
 
 def _compare(
     canonical: Canonical,
     source: _Source,
-    samples: Mapping[str, NDArray[np.float32]],
+    samples: Mapping[str, NDArray[Any]],
     specs: Sequence[InputSpec],
     time_axis: int | None,
     *,

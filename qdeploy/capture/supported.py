@@ -9,15 +9,38 @@ from qdeploy.runtime.errors import UnsupportedModelError
 __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
-    "Linear, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
+    "Linear, Embedding, Conv1d to Conv3d, ConvTranspose1d to ConvTranspose3d, QuaternionConv1d to QuaternionConv3d, "
+    "QuaternionConvTranspose1d to QuaternionConvTranspose3d, "
+    "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
     "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
-    "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
-    "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
+    "Sigmoid, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
+    "ReplicationPad and CircularPad, Upsample (nearest), ChannelShuffle, PixelShuffle, "
+    "Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
+    "compute with these and with addition, multiplication, mean or amax over steps or images, reshape, transpose, slice and cat"
 )
 
 _LEAVES = (
     nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.ConstantPad1d,
+    nn.ConstantPad2d,
+    nn.ConstantPad3d,
+    nn.ReflectionPad1d,
+    nn.ReflectionPad2d,
+    nn.ReflectionPad3d,
+    nn.ReplicationPad1d,
+    nn.ReplicationPad2d,
+    nn.ReplicationPad3d,
+    nn.CircularPad1d,
+    nn.CircularPad2d,
+    nn.CircularPad3d,
+    nn.Embedding,
     nn.RNN,
     nn.GRU,
     nn.LSTM,
@@ -29,6 +52,22 @@ _LEAVES = (
     nn.Hardtanh,
     nn.Tanh,
     nn.Sigmoid,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveMaxPool3d,
+    nn.Upsample,
+    nn.ChannelShuffle,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
     nn.Flatten,
     nn.Unflatten,
     nn.Dropout,
@@ -56,6 +95,16 @@ def check_layers(module: nn.Module) -> None:
             raise UnsupportedModelError(
                 f"{where} is not supported{f'; {nearest}' if nearest else ''}. Supported: {SUPPORTED_LAYERS}"
             )
+        if getattr(part, "divisor_override", None) is not None:
+            raise UnsupportedModelError(
+                f"{where}: divisor_override={part.divisor_override}, which no exported graph keeps, expected none; put the "
+                "factor into the weights of the layer behind"
+            )
+        if isinstance(part, nn.Embedding) and part.max_norm is not None:
+            raise UnsupportedModelError(
+                f"{where}: found max_norm={part.max_norm:g}, which changes the table while it is read, expected None; shorten "
+                "the rows of its weight to that norm once, and set max_norm=None"
+            )
 
 
 def _nearest(part: nn.Module) -> str:
@@ -66,6 +115,6 @@ def _nearest(part: nn.Module) -> str:
         return "train without it, or with batch normalization, which folds into the layer before it"
     if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU"}:
         return "use ReLU, Tanh or Sigmoid"
-    if name == "Embedding":
-        return "feed one-hot vectors to a Linear without a bias: the product is the same"
+    if name == "EmbeddingBag":
+        return "use Embedding, and mean or sum over its rows: torch.mean(embedding(x), dim=1)"
     return ""

@@ -22,7 +22,7 @@ from qdeploy.runtime.errors import InvalidInputError, QdeployError, UnsupportedM
 from . import torch_ops
 from .copying import check_finite, evaluation_copy, materialize_parametrizations
 from .functions import OPSET
-from .samples import is_sequence, model_axes, some_samples, step_count
+from .samples import INTEGERS_ARE_INDICES, is_sequence, model_axes, some_samples, step_count
 from .supported import SUPPORTED_LAYERS, check_layers
 from .twins import replace_layers
 
@@ -52,6 +52,7 @@ class TorchExport:
         run_double: the same in float64.
         time_axis: as decided: ``None`` where no input has a time axis.
         notes: what was changed before the export.
+        parameters: of the module, as trained: torch folds what ``forward`` computes of them, and they are gone.
         unrolled: where ``forward`` loops over the steps: what to say of a loop that cannot be rolled up; empty otherwise.
     """
 
@@ -60,11 +61,12 @@ class TorchExport:
     run_double: Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
     time_axis: int | None
     notes: tuple[str, ...]
+    parameters: tuple[NDArray[np.float32], ...]
     unrolled: str = ""
 
 
 def export_torch(
-    module: nn.Module, samples: Mapping[str, NDArray[np.float32]], time_axis: int | None, source: str
+    module: nn.Module, samples: Mapping[str, NDArray[Any]], time_axis: int | None, source: str
 ) -> TorchExport:
     """Exports ``module`` with layer-sized nodes and symbolic dimensions ``batch`` and ``time``.
 
@@ -83,7 +85,7 @@ def export_torch(
         notes.append(f"dropout removed: {', '.join(removed)}")
     recurrent = replace_layers(traced)
     names = _argument_names(module, samples)
-    has_sequences = any(array.ndim == 3 for array in samples.values())
+    has_sequences = step_count(samples) is not None
     has_cells = any(isinstance(part, nn.RNNCellBase) for part in traced.modules())
     if time_axis is None and (recurrent or has_cells) and has_sequences:
         time_axis = 1
@@ -107,7 +109,8 @@ def export_torch(
         model = _export_once(
             traced, samples, time_axis, UNROLLED_STEPS, by_name=by_name, outputs=outputs, free_steps=False
         )
-    return TorchExport(model, run, double, time_axis if has_sequences else None, tuple(notes), unrolled)
+    parameters = tuple(value.numpy() for value in traced.state_dict().values() if value.dtype == torch.float32)
+    return TorchExport(model, run, double, time_axis if has_sequences else None, tuple(notes), parameters, unrolled)
 
 
 def _argument_names(module: nn.Module, samples: Mapping[str, Any]) -> list[str] | None:
@@ -122,7 +125,8 @@ def _runner(
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
 
     def run(feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(feeds[name])).to(dtype) for name in samples}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(feeds[name])) for name in samples}
+        tensors = {name: one.to(dtype) if one.is_floating_point() else one for name, one in tensors.items()}
         try:
             with torch.no_grad(), _one_thread():
                 result = module(**tensors) if by_name else module(*tensors.values())
@@ -130,9 +134,11 @@ def _runner(
             raise
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
             shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+            integers = any(not tensor.is_floating_point() for tensor in tensors.values())
+            hint = f"; {INTEGERS_ARE_INDICES}" if integers else ""
             raise InvalidInputError(
                 f"{source}: the model does not run on the sample inputs ({shapes}): {_first_line(error)}; "
-                "expected arrays of the shapes and in the order that its forward takes"
+                f"expected arrays of the shapes and in the order that its forward takes{hint}"
             ) from error
         return {name: tensor.numpy() for name, tensor in _outputs(result, source)}
 
@@ -156,7 +162,7 @@ def _outputs(result: object, source: str) -> list[tuple[str, Tensor]]:
 
 def _export(
     module: nn.Module,
-    samples: Mapping[str, NDArray[np.float32]],
+    samples: Mapping[str, NDArray[Any]],
     time_axis: int | None,
     *,
     by_name: bool,
@@ -201,8 +207,8 @@ def _is_free(model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]], time_a
     return True
 
 
-def _loop_message(samples: Mapping[str, NDArray[np.float32]]) -> str:
-    names = ", ".join(name for name, array in samples.items() if array.ndim == 3)
+def _loop_message(samples: Mapping[str, NDArray[Any]]) -> str:
+    names = ", ".join(name for name in samples if is_sequence(samples, name))
     return (
         f"input {names}: found a Python loop over the time steps in the model's forward whose steps cannot be read as a "
         "layer over the whole sequence (expected the same step for every t, over x[:, t] and the states of the step "
@@ -210,9 +216,7 @@ def _loop_message(samples: Mapping[str, NDArray[np.float32]]) -> str:
     )
 
 
-def _arguments(
-    samples: Mapping[str, NDArray[np.float32]], time_axis: int | None, steps: int | None
-) -> dict[str, Tensor]:
+def _arguments(samples: Mapping[str, NDArray[Any]], time_axis: int | None, steps: int | None) -> dict[str, Tensor]:
     arranged = some_samples(samples, count=TRACED_SAMPLES, time_axis=time_axis, steps=steps)
     return {name: torch.from_numpy(array) for name, array in arranged.items()}
 
@@ -238,7 +242,7 @@ def _unrolls(module: nn.Module, samples: Mapping[str, Any], time_axis: int, *, b
 
 def _export_once(
     module: nn.Module,
-    samples: Mapping[str, NDArray[np.float32]],
+    samples: Mapping[str, NDArray[Any]],
     time_axis: int | None,
     steps: int | None,
     *,

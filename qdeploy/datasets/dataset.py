@@ -21,15 +21,16 @@ class Dataset:
     Attributes:
         name: as ``load`` takes it.
         split: ``train`` or ``test``.
-        x: float32 [N, ...], one sample a row, values that eight bits represent exactly.
+        x: float32 [N, ...], one sample a row, values that eight bits represent exactly; of a text int64 [N, T] where its
+            characters were asked for as indices.
         y: int64 [N], or [N, T] where every step has a class.
         time_axis: which axis of one sample is time (0 is the first after N), or ``None``.
-        vocabulary: of a text, whose characters are one-hot in ``x`` and indices in ``y``; ``None`` for other sets.
+        vocabulary: of a text, whose characters are one-hot in ``x``, or indices as in ``y``; ``None`` for other sets.
     """
 
     name: str
     split: str
-    x: NDArray[np.float32]
+    x: NDArray[np.float32] | NDArray[np.int64]
     y: NDArray[np.int64]
     time_axis: int | None = None
     vocabulary: Vocabulary | None = None

@@ -95,7 +95,14 @@ def load_characters(source: str | Sequence[str | Path], vocabulary: Vocabulary |
     return characters.from_files([source], vocabulary)
 
 
-def load(name: str, split: str = "test", limit: int | None = None, vocabulary: Vocabulary | None = None) -> Dataset:
+def load(
+    name: str,
+    split: str = "test",
+    limit: int | None = None,
+    vocabulary: Vocabulary | None = None,
+    *,
+    indices: bool = False,
+) -> Dataset:
     """One split of a named set, or of a text of the user's.
 
     Args:
@@ -103,6 +110,7 @@ def load(name: str, split: str = "test", limit: int | None = None, vocabulary: V
         split: ``train`` or ``test``.
         limit: at most so many samples, the first ones; ``None`` for all.
         vocabulary: of the model that reads a text; by default the text's own. Sets that are no texts have none.
+        indices: a text's characters as int64 [N, T], for an embedding, in place of one-hot ones.
 
     Raises:
         InvalidInputError: an unknown name or split, or a limit below 1.
@@ -116,7 +124,8 @@ def load(name: str, split: str = "test", limit: int | None = None, vocabulary: V
     text = load_characters(name, vocabulary)
     if text is not None:
         tokens, following = text.split(split)
-        x = text.vocabulary.one_hot(tokens[:limit])
+        some = tokens[:limit]
+        x = some.astype(np.int64) if indices else text.vocabulary.one_hot(some)
         return Dataset(name, split, x, following[:limit].astype(np.int64), 0, text.vocabulary)
     source, time_axis = _SOURCES[name]
     x, y = source(split)

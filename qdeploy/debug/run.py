@@ -16,7 +16,8 @@ from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 from qdeploy.runtime.numeric import dequantize
 from qdeploy.runtime.ops import DOMAIN, RECURRENT, operator_name
 from qdeploy.runtime.reference import ReferenceModel
-from qdeploy.validate import arranged
+from qdeploy.text_form import TextForm
+from qdeploy.validate import arranged, float_inputs
 from qdeploy.verify.cases import CaseMaker
 from qdeploy.verify.compare import Axes, find_axes
 from qdeploy.verify.instrument import has_operators, show
@@ -88,7 +89,7 @@ def debug(
             f"{files.path}: the file was written with --inline and holds no layers to compare, expected one with "
             "functions; export it again without --inline"
         )
-    samples = load_samples(data, "test", limit or SAMPLES)
+    samples = load_samples(data, "test", limit or SAMPLES, TextForm.of_bundle(files.manifest))
     model = show(files.model)
     maker = CaseMaker(files.manifest, model, steps=2, seed=0)
     feeds = maker.with_zero_state(maker.quantized(arranged(files.manifest, samples)))
@@ -100,7 +101,7 @@ def debug(
     said("integer network", 2, 2)
     source, real = _float_values(files, samples, data, float_model)
     pairs = list(_pairs(files, model, whole.tensors | whole.outputs, stepped, real, _axes(model, maker)))
-    if not pairs:
+    if all(pair.layer == "input" for pair in pairs):
         raise InvalidInputError(
             f"{source} has no tensor of the names and shapes that {files.path} has; give the network that it was made of"
         )
@@ -177,7 +178,7 @@ def _float_values(files: BundleFiles, samples: Samples, data: Any, float_model: 
     from qdeploy.capture.session import FloatSession
 
     time_axis = next((spec.time_axis for spec in files.manifest.inputs if spec.time_axis is not None), None)
-    captured = capture(float_model, samples.inputs, time_axis=time_axis)
+    captured = capture(float_model, float_inputs(files.manifest, samples), time_axis=time_axis)
     feeds = captured.arrange(samples.named(captured))
     shown = exposed(captured.model)
     results = FloatSession(shown).run(feeds) | feeds
@@ -200,7 +201,7 @@ def _baseline(files: BundleFiles, samples: Samples, data: Any) -> dict[str, Arra
     kept = files.baseline()
     if kept is not None:
         count = len(next(iter(kept.logits.values())))
-        whole = load_samples(data, "test", count)
+        whole = load_samples(data, "test", count, samples.form)
         if kept.data_sha256 == data_sha256(whole.inputs):
             number = len(next(iter(samples.inputs.values())))
             axes = {

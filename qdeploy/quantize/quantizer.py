@@ -9,13 +9,14 @@ import onnx
 
 from qdeploy.calibration import Calibration
 from qdeploy.capture.functions import RECURRENT
+from qdeploy.capture.index_inputs import index_counts
 from qdeploy.quantize.float_graph import FLOAT_DOMAIN, FloatGraph
 from qdeploy.quantize.given_states import feed_given_states, given_state_type, sources_of_states
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings import LOWERINGS, Context
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.sparse_storage import store_sparse
-from qdeploy.quantize.tensor_type import grid_type
+from qdeploy.quantize.tensor_type import grid_type, index_type
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.ops import DOMAIN, VERSION, WHOLE_SEQUENCE, operator_name
 
@@ -54,8 +55,13 @@ def quantize(
     graph = IntegerGraph(storage=storage)
     context = Context(floats, graph, calibration, recipe, set())
     given_states = sources_of_states(floats)
+    index_rows = index_counts(model)
     inputs = []
     for value in floats.inputs:
+        if value.name in index_rows:
+            graph.types[value.name] = index_type(element_type(value), index_rows[value.name])
+            inputs.append(value.name)
+            continue
         if given_states.get(value.name):
             continue
         seen = calibration[value.name]
@@ -179,6 +185,11 @@ def reads_backwards(graph: IntegerGraph) -> bool:
         and bool((onnx.numpy_helper.to_array(steps[node.input[4]]) < 0).any())
         for node in graph.nodes
     )
+
+
+def element_type(value: onnx.ValueInfoProto) -> str:
+    """NumPy's name of an input's element type."""
+    return onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
+
+INDEX_TYPES = ("int32", "int64")
+"""Element types of indices."""
 
 SMALLEST_SCALE = 2.0**-126
 """Inputs are divided by float32(scale), which below this loses bits and then is zero."""
@@ -16,7 +20,7 @@ class TensorType:
     """How a tensor holds real values.
 
     Attributes:
-        dtype: ``uint8`` or ``int16``.
+        dtype: ``uint8`` or ``int16``; ``int32`` or ``int64`` of indices, which count a table's rows (scale 1).
         scale: the real value of one step, float64.
         zero_point: the integer that means 0.
         bits: how many bits the integers use.
@@ -33,7 +37,12 @@ class TensorType:
     @property
     def onnx_type(self) -> int:
         """TensorProto.DataType."""
-        return int({"uint8": onnx.TensorProto.UINT8, "int16": onnx.TensorProto.INT16}[self.dtype])
+        return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype)))
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the integers are indices, which mean no real value."""
+        return self.dtype in INDEX_TYPES
 
     @property
     def reach(self) -> int:
@@ -43,6 +52,21 @@ class TensorType:
         """
         low, high = (0, 255) if self.dtype == "uint8" else (self.low, self.high)
         return max(high - self.zero_point, self.zero_point - low)
+
+
+def index_type(dtype: str, rows: int) -> TensorType:
+    """The type of indices into a table of ``rows`` rows."""
+    return TensorType(dtype, 1.0, 0, max(1, (rows - 1).bit_length()), 0, rows - 1)
+
+
+def table_type(scale: float, bits: int, *, wide: bool) -> TensorType:
+    """The type whose integers are those of signed weights of at most ``bits`` bits, at the weights' own scale.
+
+    The zero point is in the middle of ``bits`` bits; a ``wide`` type has 16 bits and the zero point 0.
+    """
+    if wide:
+        return TensorType("int16", scale, 0, 16, -(2**15), 2**15 - 1)
+    return TensorType("uint8", scale, 2 ** (bits - 1), bits, 0, 2**bits - 1)
 
 
 def activation_type(low: float, high: float, bits: int) -> TensorType:

@@ -16,6 +16,7 @@ from qdeploy.evaluation import BATCH, Samples, load_samples, output_batch_axis, 
 from qdeploy.exporter import CALIBRATION_SAMPLES
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.numeric import dequantize, quantize_input
+from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
     from qdeploy.capture.captured import CapturedModel
@@ -85,7 +86,9 @@ class Subject:
         from qdeploy.capture import capture
 
         source = data or _trained_on(model)
-        calibration, test = load_samples(source, "train", CALIBRATION_SAMPLES), load_samples(source, "test", limit)
+        form = TextForm.of_model(model)
+        calibration = load_samples(source, "train", CALIBRATION_SAMPLES, form)
+        test = load_samples(source, "test", limit, form)
         if test.labels is None:
             raise InvalidInputError(f"{source} holds no labels (y), by which a study judges answers.")
         captured = capture(model, calibration.inputs, time_axis=time_axis)
@@ -93,7 +96,7 @@ class Subject:
 
     def with_weights(self, changed: onnx.ModelProto, data: str | None) -> Subject:
         """The same network with the weights of ``changed``, a copy of its float model; calibrated anew."""
-        calibration = load_samples(data or _trained_on(self.name), "train", CALIBRATION_SAMPLES)
+        calibration = load_samples(data or _trained_on(self.name), "train", CALIBRATION_SAMPLES, self.test.form)
         captured = replace(self.captured, model=changed)
         return Subject(self.name, captured, _calibrated(captured, changed, calibration), self.test)
 
@@ -162,7 +165,9 @@ def integer_feeds(
     """Quantized inputs and zero states for real ``feeds`` in the model's layout."""
     types = integers.graph.types
     given = {
-        name: quantize_input(feeds[name], types[name].scale, types[name].zero_point, np.dtype(types[name].dtype))
+        name: feeds[name]
+        if types[name].is_index
+        else quantize_input(feeds[name], types[name].scale, types[name].zero_point, np.dtype(types[name].dtype))
         for name in integers.inputs
     }
     first = next(spec for spec in captured.inputs if spec.name in given)

@@ -89,7 +89,7 @@ class CaseMaker:
         feeds: dict[str, Array] = {}
         for spec in self._manifest.inputs:
             array = np.asarray(samples[spec.name])
-            if array.dtype.kind == "f" and spec.dtype != "float32":
+            if array.dtype.kind == "f" and spec.dtype != "float32" and spec.scale is not None:
                 feeds[spec.name] = quantize_input(array, spec.scale, spec.zero_point, np.dtype(spec.dtype))
             else:
                 feeds[spec.name] = array.astype(spec.dtype)
@@ -165,6 +165,8 @@ class CaseMaker:
         return np.random.default_rng([self._seed, zlib.crc32(name.encode())])
 
     def _range(self, name: str, spec: InputSpec | StateSpec, model: onnx.ModelProto) -> Range:
+        if spec.scale is None:
+            return Range(0, getattr(spec, "vocabulary_size", 1) - 1, 0)
         limits = np.iinfo("uint8" if spec.dtype == "float32" else spec.dtype)
         low, high = int(limits.min), int(limits.max)
         # Behind a float border the integers have another name.
@@ -183,7 +185,7 @@ class CaseMaker:
 
     @staticmethod
     def _typed(spec: InputSpec | StateSpec, values: Array, rng: np.random.Generator) -> Array:
-        if spec.dtype != "float32":
+        if spec.dtype != "float32" or spec.scale is None:
             return np.ascontiguousarray(values, spec.dtype)
         # Off the grid, so that the border's rounding is met as well, yet never beyond the last integer.
         real = (values - spec.zero_point + rng.uniform(-0.49, 0.49, values.shape)) * spec.scale

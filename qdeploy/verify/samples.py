@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.runtime.indices import check_indices
 
 if TYPE_CHECKING:
     from qdeploy.runtime.manifest import InputSpec, Manifest
@@ -53,10 +54,11 @@ def _named(data: Any, manifest: Manifest, limit: int) -> dict[str, Array]:
             from qdeploy.arrays import read_arrays
 
             return read_arrays(data)
-        from qdeploy.datasets import Vocabulary, load
+        from qdeploy.datasets import load
+        from qdeploy.text_form import TextForm
 
-        known = manifest.created_from.get("vocabulary")
-        x = load(str(data), limit=limit, vocabulary=None if known is None else Vocabulary.from_json(known)).x
+        form = TextForm.of_bundle(manifest)
+        x = load(str(data), limit=limit, vocabulary=form.known(), indices=form.indices).x
         # A data set has its samples along the first axis, a model perhaps its steps.
         return {"x": np.moveaxis(x, 0, _axis(specs[0])) if x.ndim == len(specs[0].shape) else x}
     return {"x": np.asarray(data)}
@@ -78,3 +80,5 @@ def _check(spec: InputSpec, array: Array) -> None:
         expected = f"numbers [{', '.join(map(str, spec.shape))}]"
         msg = f"input {spec.name!r}: the data are {array.dtype}{list(array.shape)}, expected {expected}, not empty"
         raise InvalidInputError(msg)
+    if spec.vocabulary_size is not None:
+        check_indices(array, spec.vocabulary_size, f"input {spec.name!r}")

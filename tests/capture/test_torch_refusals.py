@@ -33,10 +33,10 @@ class Holder(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.Conv2d(1, 2, 3), "torch.nn.Conv2d.*Supported: Linear"),
+        (nn.LPPool2d(2, 3), "torch.nn.LPPool2d.*Supported: Linear"),
         (nn.BatchNorm1d(4), "torch.nn.BatchNorm1d.*fold it"),
         (nn.LayerNorm(4), "torch.nn.LayerNorm.*train without it"),
-        (nn.Embedding(4, 4), "torch.nn.Embedding.*one-hot"),
+        (nn.EmbeddingBag(4, 4), "torch.nn.EmbeddingBag.*use Embedding, and mean"),
         (nn.GELU(), "torch.nn.GELU.*use ReLU, Tanh or Sigmoid"),
     ],
 )

@@ -29,12 +29,17 @@ class Network:
     module: Callable[[Weights], Any] | None = None
     """Makes a torch module of the weights, for layers that ONNX has no operator for; ``text`` is empty then."""
 
+    indices: Callable[..., NDArray[Any]] | None = None
+    """Makes the samples, of the shape of ``x``, where they are indices."""
+
     def model(self) -> Any:
         """In float: an ONNX model, or a torch module."""
         return float_model(self.text, self.weights()) if self.module is None else self.module(self.weights())
 
-    def samples(self) -> NDArray[np.float32]:
+    def samples(self) -> NDArray[Any]:
         """Sixteen samples along the first axis, on a grid of 256 like pixels."""
+        if self.indices is not None:
+            return self.indices(*self.x)
         return np.random.default_rng(5).integers(0, 256, (16, *self.x)).astype(np.float32) / 256
 
     def chosen_recipe(self) -> Recipe:

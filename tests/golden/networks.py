@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .image_networks import IMAGE_NETWORKS
+from .index_networks import INDEX_NETWORKS
 from .network import CLASSES, HIDDEN, INPUTS, STEPS, Network, Weights
 
 LAST = """
@@ -480,4 +481,5 @@ NETWORKS: dict[str, Network] = {
     "tables-sums": _feedforward(TABLES),
     "tables-sums-multiplier1": _feedforward(TABLES, multiplier_bits=1),
     **IMAGE_NETWORKS,
+    **INDEX_NETWORKS,
 }

@@ -8,6 +8,7 @@ from functools import cache
 from onnx import FunctionProto, NodeProto
 
 from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, RECURRENT
+from .embedding import embedding
 from .fast_rnn import NONLINEARITIES, RANKS, fast_grnn, fast_overload, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru, gru_overload
@@ -30,6 +31,7 @@ __all__ = [
     "NONLINEARITIES",
     "OPSET",
     "RECURRENT",
+    "embedding",
     "fast_grnn",
     "fast_overload",
     "fast_rnn",
@@ -57,7 +59,7 @@ __all__ = [
 @cache
 def float_functions() -> dict[tuple[str, str], FunctionProto]:
     """Every function, by operator and overload."""
-    functions = [linear(has_bias=True), linear(has_bias=False), modrelu()]
+    functions = [linear(has_bias=True), linear(has_bias=False), modrelu(), embedding()]
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
     functions += [hypercomplex_matrix(*pair) for pair in itertools.product(GROUPINGS, GROUPINGS)]
     functions.append(gate_rows())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .embedding import embedding
 from .fast_rnn import fast_grnn, fast_rnn
 from .gate_rows import gate_rows
 from .gru import gru
@@ -15,6 +16,7 @@ from .registry import translations
 from .rnn import rnn
 
 __all__ = [
+    "embedding",
     "fast_grnn",
     "fast_rnn",
     "gate_rows",

@@ -19,6 +19,7 @@ __all__ = ["Translation", "define", "float_op", "translates", "translations"]
 Translation = Callable[..., Any]
 
 _LIBRARY = torch.library.Library("qdeploy_capture", "FRAGMENT")
+_INDICES = [("I", ["tensor(int32)", "tensor(int64)"], "")]
 _TRANSLATIONS: dict[str, Translation] = {}
 
 
@@ -36,11 +37,12 @@ def float_op(
     integers: tuple[str, ...] = (),
     lists: tuple[str, ...] = (),
     floats: tuple[str, ...] = (),
+    indices: tuple[int, ...] = (),
 ) -> Any:
     """An onnxscript operator that records one node of the float domain, with any of its inputs absent.
 
     ``attributes`` are texts, ``integers`` and ``floats`` numbers, ``lists`` lists of integers; ``layer``, the node's name,
-    is a text that every operator has.
+    is a text that every operator has. ``indices`` are the places of inputs that are whole numbers.
     """
     schema = onnx.defs.OpSchema
     optional = schema.FormalParameterOption.Optional
@@ -48,9 +50,11 @@ def float_op(
         name,
         FLOAT_DOMAIN,
         1,
-        inputs=[schema.FormalParameter(f"in{n}", "T", param_option=optional) for n in range(inputs)],
+        inputs=[
+            schema.FormalParameter(f"in{n}", "I" if n in indices else "T", param_option=optional) for n in range(inputs)
+        ],
         outputs=[schema.FormalParameter(f"out{n}", "T") for n in range(outputs)],
-        type_constraints=[("T", ["tensor(float)"], "")],
+        type_constraints=[("T", ["tensor(float)"], ""), *_INDICES[: len(indices)]],
         attributes=[
             schema.Attribute(attribute, kind)
             for kind, names in (
