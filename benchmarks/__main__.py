@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import convolution, fast, gated
+from benchmarks import convolution, fast, gated, sparse_linear
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
 from benchmarks.loops import FLOAT, measure
@@ -106,6 +106,13 @@ def product_rows() -> list[Row]:
     return rows
 
 
+def pruned_rows() -> list[Row]:
+    """One row times a layer of 256 x 4096 in the NumPy reference, of which 2 % of the weights are left, and the dense product."""
+    found = sparse_linear.measure_numpy(256, 4096, 0.02)
+    against = "the dense matrix in NumPy"
+    return [_row("numpy-pruned-linear-b1", found["sparse"], found["dense"], against, 1.0, unit="µs a call")]
+
+
 def image_rows() -> list[Row]:
     """Image classifiers, batch 1 and 64, against onnxruntime's float model and its ``quantize_static``; files beside them."""
     import torch
@@ -196,7 +203,7 @@ def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/bench/report.json"))
-    rows = [*loop_rows(), *gated_rows(), *fast_rows(), *product_rows(), *image_rows(), *command_rows()]
+    rows = [*loop_rows(), *gated_rows(), *fast_rows(), *product_rows(), *pruned_rows(), *image_rows(), *command_rows()]
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
