@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -335,24 +334,3 @@ def test_what_the_library_cannot_pad_is_refused():
     layer = {"kind": "QConv2d", "name": "c", "in_channels": 4, "out_channels": 4, "kernel_size": 3, "padding": "causal"}
     with pytest.raises(UnsupportedModelError, match="causal of one dimension only"):
         built(named("c", weights(1, 1, 3, 3) | {"bias": drawn(4)}), architecture("speechbrain", (5, 5, 4), layer))
-
-
-def test_a_linear_network_becomes_integers(tmp_path):
-    """From the files to a bundle whose runtimes agree."""
-    import qdeploy
-
-    first, second = weights(4, 8), weights(8, 2, seed=5)
-    torch.save(named("fc1", first | {"bias": drawn(32)}) | named("fc2", second), tmp_path / "net.pt")
-    description = architecture(
-        "orkis",
-        (16,),
-        {"kind": "QuaternionLinear", "name": "fc1", "in_features": 16, "out_features": 32, "activation": "relu"},
-        {"kind": "QuaternionLinear", "name": "fc2", "in_features": 32, "out_features": 8, "bias": False},
-    )
-    (tmp_path / "net.json").write_text(json.dumps(description))
-    x = np.random.default_rng(0).standard_normal((64, 16)).astype(np.float32)
-    bundle = qdeploy.export_model(
-        tmp_path / "net.pt", tmp_path / "bundle", architecture=tmp_path / "net.json", calibration={"inputs": x}
-    )
-    assert bundle.verify(samples=4).passed
-    assert bundle.inspect().operators["HamiltonMatrix"] == 2
