@@ -12,8 +12,9 @@ SUPPORTED_LAYERS = (
     "Linear, Embedding, Conv1d, Conv2d, Conv3d, QuaternionConv1d, QuaternionConv2d, QuaternionConv3d, "
     "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
-    "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
-    "Sigmoid, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
+    "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, LeakyReLU, PReLU, Tanh, "
+    "Sigmoid, SiLU, GELU, ELU, Hardswish, Mish and other functions of one value, "
+    "MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
     "ReplicationPad and CircularPad, Upsample (nearest), ChannelShuffle, PixelShuffle, "
     "Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over steps or images, reshape, transpose, slice and cat"
@@ -46,6 +47,23 @@ _LEAVES = (
     nn.ReLU,
     nn.ReLU6,
     nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Softplus,
+    nn.Softsign,
+    nn.LogSigmoid,
+    nn.Tanhshrink,
+    nn.Hardshrink,
+    nn.Softshrink,
+    nn.Threshold,
     nn.Tanh,
     nn.Sigmoid,
     nn.MaxPool1d,
@@ -109,8 +127,6 @@ def _nearest(part: nn.Module) -> str:
         return "fold it into the layer before it (torch.nn.utils.fusion.fuse_linear_bn_eval)"
     if "Norm" in name:
         return "train without it, or with batch normalization, which folds into the layer before it"
-    if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU"}:
-        return "use ReLU, Tanh or Sigmoid"
     if name == "EmbeddingBag":
         return "use Embedding, and mean or sum over its rows: torch.mean(embedding(x), dim=1)"
     return ""
