@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     )
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
     from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
+    from .quaternion_rotation import (
+        QuaternionRotationConv1d,
+        QuaternionRotationConv2d,
+        QuaternionRotationLinear,
+    )
     from .recurrent_classifier import RecurrentClassifier
     from .registry import ARCHITECTURES, build
     from .training import TrainingData, TrainReport, evaluate, train
@@ -69,6 +74,9 @@ __all__ = [
     "QuaternionLiGRU",
     "QuaternionLinear",
     "QuaternionRNN",
+    "QuaternionRotationConv1d",
+    "QuaternionRotationConv2d",
+    "QuaternionRotationLinear",
     "QuaternionSplitBatchNorm",
     "QuaternionWhiteningBatchNorm",
     "RecurrentClassifier",
@@ -119,6 +127,9 @@ _LAZY = {
     "QuaternionLiGRU": "ligru",
     "QuaternionLinear": "quaternion_linear",
     "QuaternionRNN": "quaternion_recurrent",
+    "QuaternionRotationConv1d": "quaternion_rotation",
+    "QuaternionRotationConv2d": "quaternion_rotation",
+    "QuaternionRotationLinear": "quaternion_rotation",
     "QuaternionSplitBatchNorm": "quaternion_batch_norm",
     "QuaternionWhiteningBatchNorm": "quaternion_batch_norm",
     "RecurrentClassifier": "recurrent_classifier",

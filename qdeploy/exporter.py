@@ -74,7 +74,7 @@ def export_model(
         evaluation: samples whose float outputs the bundle keeps, so that ``validate`` counts disagreements without torch;
             by default the test split of a named calibration set, else the calibration samples.
         weights: a state dict for ``model`` when it is a module.
-        architecture: the side-car of ``model`` when that is a state dict of another library (``docs/importing.md``).
+        architecture: the JSON that describes ``model`` when that is a state dict of another library (``docs/importing.md``).
         recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range`` and
             ``recurrent_rounding`` replace its
             values.
@@ -160,7 +160,7 @@ def _foreign(model: Any, architecture: str | Path) -> tuple[Any, str | None]:
     from qdeploy.capture.checkpoint_source import load_foreign
 
     found = load_foreign(model, architecture)
-    return found.module, found.side_car.dataset
+    return found.module, found.dataset
 
 
 def _default_data(model: Any) -> str:

@@ -1,10 +1,11 @@
-"""Body of Conv: ConvInteger, and the 64-bit requantization, which takes the bias in."""
+"""Body of Conv: a product of rows (``conv_rows.py``), or ConvInteger; the 64-bit requantization takes the bias in."""
 
 from __future__ import annotations
 
 import onnx
 
 from qdeploy.export.onnx import fragments
+from qdeploy.export.onnx.conv_rows import rows_form
 from qdeploy.export.onnx.functions import Site, body, function, kind_of
 
 WINDOW = "strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilations, group: int = @group"
@@ -12,7 +13,10 @@ WINDOW = "strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilat
 
 @body("Conv")
 def conv(site: Site) -> onnx.FunctionProto:
-    """uint8 activations take one convolution, int16 ones two."""
+    """A product of rows where there is one; else uint8 activations take one convolution, int16 ones two."""
+    by_rows = rows_form(site)
+    if by_rows is not None:
+        return by_rows
     x_kind = kind_of(site, "x")
     rank = site.constants["weight"].ndim - 2
     lines, kernel, zero_point = unsigned_kernel("w", "weight")

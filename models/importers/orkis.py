@@ -28,7 +28,7 @@ from .conversion import Foreign, convert_layers
 from .products import Window, convolution, linear, transposed_convolution
 from .stored import Stored
 
-__all__ = ["LAYERS", "OrkisRecurrent", "convert", "orkis_classifier", "orkis_layer"]
+__all__ = ["LAYERS", "OrkisRecurrent", "convert", "orkis_classifier", "orkis_layer", "orkis_linear"]
 
 _LSTM = (("wix", "uih"), ("wfx", "ufh"), ("wcx", "uch"), ("wox", "uoh"))
 """In the layer's order of gates: input, forget, candidate, output."""
@@ -148,7 +148,8 @@ def _layer(found: dict[str, Tensor], activation: str, where: str) -> QuaternionR
     return layer.eval()
 
 
-def _linear(stored: Stored) -> nn.Module:
+def orkis_linear(stored: Stored) -> nn.Module:
+    """``QuaternionLinear`` of components [in/4, out/4]."""
     return linear([part.t() for part in stored.components()], stored.optional("bias"), stored.where)
 
 
@@ -159,7 +160,7 @@ def _window(part: Any) -> Window:
 def _live_linear(part: Any, stored: Stored) -> nn.Module:
     if getattr(part, "rotation", False):
         raise UnsupportedModelError(f"{stored.where}: rotation=True is not supported")
-    return _linear(stored)
+    return orkis_linear(stored)
 
 
 def _live_convolution(part: Any, stored: Stored) -> nn.Module:

@@ -30,7 +30,14 @@ from .conversion import Foreign
 from .products import Window, convolution, linear
 from .stored import Stored
 
-__all__ = ["LAYERS", "SpeechBrainWindow", "speechbrain_convolution", "speechbrain_linear", "speechbrain_norm"]
+__all__ = [
+    "LAYERS",
+    "PADDINGS",
+    "SpeechBrainWindow",
+    "speechbrain_convolution",
+    "speechbrain_linear",
+    "speechbrain_norm",
+]
 
 PADDINGS = ("same", "valid", "causal")
 
@@ -81,7 +88,9 @@ def speechbrain_linear(stored: Stored, *, max_norm: float | None = None) -> nn.M
     return linear([part.t() for part in parts], stored.optional("bias"), stored.where)
 
 
-def speechbrain_convolution(window: SpeechBrainWindow, stored: Stored, *, max_norm: float | None = None) -> nn.Module:
+def speechbrain_convolution(
+    window: SpeechBrainWindow, stored: Stored, *, max_norm: float | None = None
+) -> ChannelsLast:
     """``QConv1d`` or ``QConv2d`` of components [out/4, in/4/groups, *kernel], from [B, *S, C] to [B, *S, C].
 
     Raises:

@@ -9,7 +9,8 @@ from qdeploy.runtime.errors import UnsupportedModelError
 __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
-    "Linear, Embedding, Conv1d, Conv2d, Conv3d, QuaternionConv1d, QuaternionConv2d, QuaternionConv3d, "
+    "Linear, Embedding, Conv1d to Conv3d, ConvTranspose1d to ConvTranspose3d, QuaternionConv1d to QuaternionConv3d, "
+    "QuaternionConvTranspose1d to QuaternionConvTranspose3d, "
     "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
     "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, LeakyReLU, PReLU, Tanh, "
@@ -25,6 +26,9 @@ _LEAVES = (
     nn.Conv1d,
     nn.Conv2d,
     nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
     nn.ConstantPad1d,
     nn.ConstantPad2d,
     nn.ConstantPad3d,

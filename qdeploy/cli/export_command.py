@@ -66,8 +66,8 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--architecture",
     type=click.Path(path_type=Path),
-    metavar="SIDECAR",
-    help="JSON that says of a checkpoint of another library what it does not hold.",
+    metavar="JSON",
+    help="What a checkpoint of another library does not hold (docs/importing.md).",
 )
 @click.option("--inline", is_flag=True, help="Write no functions, for runtimes that know none.")
 @click.option(
@@ -97,7 +97,8 @@ def command(
 
     MODEL is a checkpoint (.pt, .safetensors), the name of a shipped one (`qdeploy list models`), or a float .onnx file;
     or give a module of your own with --entry. With --architecture, MODEL is a state dict of projUNN, expRNN, geotorch,
-    torch's orthogonal parametrization or HadamRNN.
+    torch's orthogonal parametrization, HadamRNN, Pytorch-Quaternion-Neural-Networks, SpeechBrain, hTorch, qytorch, HyperNets or
+    of Keras (.h5).
 
     \b
     qdeploy export qornn-digits -o out

@@ -162,7 +162,7 @@ FILE = """
         ('auto_pad = "SAME_UPPER"', [1, 0, 1, 1]),
         ('auto_pad = "SAME_LOWER"', [1, 1, 1, 0]),
         ('auto_pad = "SAME_UPPER", strides = [2, 2]', [0, 0, 1, 1]),
-        ('auto_pad = "SAME_LOWER", strides = [2, 3]', [1, 0, 0, 0]),
+        ('auto_pad = "SAME_LOWER", strides = [2, 3]', [1, 1, 0, 0]),
         ("pads = [0, 1, 2, 3], kernel_shape = [3, 2]", [0, 1, 2, 3]),
         ("", [0, 0, 0, 0]),
     ],

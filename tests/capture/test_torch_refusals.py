@@ -33,7 +33,7 @@ class Holder(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.Conv2d(1, 2, 3), "torch.nn.Conv2d.*Supported: Linear"),
+        (nn.LPPool2d(2, 3), "torch.nn.LPPool2d.*Supported: Linear"),
         (nn.BatchNorm1d(4), "torch.nn.BatchNorm1d.*fold it"),
         (nn.LayerNorm(4), "torch.nn.LayerNorm.*train without it"),
         (nn.EmbeddingBag(4, 4), "torch.nn.EmbeddingBag.*use Embedding, and mean"),

@@ -78,6 +78,13 @@ CONVOLUTIONS = {
     "conv-2d-inline": _network(CONV_2D, options={"inline": True}),
     "conv-2d-multiplier1-weights4": _network(CONV_2D, multiplier_bits=1, weight_bits=4),
     "conv-3d": _network(CONV_3D),
+    # Since bodies multiply rows.
+    "conv-rows-1d": _network(CONV_1D),
+    "conv-rows-2d": _network(CONV_2D),
+    "conv-rows-2d-multiplier1": _network(CONV_2D, multiplier_bits=1),
+    "conv-rows-2d-weights7": _network(CONV_2D, weight_bits=7),
+    "conv-rows-3d": _network(CONV_3D),
     "quaternion-conv": _network(QUATERNION),
+    "quaternion-conv-rows-weights7": _network(QUATERNION, options={"inline": True}, weight_bits=7),
     "quaternion-conv-expanded": _network(QUATERNION, options={"storage": "expanded"}),
 }

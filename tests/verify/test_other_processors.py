@@ -38,7 +38,14 @@ for path in sys.argv[1:]:
 
 FAMILIES: dict[str, Network] = {
     name: NETWORKS[name]
-    for name in ("rnn-relu-grid4", "rnn-modrelu-state12", "rnn-linear-state8", "quaternion-blocked", "mlp")
+    for name in (
+        "rnn-relu-grid4",
+        "rnn-modrelu-state12",
+        "rnn-linear-state8",
+        "quaternion-blocked",
+        "mlp",
+        "conv-rows-2d",
+    )
 }
 
 

@@ -34,7 +34,8 @@ STANDARD_OPERATORS = (
 )
 
 _SUPPORTED = (
-    "Gemm and MatMul with constant weights, Conv over one to three axes, Gather of a constant table by an integer input, "
+    "Gemm and MatMul with constant weights, Conv and ConvTranspose over one to three axes, "
+    "Gather of a constant table by an integer input, "
     "RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan and Loop whose step is made of these cells, "
     "Relu, Clip, Tanh, LeakyRelu, PRelu, Elu, HardSwish and other functions of one value, "
