@@ -13,6 +13,7 @@ from .access import constant, insert, replace
 
 __all__ = ["join_elementwise"]
 
+_KINDS = (None, ir.DataType.FLOAT, ir.DataType.BOOL)
 _BOUNDS = frozenset({"Relu", "Clip"})
 _AFFINE = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Identity"})
 
@@ -74,7 +75,8 @@ def _roots(model: ir.Model) -> dict[ir.Value, ir.Value]:
         if node.domain != "" or node.op_type not in ELEMENTWISE_OPERATORS or len(node.outputs) != 1:
             continue
         activations = _activations(node)
-        if not activations:
+        # Sizes are computed by the same operators, on integers.
+        if not activations or any(value.dtype not in _KINDS for value in activations):
             continue
         sources = {roots.get(value, value) for value in activations}
         if len(sources) == 1:
