@@ -135,6 +135,16 @@ def _sparse_lines(weights: tuple[WeightStorage, ...]) -> list[str]:
     return lines
 
 
+_PLACES = {
+    "weights": "folded into the weights, which costs nothing",
+    "components": "folded into the quaternion components, which costs nothing",
+    "multiplier": "kept in the multipliers and biases: {:,} bytes, nothing at run time",
+    "expanded": "folded into the quaternion matrix, written in full for it: {:,} bytes more",
+    "operator": "is an operator of its own: {:,} bytes",
+}
+"""Where a batch normalization went, and what it costs."""
+
+
 def _bits(bits: int | None) -> str:
     return "" if bits is None else str(bits)
 
@@ -152,6 +162,10 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
             f"{layer.name}: quaternion weights of {compact:,} bytes; {full:,} as real matrices of integers, "
             f"{real:,} as components in float32, {4 * real:,} as real matrices in float32"
         )
+    if extra.get("batch_norm") in _PLACES:
+        place = _PLACES[extra["batch_norm"]].format(extra.get("batch_norm_bytes", 0))
+        wide = ", of 31 bits for factors far apart" if extra.get("multiplier_bits") == 31 else ""
+        lines.append(f"{layer.name}: batch normalization {place}{wide}")
     if "hypercomplex" in extra:
         lines.append(_hypercomplex_line(layer))
     if "hadamard_block" in extra:

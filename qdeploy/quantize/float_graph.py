@@ -21,6 +21,13 @@ LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "
 """Standard operators that move one activation's data and keep its type."""
 
 
+FACTOR_INPUT = 3
+"""Behind x, weight and bias: factors ``[N]`` of a layer ``y = factor (W x) + bias``, only within the quantization."""
+
+NORM_PLACE = "batch_norm"
+"""A layer's attribute that says where its batch normalization went, for the manifest."""
+
+
 class FloatGraph:
     """Indexes over the top-level graph of a float model."""
 

@@ -24,6 +24,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "range": ("minmax", "percentile"),
     "state_range": ("minmax", "percentile", "mse", "power-of-two"),
     "recurrent_rounding": ("auto", "nearest", "shaped"),
+    "batch_norm": ("auto", "stage", "fold"),
     "rounding": ("half_up",),
     "multiplier_bits": (1, 15, 31),
 }
@@ -57,6 +58,9 @@ class Recipe:
         percentile: which one, 50 to 100, of ``range`` and ``state_range``.
         multiplier_bits: 15 or 31; 1 is a power of two, for which weight scales are rounded up.
         max_gain_error: a loop whose gain error, compounded over the calibrated steps, is larger takes 31 bits.
+        batch_norm: where a batch normalization behind a layer of products goes: ``fold`` into its weights, quaternion components
+            written in full where need be; ``stage`` into multipliers and operators, weights as they are; ``auto`` takes what
+            makes the smaller file (``docs/batch_normalization.md``).
         recognise_grid: whether weights that lie on a q_k grid are taken as they are.
         rounding: ``half_up``.
     """
@@ -74,6 +78,7 @@ class Recipe:
     percentile: float = 99.99
     multiplier_bits: int = 15
     max_gain_error: float = 0.001
+    batch_norm: str = "auto"
     recognise_grid: bool = True
     rounding: str = "half_up"
 

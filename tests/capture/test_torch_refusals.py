@@ -34,8 +34,8 @@ class Holder(nn.Module):
     ("layer", "words"),
     [
         (nn.LPPool2d(2, 3), "torch.nn.LPPool2d.*Supported: Linear"),
-        (nn.BatchNorm1d(4), "torch.nn.BatchNorm1d.*fold it"),
-        (nn.LayerNorm(4), "torch.nn.LayerNorm.*train without it"),
+        (nn.GroupNorm(2, 4), "torch.nn.GroupNorm.*no integer form; train without it"),
+        (nn.LayerNorm(4), "torch.nn.LayerNorm.*no integer form; train without it"),
         (nn.EmbeddingBag(4, 4), "torch.nn.EmbeddingBag.*use Embedding, and mean"),
     ],
 )

@@ -8,6 +8,7 @@ from functools import cache
 
 from onnx import FunctionProto, NodeProto
 
+from .affine import TRAILING, affine_overload, channel_affine, quaternion_affine
 from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, RECURRENT
 from .embedding import embedding
 from .fast_rnn import NONLINEARITIES, RANKS, fast_grnn, fast_overload, fast_rnn
@@ -32,6 +33,9 @@ __all__ = [
     "NONLINEARITIES",
     "OPSET",
     "RECURRENT",
+    "TRAILING",
+    "affine_overload",
+    "channel_affine",
     "embedding",
     "fast_grnn",
     "fast_overload",
@@ -52,6 +56,7 @@ __all__ = [
     "lstm",
     "lstm_overload",
     "modrelu",
+    "quaternion_affine",
     "rnn",
     "rnn_overload",
 ]
@@ -64,6 +69,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
     functions += [hypercomplex_matrix(*pair) for pair in itertools.product(GROUPINGS, GROUPINGS)]
     functions.append(gate_rows())
+    functions += [make(trailing) for make in (channel_affine, quaternion_affine) for trailing in TRAILING]
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
     functions += [make(has_h0=has_h0) for make in (gru, gru_reset_before) for has_h0 in (False, True)]
     for rank, has_h0 in itertools.product(RANKS, (False, True)):

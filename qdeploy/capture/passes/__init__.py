@@ -21,7 +21,9 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
+from .batch_norm import level_matrices, make_affines, move_affines
 from .channel_order import order_channels
+from .constant_affines import make_constant_affines
 from .constant_splits import fold_constant_splits
 from .conv import join_channel_biases, make_conv
 from .conv_transpose import convert_transposed_convolutions
@@ -128,6 +130,7 @@ def canonicalize(
     convert_scans(graph_model)
     convert_loops(graph_model)
     remove_zero_states(graph_model)
+    make_affines(graph_model)
     rewrite_rearrangements(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
@@ -146,6 +149,9 @@ def canonicalize(
     join_input_projections(graph_model)
     notes += recognise_structured_weights(graph_model, algebras)
     recognise_quaternion_rows(graph_model)
+    make_constant_affines(graph_model)
+    move_affines(graph_model)
+    level_matrices(graph_model)
     softmax = drop_softmax(graph_model)
     common.RemoveUnusedNodesPass()(graph_model)
     name_nodes(graph_model)
