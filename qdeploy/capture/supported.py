@@ -10,8 +10,9 @@ __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
     "Linear, Embedding, Conv1d to Conv3d, ConvTranspose1d to ConvTranspose3d, QuaternionConv1d to QuaternionConv3d, "
-    "QuaternionConvTranspose1d to QuaternionConvTranspose3d, "
-    "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
+    "QuaternionConvTranspose1d to QuaternionConvTranspose3d, QuaternionRotationConv1d and QuaternionRotationConv2d, "
+    "QuaternionLinear, QuaternionRotationLinear, PHMLinear, PHMConv1d to PHMConv3d, "
+    "QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
     "GRUCell and LSTMCell once a step of a loop, BatchNorm1d, 2d and 3d with running statistics, QuaternionBatchNorm, "
     "QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm, ReLU, ReLU6, Hardtanh, LeakyReLU, PReLU, Tanh, "

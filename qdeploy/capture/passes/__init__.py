@@ -6,13 +6,11 @@ import contextlib
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
@@ -52,7 +50,7 @@ from .recurrent_scan import convert_scans
 from .sequence_lengths import drop_full_lengths
 from .shapes import fix_reshapes
 from .softmax import drop_softmax
-from .structured_weights import parameters_of_algebras, recognise_structured_weights
+from .structured_weights import recognise_structured_weights
 from .unrolled import roll_loops
 
 __all__ = ["Canonical", "canonicalize"]
@@ -82,16 +80,13 @@ class Canonical:
     softmax: dict[str, tuple[str, int]]
 
 
-def canonicalize(
-    model: onnx.ModelProto, *, unrolled: str = "", parameters: Sequence[NDArray[np.float32]] = ()
-) -> Canonical:
+def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     """Runs the passes over ``model`` (a copy of it).
 
     Args:
         model: from torch or a file.
         unrolled: of a model that was traced with a fixed number of steps because its loop depends on them, what to say
             where a loop is not rolled up; empty where none is known of.
-        parameters: what was trained, where ``model`` has it no more, for what was computed of it was folded.
 
     Requires: ``model`` is valid ONNX, of opset 18 or newer, without local functions, recurrent operators of layout 0.
     Ensures: the float layer form with its functions; every weight finite.
@@ -112,7 +107,6 @@ def canonicalize(
     _infer_shapes(graph_model)
     fold_constant_splits(graph_model)
     recognise_hamilton_matrices(graph_model)
-    algebras = parameters_of_algebras(graph_model, parameters)
     _fold(graph_model)
     check_weights(graph_model)
     remove_no_operations(graph_model)
@@ -143,11 +137,11 @@ def canonicalize(
     simplify_pools(graph_model)
     join_pool_pads(graph_model)
     join_channel_biases(graph_model)
-    recognise_quaternion_kernels(graph_model)
+    notes += recognise_quaternion_kernels(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
     common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)
-    notes += recognise_structured_weights(graph_model, algebras)
+    notes += recognise_structured_weights(graph_model)
     recognise_quaternion_rows(graph_model)
     make_constant_affines(graph_model)
     move_affines(graph_model)
