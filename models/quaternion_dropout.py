@@ -35,7 +35,9 @@ class QuaternionDropout(nn.Module):
             return inputs
         shape = list(inputs.shape)
         if shape[self.dim] % 4:
-            raise ValueError(f"found {shape[self.dim]} channels along axis {self.dim}, expected four components for each quaternion")
+            raise ValueError(
+                f"found {shape[self.dim]} channels along axis {self.dim}, expected four components for each quaternion"
+            )
         shape[self.dim] //= 4
         kept = self._draw(inputs, shape)
         return inputs * torch.cat([kept] * 4, self.dim)

@@ -19,7 +19,7 @@ SUPPORTED_LAYERS = (
     "Sigmoid, SiLU, GELU, ELU, Hardswish, Mish and other functions of one value, "
     "MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
     "ReplicationPad and CircularPad, Upsample (nearest), ChannelShuffle, PixelShuffle, "
-    "Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
+    "Flatten, Unflatten, Dropout, QuaternionDropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over steps or images, reshape, transpose, slice and cat"
 )
 

@@ -11,7 +11,9 @@ from qdeploy.capture import capture  # noqa: E402  # after the skip
 from qdeploy.models import QuaternionConv2d, QuaternionDropout, QuaternionDropout2d  # noqa: E402  # after the skip
 
 
-@pytest.mark.parametrize(("layer", "shape"), [(QuaternionDropout(0.3), (8, 80, 5)), (QuaternionDropout(0.3, -1), (50, 80))])
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(QuaternionDropout(0.3), (8, 80, 5)), (QuaternionDropout(0.3, -1), (50, 80))]
+)
 def test_components_of_a_quaternion_are_dropped_together(layer, shape):
     torch.manual_seed(0)
     y = layer.train()(torch.ones(shape))
