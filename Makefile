@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest fuzz interrupt verify-cpus bench weight-bits cells lint types format wheel-check python-check docs-output clean
+.PHONY: help setup demo test pytest fuzz interrupt verify-cpus bench weight-bits cells pruning lint types format wheel-check python-check docs-output clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,11 @@ cells: $(STAMP) ## Judge every recurrent network, train every cell in several si
 	@mkdir -p build/study
 	@$(BIN)/qdeploy study cells all --limit 500 -o build/study 2> build/study/cells.log
 	@$(BIN)/qdeploy study sizes sequential-digits -o build/study/sizes 2> build/study/sizes.log
+
+pruning: $(STAMP) ## Prune Lenet-300-100, real and quaternion, step by step: the tables and pictures of docs/pruning.md (an hour)
+	@mkdir -p build/study
+	@$(BIN)/qdeploy study pruning lenet300-mnist --epochs 8 -o build/study/pruning-mnist 2> build/study/pruning-mnist.log
+	@$(BIN)/qdeploy study pruning lenet300-fashion --epochs 5 -o build/study/pruning-fashion 2> build/study/pruning-fashion.log
 
 lint: $(STAMP) types ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

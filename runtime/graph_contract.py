@@ -29,6 +29,7 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "recurrent_bias": (_INT32, 1),
     "modrelu_bias": (_INT32, 1),
     "multiplier": (_INT32, 1),
+    "multipliers": (_INT32, 1),
     "input_multiplier": (_INT32, 1),
     "table": (_STATES, 1),
     "entries": (_STATES, 1),
@@ -41,14 +42,14 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
 }
 
 #: Operators whose weights have kernel dimensions, or may have them: they check the rank themselves.
-_WITH_KERNELS = ("HamiltonMatrix", "Conv")
+_WITH_KERNELS = ("HamiltonMatrix", "GateRows", "Conv")
 
 #: Attributes that are no integers.
 _KINDS = {
     "activation": onnx.AttributeProto.STRING,
     "grouping": onnx.AttributeProto.STRING,
     "output_grouping": onnx.AttributeProto.STRING,
-    "shape": onnx.AttributeProto.INTS,
+    **dict.fromkeys(("shape", "kernel", "strides", "pads", "dilations", "counted"), onnx.AttributeProto.INTS),
     "order": onnx.AttributeProto.INTS,
 }
 

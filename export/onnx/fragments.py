@@ -119,6 +119,22 @@ def product(prefix: str, x: str, x_kind: str, weight: str, weight_zero_point: st
             f"{p}_acc = MatMulInteger({x}, {weight}, {p}_xz, {weight_zero_point})",
         ]
         return [line.replace(", )", ")") for line in lines], f"{p}_acc"
+    lines, high, low = bytes_of(p, x)
+    lines += [
+        f"{p}_ah = MatMulInteger({high}, {weight}, {p}_z128, {weight_zero_point})",
+        f"{p}_al = MatMulInteger({low}, {weight}, {p}_z0, {weight_zero_point})",
+        f"{p}_ah256 = Mul({p}_ah, {p}_256)",
+        f"{p}_acc = Add({p}_ah256, {p}_al)",
+    ]
+    return [line.replace(", )", ")") for line in lines], f"{p}_acc"
+
+
+def bytes_of(prefix: str, x: str) -> tuple[list[str], str, str]:
+    """int16 values as two uint8 tensors, x = 256 (high - 128) + low, and their names.
+
+    Defines ``{prefix}_256``, int32, and the zero points ``{prefix}_z128`` and ``{prefix}_z0``, uint8, too.
+    """
+    p = prefix
     lines = [
         f"{p}_x32 = Cast<to = {INT32}>({x})",
         f"{p}_off = Constant<value = int32 {{32768}}>()",
@@ -129,12 +145,8 @@ def product(prefix: str, x: str, x_kind: str, weight: str, weight_zero_point: st
         f"{p}_lo = Cast<to = {UINT8}>({p}_e)",
         f"{p}_z128 = Constant<value = uint8 {{128}}>()",
         f"{p}_z0 = Constant<value = uint8 {{0}}>()",
-        f"{p}_ah = MatMulInteger({p}_hi, {weight}, {p}_z128, {weight_zero_point})",
-        f"{p}_al = MatMulInteger({p}_lo, {weight}, {p}_z0, {weight_zero_point})",
-        f"{p}_ah256 = Mul({p}_ah, {p}_256)",
-        f"{p}_acc = Add({p}_ah256, {p}_al)",
     ]
-    return [line.replace(", )", ")") for line in lines], f"{p}_acc"
+    return lines, f"{p}_hi", f"{p}_lo"
 
 
 def digit_constants(low_bits: int) -> list[str]:

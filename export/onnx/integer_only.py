@@ -18,9 +18,10 @@ FLOAT_TYPES = frozenset(
 # fmt: off
 INTEGER_OPERATORS = frozenset({
     "Abs", "Add", "BitShift", "BitwiseAnd", "BitwiseXor", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape",
-    "CumSum", "Div", "Expand", "Flatten", "Gather", "GatherElements", "Identity", "MatMul", "MatMulInteger", "Max",
-    "Mod", "Mul", "Neg", "Range", "ReduceMax", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Scan",
-    "ScatterElements", "Shape", "Sign", "Slice", "Split", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+    "ConvInteger", "CumSum", "Div", "Expand", "Flatten", "Gather", "GatherElements", "Identity", "MatMul",
+    "MatMulInteger", "Max", "MaxPool", "Mod", "Mul", "Neg", "Pad", "Range", "ReduceMax", "ReduceProd", "ReduceSum",
+    "Relu", "Reshape", "Scan", "ScatterElements", "Shape", "Sign", "Slice", "Split", "Squeeze", "Sub", "Transpose",
+    "Unsqueeze",
 })
 # fmt: on
 """Standard operators whose results are integers when their inputs are."""

@@ -18,6 +18,7 @@ class TensorStatistics:
     Attributes:
         low, high: the smallest and the largest value.
         values: a sample of the values, float32 ``[n]``.
+        sizes: the shape of the latest batch's tensor.
         grid_bits: the smallest b >= 0 such that every value times 2^b is an integer, or None.
         step_largest: of recurrent states, the largest absolute value of each step, ``[T]``.
         magnitudes: of recurrent states, a histogram over all values of all steps.
@@ -26,6 +27,7 @@ class TensorStatistics:
     low: float = np.inf
     high: float = -np.inf
     values: list[NDArray[np.float32]] = field(default_factory=list)
+    sizes: tuple[int, ...] = ()
     grid_bits: int | None = 0
     step_largest: NDArray[np.float64] | None = None
     magnitudes: MagnitudeHistogram = field(default_factory=MagnitudeHistogram)
@@ -34,6 +36,7 @@ class TensorStatistics:
         """Takes in one batch."""
         self.low = min(self.low, float(array.min()))
         self.high = max(self.high, float(array.max()))
+        self.sizes = array.shape
         self.values.append(np.ascontiguousarray(array.reshape(-1)[::stride]))
 
     def update_grid(self, array: NDArray[np.float32]) -> None:

@@ -14,6 +14,11 @@ from qdeploy.runtime.errors import MissingRequirementError, QdeployError
 __all__ = ["FloatSession", "SessionError"]
 
 
+# Joins a Pad of zeros to the MaxPool behind it, which then leaves the zeros out: wrong where a window has negative numbers
+# alone. Seen in 1.31.
+_WRONG_OPTIMIZERS = ["Pad_Fusion"]
+
+
 class SessionError(QdeployError):
     """onnxruntime refuses a model or its inputs."""
 
@@ -42,7 +47,10 @@ class FloatSession:
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                model.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_WRONG_OPTIMIZERS,
             )
         except Exception as error:
             raise SessionError(_first_line(error)) from error

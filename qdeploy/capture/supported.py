@@ -9,15 +9,33 @@ from qdeploy.runtime.errors import UnsupportedModelError
 __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
-    "Linear, Embedding, QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, "
-    "FastGRNN, OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, "
-    "RNNCell, GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
-    "Sigmoid, Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
-    "compute with these and with addition, multiplication, mean or amax over the steps, reshape, transpose, slice and cat"
+    "Linear, Embedding, Conv1d, Conv2d, Conv3d, QuaternionConv1d, QuaternionConv2d, QuaternionConv3d, "
+    "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
+    "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
+    "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
+    "Sigmoid, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
+    "ReplicationPad and CircularPad, Upsample (nearest), ChannelShuffle, PixelShuffle, "
+    "Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
+    "compute with these and with addition, multiplication, mean or amax over steps or images, reshape, transpose, slice and cat"
 )
 
 _LEAVES = (
     nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConstantPad1d,
+    nn.ConstantPad2d,
+    nn.ConstantPad3d,
+    nn.ReflectionPad1d,
+    nn.ReflectionPad2d,
+    nn.ReflectionPad3d,
+    nn.ReplicationPad1d,
+    nn.ReplicationPad2d,
+    nn.ReplicationPad3d,
+    nn.CircularPad1d,
+    nn.CircularPad2d,
+    nn.CircularPad3d,
     nn.Embedding,
     nn.RNN,
     nn.GRU,
@@ -30,6 +48,22 @@ _LEAVES = (
     nn.Hardtanh,
     nn.Tanh,
     nn.Sigmoid,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveMaxPool3d,
+    nn.Upsample,
+    nn.ChannelShuffle,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
     nn.Flatten,
     nn.Unflatten,
     nn.Dropout,
@@ -56,6 +90,11 @@ def check_layers(module: nn.Module) -> None:
             nearest = _nearest(part)
             raise UnsupportedModelError(
                 f"{where} is not supported{f'; {nearest}' if nearest else ''}. Supported: {SUPPORTED_LAYERS}"
+            )
+        if getattr(part, "divisor_override", None) is not None:
+            raise UnsupportedModelError(
+                f"{where}: divisor_override={part.divisor_override}, which no exported graph keeps, expected none; put the "
+                "factor into the weights of the layer behind"
             )
         if isinstance(part, nn.Embedding) and part.max_norm is not None:
             raise UnsupportedModelError(

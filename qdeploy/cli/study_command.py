@@ -15,6 +15,7 @@ from .progress import progress_bars
 if TYPE_CHECKING:
     from qdeploy.studies.cells import CellsReport
     from qdeploy.studies.kinds import KindsReport
+    from qdeploy.studies.pruning import PruningReport
     from qdeploy.studies.ptq import PtqReport
     from qdeploy.studies.quaternion import QuaternionReport
     from qdeploy.studies.sizes import SizesReport
@@ -47,7 +48,12 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     "--state-range", "rules", callback=_names, help="state-bits: rules to compare, comma separated; all four."
 )
 @click.option("--trained", metavar="MODEL", multiple=True, help="ptq: a network trained on the grid; several times.")
-@click.option("--twin", metavar="MODEL", help="weight-bits: the float network beside.  [default: where MODEL begins]")
+@click.option(
+    "--twin",
+    metavar="MODEL",
+    help="weight-bits: the float network beside, by default where MODEL begins; pruning: the other network, by default "
+    "MODEL with quaternion- before it or without.",
+)
 @click.option(
     "--method",
     "methods",
@@ -55,7 +61,11 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     help="weight-bits: of bjorck, projunn-d, projunn-t, comma separated; all three.",
 )
 @click.option("--hidden", callback=_numbers, help="sizes: hidden units of each cell.  [default: 32]")
-@click.option("--epochs", type=click.IntRange(1), help="weight-bits, sizes, kinds: instead of the configuration's.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="weight-bits, sizes, kinds, pruning: instead of the configuration's."
+)
+@click.option("--iterations", type=click.IntRange(1), help="pruning: how often weights are cut.  [default: 20]")
+@click.option("--seeds", callback=_numbers, help="pruning: a training for each, comma separated.  [default: 0]")
 @click.option("--data", metavar="DATA", help="A data set's name, or an .npz with x and y; else the checkpoint's own.")
 @click.option("--recipe", default="default", show_default=True, help="For all that is not studied.")
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
@@ -72,6 +82,8 @@ def command(
     methods: tuple[str, ...] | None,
     hidden: tuple[int, ...] | None,
     epochs: int | None,
+    iterations: int | None,
+    seeds: tuple[int, ...] | None,
     data: str | None,
     recipe: str,
     time_axis: int | None,
@@ -86,6 +98,7 @@ def command(
     cells: a shipped network, all that were trained on the data set MODEL, or "all" recurrent ones, at three settings.
     sizes: every recurrent configuration of the data set MODEL is trained in several sizes, into the folder of -o.
     quaternion: the same for "all" quaternion networks: two recipes, beside their expanded matrices and quantize_static.
+    pruning: MODEL, a training configuration, and its counterpart are pruned step by step, into the folder of -o.
     kinds: quaternion-MODEL, real4-MODEL and real3-MODEL, such as conv2-cifar10, are trained into the folder of -o.
     ptq: weights of a float network quantized after training, beside networks trained on the grid.
 
@@ -95,6 +108,7 @@ def command(
     qdeploy study cells all -o study
     qdeploy study sizes sequential-digits -o study
     qdeploy study quaternion digits
+    qdeploy study pruning lenet300-mnist --epochs 8 -o study
     qdeploy study kinds conv2-cifar10 -o study
     qdeploy study ptq ornn-digits --trained qornn-digits
     """  # noqa: D301 - click's mark for a paragraph that keeps its lines
@@ -102,26 +116,37 @@ def command(
         "--bits": (("state-bits", "weight-bits", "sizes", "ptq"), bits),
         "--state-range": (("state-bits",), rules),
         "--trained": (("ptq",), trained),
-        "--twin": (("weight-bits",), twin),
+        "--twin": (("weight-bits", "pruning"), twin),
         "--method": (("weight-bits",), methods),
         "--hidden": (("sizes",), hidden),
-        "--epochs": (("weight-bits", "sizes", "kinds"), epochs),
+        "--epochs": (("weight-bits", "sizes", "kinds", "pruning"), epochs),
+        "--iterations": (("pruning",), iterations),
+        "--seeds": (("pruning",), seeds),
     }
     for option, (owners, value) in given.items():
         if value and study not in owners:
             raise click.UsageError(f"{option} belongs to {', '.join(owners)}")
     if study == "quaternion" and recipe != "default":
         raise click.UsageError("quaternion compares recipes of its own")
-    trains = study in ("weight-bits", "sizes", "kinds")
+    trains = study in ("weight-bits", "sizes", "kinds", "pruning")
     if trains and folder is None:
         raise click.UsageError(f"{study} trains: it needs a folder, -o")
     if study not in ("state-bits", "ptq") and (data is not None or time_axis is not None):
         raise click.UsageError(f"{study} takes data and time from MODEL")
-    from qdeploy.studies import cells, kinds, ptq, quaternion, sizes, state_bits, weight_bits
+    from qdeploy.studies import cells, kinds, pruning, ptq, quaternion, sizes, state_bits, weight_bits
 
     if folder is not None and study not in ("ptq", "quaternion"):
         state_bits.check_can_draw()
-    report: CellsReport | KindsReport | PtqReport | QuaternionReport | SizesReport | StateBitsReport | WeightBitsReport
+    report: (
+        CellsReport
+        | KindsReport
+        | PruningReport
+        | PtqReport
+        | QuaternionReport
+        | SizesReport
+        | StateBitsReport
+        | WeightBitsReport
+    )
     written: list[Path] = []
     with progress_bars(output) as progress:
         if study == "cells":
@@ -158,6 +183,19 @@ def command(
                 progress=progress,
             )
             report, written = grids, weight_bits.write(grids, folder)
+        elif study == "pruning" and folder is not None:
+            pruned = pruning.run(
+                model,
+                folder,
+                twin=twin,
+                iterations=iterations or pruning.ITERATIONS,
+                seeds=seeds or pruning.SEEDS,
+                epochs=epochs,
+                recipe=recipe,
+                limit=limit,
+                progress=progress,
+            )
+            report, written = pruned, pruning.write(pruned, folder)
         elif study == "ptq":
             weights = ptq.run(
                 model,

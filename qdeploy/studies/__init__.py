@@ -10,6 +10,7 @@ STUDIES = {
     "cells": "every shipped recurrent network: states of 8 bits, weights of 4, and the recommended setting",
     "sizes": "every cell trained on one data set in several sizes: accuracy against bytes, in float and as integers",
     "quaternion": "every shipped quaternion network: recipes default and w7a8 beside its expanded matrices and onnxruntime's",
+    "pruning": "a network and its quaternion counterpart pruned step by step: accuracy against weights and bytes left",
     "kinds": "a quaternion network beside its real twins: accuracy against epochs, training speed",
     "ptq": "weights quantized after training against weights trained on the grid",
 }

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from qdeploy.runtime.standard.arithmetic import ARITHMETIC
 from qdeploy.runtime.standard.cast import CASTS
+from qdeploy.runtime.standard.convolution import CONVOLUTIONS
 from qdeploy.runtime.standard.layout import LAYOUT
 from qdeploy.runtime.standard.matmul import MATMULS
+from qdeploy.runtime.standard.pooling import POOLINGS
 from qdeploy.runtime.standard.reduction import REDUCTIONS
 from qdeploy.runtime.standard.scan import SCANS
 
@@ -16,4 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATORS"]
 
-OPERATORS: dict[str, Build] = dict(sorted({**ARITHMETIC, **CASTS, **LAYOUT, **MATMULS, **REDUCTIONS, **SCANS}.items()))
+OPERATORS: dict[str, Build] = dict(
+    sorted({**ARITHMETIC, **CASTS, **CONVOLUTIONS, **LAYOUT, **MATMULS, **POOLINGS, **REDUCTIONS, **SCANS}.items())
+)

@@ -78,7 +78,7 @@ def test_quaternion(qdeploy_command, tmp_path):
         (("weight-bits", "qornn-digits", "-o", "f", "--data", "d"), "takes data and time from MODEL"),
         (
             ("colours", "m"),
-            "'colours' is not one of 'state-bits', 'weight-bits', 'cells', 'sizes', 'quaternion', 'kinds', 'ptq'",
+            "'colours' is not one of 'state-bits', 'weight-bits', 'cells', 'sizes', 'quaternion', 'pruning', 'kinds', 'ptq'",
         ),
         (("cells", "all", "--data", "d"), "cells takes data and time from MODEL"),
         (("cells", "all", "--bits", "4"), "--bits belongs to state-bits, weight-bits, sizes, ptq"),

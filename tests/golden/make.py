@@ -25,6 +25,7 @@ from qdeploy.runtime.standard import BodyModel
 from qdeploy.verify.cases import CaseMaker
 from qdeploy.verify.instrument import has_operators, show
 
+from .convolutions import CONVOLUTIONS
 from .networks import NETWORKS, STEPS, Network
 
 BUNDLES = Path(__file__).parent / "bundles"
@@ -79,8 +80,9 @@ def expected(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or NETWORKS:
+    known = NETWORKS | CONVOLUTIONS
+    for wanted in sys.argv[1:] or known:
         if (BUNDLES / f"{wanted}.zip").exists():
             print(f"{wanted}: is there, and stays")
         else:
-            make(wanted, NETWORKS[wanted])
+            make(wanted, known[wanted])

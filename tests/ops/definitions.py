@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,29 @@ def linear(x: Integers, w: Integers, b: Integers, x_zero_point: int) -> Integers
     """W (x - z) + b."""
     product: Integers = (x.astype(object) - x_zero_point).dot(w.T.astype(object)) + b.astype(object)
     return product
+
+
+def convolved(
+    x: Integers, w: Integers, strides: list[int], pads: list[int], dilations: list[int], group: int, x_zero_point: int
+) -> Integers:
+    """The sums of the contract, number by number, in Python's integers: ``[B, N, *out]``."""
+    rank = w.ndim - 2
+    sizes = x.shape[2:]
+    out = [
+        (sizes[a] + pads[a] + pads[rank + a] - dilations[a] * (w.shape[2 + a] - 1) - 1) // strides[a] + 1
+        for a in range(rank)
+    ]
+    y = np.zeros((x.shape[0], w.shape[0], *out), object)
+    per_group = w.shape[0] // group
+    for b, n in itertools.product(range(x.shape[0]), range(w.shape[0])):
+        for place in itertools.product(*map(range, out)):
+            total = 0
+            for c, tap in itertools.product(range(w.shape[1]), itertools.product(*map(range, w.shape[2:]))):
+                at = [place[a] * strides[a] + tap[a] * dilations[a] - pads[a] for a in range(rank)]
+                if all(0 <= at[a] < sizes[a] for a in range(rank)):
+                    total += int(w[(n, c, *tap)]) * (int(x[(b, n // per_group * w.shape[1] + c, *at)]) - x_zero_point)
+            y[(b, n, *place)] = total
+    return y
 
 
 def modrelu(value: int, bias: int) -> int:

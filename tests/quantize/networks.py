@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qdeploy.calibration import calibrate
 from qdeploy.capture.functions import fast_overload, functions_of, hypercomplex_overload
+from qdeploy.capture.session import FloatSession
 from qdeploy.export.onnx import attach_bodies, check_integer_only
 from qdeploy.quantize import IntegerModel, Recipe, quantize
 from qdeploy.runtime.engines import open_engine
@@ -21,7 +22,7 @@ HEAD = '<ir_version: 10, opset_import: ["" : 18, "qdeploy.float" : 1]>'
 
 
 def float_model(text: str, weights: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
-    """A model from ONNX text; nodes of ``qdeploy.float`` take the overload that fits."""
+    """A model from ONNX text; nodes of ``qdeploy.float`` take the overload that fits. Integers of 64 bits stay what they are."""
     model = onnx.parser.parse_model(f"{HEAD}\n{text}")
     for index, node in enumerate(model.graph.node):
         node.name = f"{node.op_type.lower()}_{index}"
@@ -48,7 +49,9 @@ def float_model(text: str, weights: dict[str, NDArray[np.float32]]) -> onnx.Mode
             node.overload = attributes["grouping"]
         elif node.op_type == "HypercomplexMatrix":
             node.overload = hypercomplex_overload(attributes["grouping"], attributes["output_grouping"])
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(a.astype(np.float32), n) for n, a in weights.items())
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(a if a.dtype == np.int64 else a.astype(np.float32), n) for n, a in weights.items()
+    )
     model.functions.extend(functions_of(list(model.graph.node)))
     return model
 
@@ -74,5 +77,5 @@ def both(
     for name, array in open_engine("onnxruntime", complete).run(feeds).items():
         assert (array == outputs[name]).all()
     name = integers.outputs[0]
-    real = open_engine("onnxruntime", model).run({"x": x})[name]
+    real = FloatSession(model).run({"x": x})[name]
     return real, dequantize(outputs[name], types[name].scale, types[name].zero_point), outputs

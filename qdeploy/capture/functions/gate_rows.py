@@ -1,7 +1,8 @@
 """``qdeploy.float::GateRows``: rows by part, then gate, as rows by gate.
 
-``weight: float[P G n, K]`` holds ``parts`` P parts of G gates of n rows each; the result has the same rows by gate, then
-part, gate ``order[0]`` first. It stands between the Hamilton matrix of stacked gates and the recurrent layer.
+``weight: float[P G n, K]``, or ``[P G n, C, *kernel]``, holds ``parts`` P parts of G gates of n rows each; the result has
+the same rows by gate, then part, gate ``order[0]`` first. It stands between the Hamilton matrix of stacked gates and the
+recurrent layer, or that of all groups and the convolution: there a gate is a group of output quaternions.
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ def gate_rows() -> FunctionProto:
             rest = Constant <value_ints = [-1]> ()
             part_length = Reshape (part_count, rest)
             gate_length = Shape (gates)
-            columns = Shape <start = 1, end = 2> (weight)
-            blocks_shape = Concat <axis = 0> (part_length, gate_length, rest, columns)
+            blocks_shape = Concat <axis = 0> (part_length, gate_length, rest)
             blocks = Reshape (weight, blocks_shape)
-            by_gate = Transpose <perm = [1, 0, 2, 3]> (blocks)
+            by_gate = Transpose <perm = [1, 0, 2]> (blocks)
             ordered = Gather <axis = 0> (by_gate, gates)
             rows_shape = Shape (weight)
             rows = Reshape (ordered, rows_shape)

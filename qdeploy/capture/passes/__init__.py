@@ -19,11 +19,15 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
+from .channel_order import order_channels
+from .constant_splits import fold_constant_splits
+from .conv import join_channel_biases, make_conv
 from .directions import split_directions
 from .embedding import check_indices_of_inputs, look_up_before_loops, make_embedding
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
 from .hamilton import recognise_hamilton_matrices
+from .image_pads import resolve_pads
 from .layout import simplify_layout
 from .linear import make_linear
 from .lstm_operator import convert_lstm_operators
@@ -31,7 +35,11 @@ from .modrelu import make_modrelu
 from .names import name_nodes, name_values
 from .no_operations import remove_no_operations
 from .own_weights import give_own_weights
+from .pool_pads import join_pool_pads
+from .pools import simplify_pools
+from .quaternion_kernels import recognise_quaternion_kernels
 from .quaternion_rows import recognise_quaternion_rows
+from .rearrangements import rewrite_rearrangements
 from .recurrent_loop import convert_loops
 from .recurrent_operator import convert_rnn_operators
 from .recurrent_scan import convert_scans
@@ -92,6 +100,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     name_nodes(graph_model)
     notes = remove_no_operations(graph_model)
     _infer_shapes(graph_model)
+    fold_constant_splits(graph_model)
     recognise_hamilton_matrices(graph_model)
     _fold(graph_model)
     check_weights(graph_model)
@@ -110,9 +119,17 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     convert_scans(graph_model)
     convert_loops(graph_model)
     remove_zero_states(graph_model)
+    rewrite_rearrangements(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
     make_linear(graph_model)
+    make_conv(graph_model)
+    resolve_pads(graph_model)
+    simplify_pools(graph_model)
+    join_pool_pads(graph_model)
+    order_channels(graph_model)
+    join_channel_biases(graph_model)
+    recognise_quaternion_kernels(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
     common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)

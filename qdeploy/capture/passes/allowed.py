@@ -8,7 +8,8 @@ import onnx_ir as ir
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
 from ..functions import FLOAT_DOMAIN, float_functions
-from .access import constant, label
+from .access import attribute_int, constant, label
+from .pools import POOLS, image_sizes
 
 __all__ = ["LAYOUT_OPERATORS", "STANDARD_OPERATORS", "check_allowed", "check_weights"]
 
@@ -16,14 +17,27 @@ LAYOUT_OPERATORS = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "
 _PARAMETRIZED = frozenset({*LAYOUT_OPERATORS, "Clip"}) - {"Concat"}
 _FIXED_NUMBERS = "reshape with fixed numbers and one -1 instead of sizes that are read from a tensor"
 _OVER_TIME = {"ReduceMean": "mean", "ReduceMax": "maximum"}
-STANDARD_OPERATORS = ("Relu", "Clip", "Tanh", "Sigmoid", "Add", "Mul", *_OVER_TIME, *LAYOUT_OPERATORS)
+STANDARD_OPERATORS = (
+    "Conv",
+    *POOLS,
+    "Pad",
+    "Relu",
+    "Clip",
+    "Tanh",
+    "Sigmoid",
+    "Add",
+    "Mul",
+    *_OVER_TIME,
+    *LAYOUT_OPERATORS,
+)
 
 _SUPPORTED = (
-    "Gemm and MatMul with constant weights, Gather of a constant table by an integer input, "
+    "Gemm and MatMul with constant weights, Conv over one to three axes, Gather of a constant table by an integer input, "
     "RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan and Loop whose step is made of these cells, "
     "Relu, Clip, Tanh, "
-    "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis, "
+    "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis or of a whole image, MaxPool, AveragePool, "
+    "GlobalMaxPool, GlobalAveragePool, Pad of images, Resize to the nearest number by whole factors, Split, DepthToSpace, "
     "quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "
     "Slice, Gather and Concat with constant parameters, Dropout, Identity, a final Softmax or LogSoftmax"
@@ -32,7 +46,6 @@ _SUPPORTED = (
 _NEAREST = {
     "BatchNormalization": "fold it into the layer before it",
     "LayerNormalization": "train without it, or with batch normalization, which folds into the layer before it",
-    "Conv": "convolutions are not supported; flatten the image and use Linear layers",
     "Gelu": "use Relu, Tanh or Sigmoid",
     "LeakyRelu": "use Relu, Tanh or Sigmoid",
     "Elu": "use Relu, Tanh or Sigmoid",
@@ -80,6 +93,8 @@ def _check_parameters(node: ir.Node) -> None:
             )
     elif node.domain == "" and node.op_type in _OVER_TIME:
         _check_reduction(node)
+    elif node.domain == "" and node.op_type in {*POOLS, "Pad"}:
+        _check_image(node)
     elif node.domain == "" and node.op_type in _PARAMETRIZED:
         for value in node.inputs[1:]:
             if value is not None and constant(value) is None:
@@ -97,11 +112,44 @@ def _check_reduction(node: ir.Node) -> None:
     rank = None if source is None or source.shape is None else len(source.shape)
     if axes is None or axes.size != 1:
         found = "all axes" if axes is None else f"the axes {axes.reshape(-1).tolist()}"
-        raise UnsupportedModelError(f"{label(node)}: a {kind} over {found}, expected one axis, that of the steps")
+        raise UnsupportedModelError(
+            f"{label(node)}: a {kind} over {found}, expected one axis, that of the steps, or all axes of an image whose sizes "
+            "are fixed"
+        )
     if int(axes.reshape(-1)[0]) == 0 and rank == 2:
         raise UnsupportedModelError(
             f"{label(node)}: a {kind} over the samples, expected the axis of the steps; every sample is computed alone"
         )
+
+
+def _check_image(node: ir.Node) -> None:
+    """A pool has one result and an image of fixed sizes where they matter; a Pad has zeros around the axes of an image."""
+    problem = ""
+    if node.op_type == "Pad":
+        pads, value = constant(node.inputs[1]), constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        if pads is None or len(node.inputs) > 3:
+            problem = "the pads are computed by the graph or the rank is not known, expected constant pads"
+        elif pads.min(initial=0) < 0 or pads.reshape(2, -1)[:, :2].any():
+            problem = f"pads {pads.tolist()}, expected zeros added behind samples and channels; crop with a slice"
+        elif len(node.inputs) > 2 and (value is None or value.any()):
+            problem = f"pads with {value if value is None else value.item()}, expected zeros"
+    elif len([value for value in node.outputs if value.uses() or value.is_graph_output()]) > 1:
+        problem = "the places of the maxima are read, expected the maxima alone"
+    elif image_sizes(node.inputs[0]) is None and _needs_sizes(node):
+        problem = (
+            "the sizes of the image are not fixed, which its padding needs; export with a fixed size, or pad with zeros"
+        )
+    if problem:
+        raise UnsupportedModelError(f"{label(node)}: {problem}")
+
+
+def _needs_sizes(node: ir.Node) -> bool:
+    """Whether what a pool computes at its ends depends on the sizes of the image."""
+    if "auto_pad" in node.attributes or node.op_type == "GlobalAveragePool" or attribute_int(node, "ceil_mode", 0):
+        return True
+    pads = node.attributes.get("pads")
+    padded = pads is not None and any(pads.as_ints())
+    return node.op_type == "AveragePool" and padded and not attribute_int(node, "count_include_pad", 0)
 
 
 def check_weights(model: ir.Model) -> None:

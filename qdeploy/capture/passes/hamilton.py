@@ -33,7 +33,7 @@ def recognise_hamilton_matrices(model: ir.Model) -> None:
             continue
         arrays = [constant(component) for component in components]
         shapes = {array.shape for array in arrays if array is not None}
-        if any(array is None for array in arrays) or len(shapes) != 1 or len(next(iter(shapes))) != 2:
+        if any(array is None for array in arrays) or len(shapes) != 1 or len(next(iter(shapes))) < 2:
             continue
         values = list(components)
         if conjugate:
@@ -51,7 +51,10 @@ def recognise_hamilton_matrices(model: ir.Model) -> None:
             name=node.name,
             attributes={"grouping": "blocked"},
         )
-        replace(node.outputs[0], matrix.outputs[0])
+        shape = next(iter(shapes))
+        made = matrix.outputs[0]
+        made.type, made.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape((4 * shape[0], 4 * shape[1], *shape[2:]))
+        replace(node.outputs[0], made)
         model.graph.remove(node, safe=True)
 
 
@@ -63,6 +66,7 @@ def _multiplies(value: ir.Value, graph: ir.Graph) -> bool:
         and reader.graph is graph
         and (
             reader.op_type in {"MatMul", "Gemm"}
+            or (reader.op_type == "Conv" and reader.inputs[1] is value)
             or (reader.op_type == "Transpose" and _multiplies(reader.outputs[0], graph))
         )
         for reader in readers
@@ -91,7 +95,12 @@ def _grid(node: ir.Node) -> Grid | None:
 def _concat(node: ir.Node) -> tuple[int, list[ir.Value]] | None:
     if node.domain != "" or node.op_type != "Concat" or len(node.inputs) != 4:
         return None
-    axis = attribute_int(node, "axis", 0) % 2
+    axis = attribute_int(node, "axis", 0)
+    shape = node.outputs[0].shape
+    if axis < 0:
+        axis += 2 if shape is None else len(shape)
+    if axis not in {0, 1}:
+        return None
     parts = [value for value in node.inputs if value is not None]
     return (axis, parts) if len(parts) == 4 else None
 

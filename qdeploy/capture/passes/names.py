@@ -12,8 +12,8 @@ from .access import constant
 __all__ = ["name_nodes", "name_values"]
 
 # Exporters name a node by its module's path and its operator: /fc1/MatMul.
-_ENDINGS = re.compile(r"[./](MatMul|Gemm|Add|RNN|GRU|LSTM|Scan)(_\d+)?$")
-_LAYERS = frozenset({"MatMul", "Gemm", "RNN", "GRU", "LSTM", "Scan"})
+_ENDINGS = re.compile(r"[./](MatMul|Gemm|Conv|ConvTranspose|Add|RNN|GRU|LSTM|Scan)(_\d+)?$")
+_LAYERS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "RNN", "GRU", "LSTM", "Scan"})
 
 # What the results of a recurrent layer are called.
 _RESULTS = dict.fromkeys(RECURRENT, (".states", ".last")) | {"LSTM": (".states", ".last", ".cell")}

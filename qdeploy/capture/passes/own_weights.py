@@ -14,13 +14,16 @@ def give_own_weights(model: ir.Model) -> None:
     """Copies an initializer that a second layer reads; exporters merge equal ones, such as two biases of zeros.
 
     A bias is quantized at the scale of its layer's accumulator, so that two layers cannot share one. Requires: nodes
-    have names. Ensures: an initializer is read by at most one node of the float domain, at one place.
+    have names. Ensures: an initializer is read by at most one node of the float domain or ``Conv``, at one place.
     """
     taken: set[str] = set()
     for node in model.graph:
-        if node.domain != FLOAT_DOMAIN:
+        if node.domain == FLOAT_DOMAIN:
+            parameters = list(float_functions()[node.op_type, node.overload].input)
+        elif node.domain == "" and node.op_type == "Conv":
+            parameters = ["x", "weight", "bias"]
+        else:
             continue
-        parameters = float_functions()[node.op_type, node.overload].input
         for index, (value, parameter) in enumerate(zip(node.inputs, parameters, strict=False)):
             array = constant(value) if value is not None and value.is_initializer() else None
             if value is None or array is None or value.name is None:

@@ -28,6 +28,6 @@ def _write(weight: Any, parts: int = 1, order: Sequence[int] = (), layer: str = 
 
 
 def gate_rows(weight: Tensor, *, parts: int, order: Sequence[int], layer: str) -> Tensor:
-    """Rows [P G n, K] by part, then gate, as rows by gate in ``order``, as one node named ``layer``."""
+    """Rows [P G n, ...] by part, then gate, as rows by gate in ``order``, as one node named ``layer``."""
     result: Tensor = torch.ops.qdeploy_capture.gate_rows(weight, parts=parts, order=list(order), layer=layer)
     return result

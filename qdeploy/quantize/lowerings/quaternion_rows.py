@@ -54,15 +54,15 @@ class QuaternionRows:
 
     def by_part(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Rows ``[N, ...]`` of the layer as the Hamilton matrix has them, ``[4, N/4, ...]``."""
-        return rows[np.argsort(self._places(len(rows)))].reshape(4, len(rows) // 4, *rows.shape[1:])
+        return rows[np.argsort(self.places(len(rows)))].reshape(4, len(rows) // 4, *rows.shape[1:])
 
     def shared(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """``values`` ``[N]`` of the layer's rows, those of each output quaternion raised to their largest."""
         largest = np.tile(self.by_part(values).max(axis=0), 4)
-        raised: NDArray[np.float64] = largest[self._places(len(values))]
+        raised: NDArray[np.float64] = largest[self.places(len(values))]
         return raised
 
-    def _places(self, count: int) -> NDArray[np.intp]:
+    def places(self, count: int) -> NDArray[np.intp]:
         """For each of the layer's rows, which row of the Hamilton matrix it is."""
         rows = np.arange(count)
         if self.ordering is None:

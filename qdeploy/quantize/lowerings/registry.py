@@ -34,7 +34,11 @@ class Context:
         return self.integers.types[name]
 
     def output_type(self, name: str) -> TensorType:
-        """The type that a layer's output gets: 16 bits where it leaves the network, else the recipe's activation."""
+        """The type that a layer's output gets: 16 bits where it leaves the network, else the recipe's activation.
+
+        What a concatenation alone reads gets the range of its result, so that its operands have one type already.
+        """
+        name = self._concatenated(name)
         if self.leaves(name):
             return logits_type(self.calibration[name].low, self.calibration[name].high)
         low, high = self.calibration[name].bounds(self.recipe.range, self.recipe.percentile)
@@ -48,12 +52,24 @@ class Context:
         return max((FLAT_BEYOND.get(reader.op_type, math.inf) for reader in readers), default=math.inf)
 
     def leaves(self, name: str) -> bool:
-        """Whether ``name``, or what layout operators make of it, is an output of the network and nothing else."""
+        """Whether ``name``, or what operators that keep its type make of it, is an output of the network and nothing else."""
         if name in self.floats.outputs:
             return not self.floats.readers(name)
         readers = self.floats.readers(name)
-        return bool(readers) and all(r.op_type in LAYOUT_OPERATORS and self.leaves(r.output[0]) for r in readers)
+        return bool(readers) and all(r.op_type in KEEPING_TYPE and self.leaves(r.output[0]) for r in readers)
 
+    def _concatenated(self, name: str) -> str:
+        """The result of the Concat, or of several behind each other, that alone reads ``name``; else ``name``."""
+        found, current = name, name
+        while (reader := self.floats.only_reader(current, "Concat", *KEEPING_TYPE)) is not None:
+            current = reader.output[0]
+            if reader.op_type == "Concat":
+                found = current
+        return found
+
+
+KEEPING_TYPE = (*LAYOUT_OPERATORS, "MaxPool", "GlobalMaxPool", "Pad")
+"""Float operators whose result has the integer type of their first input."""
 
 FLAT_BEYOND = {"Tanh": 3.5, "Sigmoid": 6.5}
 """Beyond this the function is within half a step of its end, so that neither its table nor its operand reaches further."""
