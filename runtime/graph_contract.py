@@ -33,6 +33,7 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "input_multiplier": (_INT32, 1),
     "table": (_STATES, 1),
     "entries": (_STATES, 1),
+    "knots": ((onnx.TensorProto.INT16,), 1),
     **dict.fromkeys(
         ("sigmoid_table", "tanh_table", "gate_table", "candidate_table", "cell_table"), ((onnx.TensorProto.INT16,), 1)
     ),

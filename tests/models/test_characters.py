@@ -192,7 +192,13 @@ def test_characters_are_indices_of_an_embedding(text, config, tmp_path):
     """The same way for a network that takes numbers in place of one-hot vectors: training, data, streams."""
     changed = json.loads(config.read_text())
     changed["architecture"] = "recurrent-classifier"
-    changed["hyperparameters"] = {"cell": "gru", "readout": "every", "input_size": 97, "hidden_size": 16, "num_classes": 97}
+    changed["hyperparameters"] = {
+        "cell": "gru",
+        "readout": "every",
+        "input_size": 97,
+        "hidden_size": 16,
+        "num_classes": 97,
+    }
     changed["hyperparameters"]["embedding_size"] = 8
     for name in ("recurrent_learning_rate", "initial_random", "initial_resting_state"):
         del changed[name]
