@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import fast, gated
+from benchmarks import convolution, fast, gated, sparse_linear
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
 from benchmarks.loops import FLOAT, measure
@@ -106,6 +106,67 @@ def product_rows() -> list[Row]:
     return rows
 
 
+def pruned_rows() -> list[Row]:
+    """One row times a layer of 256 x 4096 in the NumPy reference, of which 2 % of the weights are left, and the dense product."""
+    found = sparse_linear.measure_numpy(256, 4096, 0.02)
+    against = "the dense matrix in NumPy"
+    return [_row("numpy-pruned-linear-b1", found["sparse"], found["dense"], against, 1.0, unit="µs a call")]
+
+
+def image_rows() -> list[Row]:
+    """Image classifiers, batch 1 and 64, against onnxruntime's float model and its ``quantize_static``; files beside them."""
+    import torch
+
+    from qdeploy.models.conv_net import ConvNet
+    from qdeploy.models.lenet import QuaternionLenet300100
+
+    torch.manual_seed(0)
+    networks = {
+        "conv2": (ConvNet(kind="quaternion"), (4, 32, 32)),
+        "conv2-real": (ConvNet(kind="real"), (4, 32, 32)),
+        "quaternion-lenet": (QuaternionLenet300100(), (784,)),
+    }
+    rows = []
+    for network, (module, shape) in networks.items():
+        found = convolution.measure(module, shape)
+        for batch, times in found.microseconds.items():
+            name, goal = f"onnx-{network}-b{batch}", 1.5 if network == "conv2" else None
+            for label, other, limit in (
+                ("", convolution.FLOAT, goal),
+                ("-quantize-static", convolution.STATIC, None),
+            ):
+                against = "onnxruntime's float model" if other == convolution.FLOAT else "onnxruntime's quantize_static"
+                rows += [
+                    _row(f"{name}{label}{suffix}", times[recipe], times[other], against, limit, unit="µs a sample")
+                    for suffix, recipe in (("", "default"), ("-w7a8", "w7a8"))
+                ]
+        times = found.microseconds[1]
+        rows.append(
+            _row(
+                f"numpy-{network}-b1",
+                times[convolution.REFERENCE],
+                times[convolution.FLOAT],
+                "onnxruntime's float model",
+                None,
+                unit="µs a sample",
+            )
+        )
+        for other, limit in ((convolution.STATIC, 0.27), (convolution.FLOAT, 0.07)):
+            goal = limit if network == "conv2" else None
+            against = f"the expanded network's file, {other}"
+            rows.append(
+                _row(
+                    f"{network}-file-{other.replace('_', '-')}",
+                    found.bytes["default"],
+                    found.bytes[other],
+                    against,
+                    goal,
+                    unit="bytes",
+                )
+            )
+    return rows
+
+
 def command_rows() -> list[Row]:
     """Whole commands, in seconds."""
     help_times = [_seconds([sys.executable, "-m", "qdeploy", "--help"]) for _ in range(5)]
@@ -142,7 +203,7 @@ def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/bench/report.json"))
-    rows = [*loop_rows(), *gated_rows(), *fast_rows(), *product_rows(), *command_rows()]
+    rows = [*loop_rows(), *gated_rows(), *fast_rows(), *product_rows(), *pruned_rows(), *image_rows(), *command_rows()]
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from qdeploy.runtime.errors import InvalidInputError
 
-__all__ = ["PHMConv1d", "PHMConv2d", "PHMConv3d", "PHMLinear", "hypercomplex_matrix"]
+from .kernel_sizes import Sizes, kernel_sizes
 
-Sizes = int | tuple[int, ...]
+__all__ = ["PHMConv1d", "PHMConv2d", "PHMConv3d", "PHMLinear", "hypercomplex_matrix"]
 
 _CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}
 
@@ -120,21 +120,13 @@ class _PHMConv(_Hypercomplex):
         Raises:
             InvalidInputError: n below one, channels that are not positive multiples of it, sizes out of range.
         """
-        self.kernel_size = self._sizes("kernel_size", kernel_size, 1)
+        self.kernel_size = kernel_sizes("kernel_size", kernel_size, self.dimensions, 1)
         super().__init__(n, (("in_channels", in_channels), ("out_channels", out_channels)), self.kernel_size, bias)
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.stride = self._sizes("stride", stride, 1)
-        self.padding = self._sizes("padding", padding, 0)
-        self.dilation = self._sizes("dilation", dilation, 1)
-
-    def _sizes(self, name: str, value: Sizes, least: int) -> tuple[int, ...]:
-        sizes = (value,) * self.dimensions if isinstance(value, int) else tuple(value)
-        if len(sizes) != self.dimensions or any(size < least for size in sizes):
-            raise InvalidInputError(
-                f"{name}={value!r}: expected an integer or {self.dimensions} integers, none below {least}"
-            )
-        return sizes
+        self.stride = kernel_sizes("stride", stride, self.dimensions, 1)
+        self.padding = kernel_sizes("padding", padding, self.dimensions, 0)
+        self.dilation = kernel_sizes("dilation", dilation, self.dimensions, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``inputs`` [B, in, ...] to [B, out, ...]."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from qdeploy.runtime.errors import InvalidInputError
 
+from .kernel_sizes import Sizes, kernel_sizes
 from .quaternion_linear import hamilton_matrix
 
 __all__ = [
@@ -27,8 +28,6 @@ __all__ = [
     "QuaternionConvTranspose2d",
     "QuaternionConvTranspose3d",
 ]
-
-Sizes = int | tuple[int, ...]
 
 _CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}
 _TRANSPOSED = {
@@ -82,10 +81,10 @@ class _QuaternionConvolution(nn.Module):
             )
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = self._sizes("kernel_size", kernel_size, 1)
-        self.stride = self._sizes("stride", stride, 1)
-        self.padding = self._sizes("padding", padding, 0)
-        self.dilation = self._sizes("dilation", dilation, 1)
+        self.kernel_size = kernel_sizes("kernel_size", kernel_size, self.dimensions, 1)
+        self.stride = kernel_sizes("stride", stride, self.dimensions, 1)
+        self.padding = kernel_sizes("padding", padding, self.dimensions, 0)
+        self.dilation = kernel_sizes("dilation", dilation, self.dimensions, 1)
         self.groups = groups
         ends = (in_channels // 4, out_channels // 4) if self.transposed else (out_channels // 4, in_channels // 4)
         shape = (ends[0], ends[1] // groups, *self.kernel_size)
@@ -95,14 +94,6 @@ class _QuaternionConvolution(nn.Module):
         self.k_weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()
-
-    def _sizes(self, name: str, value: Sizes, least: int) -> tuple[int, ...]:
-        sizes = (value,) * self.dimensions if isinstance(value, int) else tuple(value)
-        if len(sizes) != self.dimensions or any(size < least for size in sizes):
-            raise InvalidInputError(
-                f"{name}={value!r}: expected an integer or {self.dimensions} integers, none below {least}"
-            )
-        return sizes
 
     def reset_parameters(self) -> None:
         """Modulus of chi(4) distribution times ``1/sqrt(2 n_in)`` (He; n in quaternions times the kernel's size)."""
@@ -227,7 +218,7 @@ class _QuaternionConvTranspose(_QuaternionConvolution):
                 divide the quaternions, an output padding that reaches both the stride and the dilation.
         """
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
-        self.output_padding = self._sizes("output_padding", output_padding, 0)
+        self.output_padding = kernel_sizes("output_padding", output_padding, self.dimensions, 0)
         limits = [max(pair) for pair in zip(self.stride, self.dilation, strict=True)]
         if any(size >= limit for size, limit in zip(self.output_padding, limits, strict=True)):
             raise InvalidInputError(

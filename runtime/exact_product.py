@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from qdeploy.runtime.hamilton_product import HamiltonProduct
 from qdeploy.runtime.numeric import IntArray, exact_matmul, product_bound, product_type
+from qdeploy.runtime.sparse_product import SparseProduct, sparse_product_is_faster
 
 __all__ = ["ExactProduct", "eight_products_are_faster"]
 
@@ -45,11 +46,17 @@ class ExactProduct:
         self._whole: NDArray[Any] | None = None
         self._eight: HamiltonProduct | None = None
         self._eight_tried = False
+        self._nonzero = int(np.count_nonzero(weight))
+        self._sparse: SparseProduct | None = None
 
     def __call__(self, x: IntArray) -> NDArray[np.int64]:
         """int64 ``[..., N]`` of integers ``[..., K]`` within the bounds."""
         outputs, inputs = self.weight.shape
         rows = x.reshape(-1, inputs)
+        if sparse_product_is_faster(len(rows), self.weight.size, self._nonzero):
+            if self._sparse is None:
+                self._sparse = SparseProduct(self.weight, self.bound)
+            return self._sparse(rows.astype(np.int32, copy=False)).reshape(*x.shape[:-1], outputs)
         if eight_products_are_faster(len(rows), outputs, inputs):
             if not self._eight_tried:
                 self._eight = HamiltonProduct.of(self.weight, *self._bounds)

@@ -15,8 +15,8 @@ import pytest
 # Official onnxruntime wheels report usage unless told otherwise; it is read when the package is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# What `pip install 'qdeploy[torch]'` brings and a board has not.
-OPTIONAL = ("torch", "onnxscript", "onnx_ir", "safetensors", "sklearn", "matplotlib")
+# What `pip install 'qdeploy[torch,keras]'` brings and a board has not.
+OPTIONAL = ("torch", "onnxscript", "onnx_ir", "safetensors", "sklearn", "matplotlib", "h5py")
 
 
 class TestFile(pytest.Module):

@@ -81,6 +81,14 @@ def sites(model: onnx.ModelProto) -> Iterator[Site]:
         if node.domain != DOMAIN:
             for name in node.output:
                 dtypes[name] = _layout_dtype(node, dtypes)
+            if node.op_type == "Concat" and all(name in constants for name in node.input):
+                # A quaternion layer's multipliers, repeated for its four parts.
+                parts = [constants[name] for name in node.input]
+                axis = next(attribute.i for attribute in node.attribute if attribute.name == "axis")
+                try:
+                    constants[node.output[0]] = np.concatenate(parts, axis)
+                except ValueError as error:
+                    raise ContractError(f"node {node.name} (Concat): {error}") from error
             continue
         operator = OPERATORS[operator_name(node.op_type)]
         attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in node.attribute}

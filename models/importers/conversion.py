@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from qdeploy.models.masks import masked_products
 from qdeploy.runtime.errors import UnsupportedModelError
 
 from .stored import Stored
@@ -73,7 +74,7 @@ def convert_layers(module: nn.Module, library: str, known: Iterable[Foreign]) ->
                 f"{where}: has not the attributes of {library}'s class of that name ({expected}); it is "
                 f"{type(part).__module__}.{kind}, a class of another library or version"
             )
-        stored = Stored(dict(part.state_dict()), "", where)
+        stored = Stored(masked_products(part.state_dict(), where), "", where)
         memo[id(part)] = matching[0].convert(part, stored)
         if stored.state:
             raise UnsupportedModelError(

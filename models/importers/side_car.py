@@ -8,7 +8,6 @@ Its keys are the fields of ``SideCar``; ``docs/importing.md`` has an example for
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import Any
 from qdeploy.models.orthogonal_classifier import OUTPUT_ACTIVATIONS, STEPS
 from qdeploy.models.quantizer import MAX_WEIGHT_BITS
 from qdeploy.models.recurrence import ACTIVATIONS
-from qdeploy.runtime.errors import InvalidFileError
+
+from .json_object import JsonObject, read_json
 
 __all__ = ["ROLES", "SCHEMA_VERSION", "SideCar", "parse_side_car", "read_side_car"]
 
 SCHEMA_VERSION = 1
-MAX_BYTES = 1 << 20
 ROLES = (
     "recurrent_weight",
     "recurrent_bias",
@@ -81,17 +80,7 @@ def read_side_car(path: str | Path) -> SideCar:
     Raises:
         InvalidFileError: no such file, no JSON, or not a side-car; the message names the key.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise InvalidFileError(f"{file}: no such file; expected the JSON that describes a checkpoint")
-    if file.stat().st_size > MAX_BYTES:
-        raise InvalidFileError(f"{file}: {file.stat().st_size} bytes, expected a side-car of at most {MAX_BYTES}")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    # A ValueError is no JSON, no UTF-8, or an integer of more digits than Python reads.
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidFileError(f"{file}: not a JSON file: {error}") from error
-    return parse_side_car(values, str(file))
+    return parse_side_car(read_json(path), str(path))
 
 
 def parse_side_car(values: Any, source: str = "side-car") -> SideCar:
@@ -102,21 +91,10 @@ def parse_side_car(values: Any, source: str = "side-car") -> SideCar:
     """
     from .libraries import LIBRARIES
 
-    if not isinstance(values, dict):
-        raise InvalidFileError(f"{source}: found {type(values).__name__}, expected a JSON object")
-    known = [item.name for item in dataclasses.fields(SideCar) if item.name != "source"]
-    unknown = sorted(str(key) for key in set(values) - {*known, "schema_version"})
-    if unknown:
-        raise InvalidFileError(
-            f"{source}: unknown keys {', '.join(unknown)}; known are schema_version, {', '.join(known)}"
-        )
-    missing = [key for key in ("schema_version", "library", "activation", "steps") if key not in values]
-    if missing:
-        raise InvalidFileError(f"{source}: missing keys {', '.join(missing)}")
     reader = _Reader(values, source)
-    version = values["schema_version"]
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise reader.wrong("schema_version", str(SCHEMA_VERSION))
+    known = [item.name for item in dataclasses.fields(SideCar) if item.name != "source"]
+    reader.check_keys(("schema_version", "library", "activation", "steps"), ("schema_version", *known))
+    reader.check_version(SCHEMA_VERSION)
     return SideCar(
         library=reader.choice("library", tuple(LIBRARIES)),
         activation=reader.choice("activation", ACTIVATIONS),
@@ -133,61 +111,17 @@ def parse_side_car(values: Any, source: str = "side-car") -> SideCar:
         epsilon=reader.small_number("epsilon"),
         tensors=reader.names_by_role("tensors"),
         ignored=reader.names("ignored"),
-        dataset=reader.text("dataset"),
+        dataset=reader.data_set("dataset"),
         source=source,
     )
 
 
-class _Reader:
-    """Typed reads of the JSON object, whose errors name the key."""
-
-    def __init__(self, values: Mapping[str, Any], source: str) -> None:
-        self._values = values
-        self._source = source
-
-    def wrong(self, key: str, expected: str) -> InvalidFileError:
-        return InvalidFileError(f"{self._source}: {key}={repr(self._values.get(key))[:200]}, expected {expected}")
-
-    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
-        value = self._values.get(key)
-        if not isinstance(value, str) or value not in allowed:
-            raise self.wrong(key, f"one of {', '.join(allowed)}")
-        return value
-
-    def optional_choice(self, key: str, allowed: tuple[str, ...], where: str = "") -> str | None:
-        value = self._values.get(key)
-        if value is not None and (not isinstance(value, str) or value not in allowed):
-            raise self.wrong(key, f"{where}null{' or one of ' if allowed else ''}{', '.join(allowed)}")
-        return value
-
-    def integer(self, key: str, high: int) -> int | None:
-        value = self._values.get(key)
-        if value is not None and (type(value) is not int or not 1 <= value <= high):
-            raise self.wrong(key, f"null or an integer in [1, {high}]")
-        return value
-
-    def small_number(self, key: str) -> float | None:
-        value = self._values.get(key)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise self.wrong(key, "null or a number in [0, 1]")
-        return float(value)
-
-    def text(self, key: str) -> str | None:
-        value = self._values.get(key)
-        if value is not None and not isinstance(value, str):
-            raise self.wrong(key, "null or a string")
-        return value
-
-    def names(self, key: str) -> tuple[str, ...]:
-        value = self._values.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.wrong(key, "a list of names of tensors")
-        return tuple(value)
+class _Reader(JsonObject):
+    """The side-car's own reads."""
 
     def names_by_role(self, key: str) -> dict[str, str]:
-        value = self._values.get(key, {})
+        """Strings by role, empty by default."""
+        value = self.values.get(key, {})
         if not isinstance(value, dict) or not all(
             role in ROLES and isinstance(name, str) for role, name in value.items()
         ):

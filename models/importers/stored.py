@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -23,39 +23,46 @@ class Stored:
         state: the whole state dict; what is taken is removed from it.
         prefix: what stands before the layer's names, with its dot.
         where: the layer, for messages.
+        expected: shapes by name, where something else than the tensors says them.
     """
 
     state: dict[str, Tensor]
     prefix: str
     where: str
+    expected: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __contains__(self, name: str) -> bool:
-        full = f"{self.prefix}{name}"
-        return full in self.state or f"{full}_orig" in self.state
+        return f"{self.prefix}{name}" in self.state
+
+    def expecting(self, shapes: Mapping[str, tuple[int, ...]], absent: Iterable[str] = ()) -> Stored:
+        """This layer's tensors, which have to be there in these ``shapes``, and none of the names that are ``absent``.
+
+        Raises:
+            InvalidFileError: one is missing, or there against expectation.
+        """
+        for name in shapes:
+            if name not in self:
+                raise self._missing(f"{self.prefix}{name}")
+        for name in absent:
+            if name in self:
+                raise InvalidFileError(
+                    f"{self.where}: tensor {self.prefix}{name} is there, which such a layer has not; expected none of that name"
+                )
+        return replace(self, expected=shapes)
 
     def take(self, name: str, *shape: int | None) -> Tensor:
         """The tensor ``name`` as float32; ``None`` in ``shape`` stands for any length, no ``shape`` for any shape.
 
-        A tensor under ``torch.nn.utils.prune`` (``name_orig`` and ``name_mask``) is their product.
+        A shape in ``expected`` comes before that.
 
         Raises:
             InvalidFileError: none of this name, another shape, no floats, NaN or infinite values.
         """
         full = f"{self.prefix}{name}"
-        if full in self.state:
-            found = self._finite(full, self.state.pop(full))
-        elif f"{full}_orig" in self.state and f"{full}_mask" in self.state:
-            original, mask = self.state.pop(f"{full}_orig"), self.state.pop(f"{full}_mask")
-            if original.shape != mask.shape:
-                raise InvalidFileError(
-                    f"{self.where}: {full}_orig is {list(original.shape)} and its mask {list(mask.shape)}, expected one shape"
-                )
-            found = self._finite(full, original) * mask.to(torch.float32)
-        else:
-            here = sorted(key for key in self.state if key.startswith(self.prefix)) or sorted(self.state)
-            raise InvalidFileError(
-                f"{self.where}: tensor {full!r} is missing; found {', '.join(here[:12]) or 'nothing'}"
-            )
+        if full not in self.state:
+            raise self._missing(full)
+        found = self._finite(full, self.state.pop(full))
+        shape = self.expected.get(name, shape)
         fits = not shape or (
             found.dim() == len(shape)
             and all(wanted in (None, length) for wanted, length in zip(shape, found.shape, strict=True))
@@ -88,6 +95,10 @@ class Stored:
         """Leaves out tensors of these names, where there are any: they hold nothing that was trained."""
         for name in names:
             self.state.pop(f"{self.prefix}{name}", None)
+
+    def _missing(self, full: str) -> InvalidFileError:
+        here = sorted(key for key in self.state if key.startswith(self.prefix)) or sorted(self.state)
+        return InvalidFileError(f"{self.where}: tensor {full!r} is missing; found {', '.join(here[:12]) or 'nothing'}")
 
     def _finite(self, name: str, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():

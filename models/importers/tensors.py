@@ -15,7 +15,9 @@ from qdeploy.models.masks import masked_products
 from qdeploy.models.torch_file import MAX_FILE_BYTES, read_torch_file
 from qdeploy.runtime.errors import InvalidFileError
 
-__all__ = ["Tensors", "read_tensors"]
+from .keras_file import read_keras_file
+
+__all__ = ["Tensors", "read_state", "read_tensors"]
 
 _EXPECTED = "a state dict: tensors by name"
 # How training scripts call a state dict among other things that they save.
@@ -89,16 +91,30 @@ class Tensors:
 
 
 def read_tensors(path: str | Path) -> Tensors:
-    """The state dict in a ``.safetensors`` file, or in a ``.pt`` or ``.pth`` that ``torch.save`` wrote; no code is run.
+    """What ``read_state`` reads, by names that can be taken.
+
+    Raises:
+        InvalidFileError: missing, too large, corrupted, or something else.
+    """
+    return Tensors(read_state(path), str(path))
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a ``.safetensors`` file, in a ``.pt`` or ``.pth`` that ``torch.save`` wrote, or in Keras's ``.h5``.
+
+    No code is run.
 
     A dict that holds the state dict among other things is seen through, and so are the names of ``DataParallel``. Pruned
     weights (``NAME_orig``, ``NAME_mask``) are their products.
 
     Raises:
         InvalidFileError: missing, too large, corrupted, or something else.
+        MissingRequirementError: a file of Keras, and h5py is not installed.
     """
     file = Path(path)
     content: Any
+    if file.suffix in (".h5", ".hdf5", ".keras"):
+        return read_keras_file(file)
     if file.suffix == ".safetensors":
         if not file.is_file() or file.stat().st_size > MAX_FILE_BYTES:
             raise InvalidFileError(f"{file}: no such file, or more than {MAX_FILE_BYTES} bytes; expected {_EXPECTED}")
@@ -121,4 +137,4 @@ def read_tensors(path: str | Path) -> Tensors:
             )
     if all(name.startswith(_PARALLEL) for name in content):
         content = {name.removeprefix(_PARALLEL): value for name, value in content.items()}
-    return Tensors(masked_products(content, str(file)), str(file))
+    return masked_products(content, str(file))

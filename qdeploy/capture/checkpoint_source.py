@@ -9,7 +9,7 @@ from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingR
 
 if TYPE_CHECKING:
     from qdeploy.models import LoadedCheckpoint
-    from qdeploy.models.importers.orthogonal import ImportedCheckpoint
+    from qdeploy.models.importers.foreign import ForeignCheckpoint
 
 __all__ = ["checkpoint_dataset", "checkpoint_takes_indices", "checkpoint_vocabulary", "load_foreign", "load_named"]
 
@@ -26,7 +26,8 @@ def load_named(model: str | Path) -> LoadedCheckpoint:
     from qdeploy.models import resolve, shipped_names
 
     path = Path(model)
-    is_file = path.exists() or path.suffix in _ENDINGS or path.with_name(f"{path.name}.json").exists()
+    # A folder of that name is what a training of it left there.
+    is_file = path.is_file() or path.suffix in _ENDINGS or path.with_name(f"{path.name}.json").exists()
     if not is_file and str(model) not in shipped_names():
         raise InvalidFileError(
             f"model {str(model)!r}: no such file and no shipped checkpoint; expected an .onnx file, a checkpoint, or one of "
@@ -42,8 +43,8 @@ def load_named(model: str | Path) -> LoadedCheckpoint:
     return load_checkpoint(path if is_file else resolve(str(model)))
 
 
-def load_foreign(model: str | Path, architecture: str | Path) -> ImportedCheckpoint:
-    """The checkpoint of another library, by the side-car that says what it does not hold; nothing in them is executed.
+def load_foreign(model: str | Path, architecture: str | Path) -> ForeignCheckpoint:
+    """The checkpoint of another library, by the JSON that says what it does not hold; nothing in them is executed.
 
     Raises:
         InvalidFileError: a file that is missing, corrupted or not what it should be, or two that do not fit.
@@ -51,12 +52,12 @@ def load_foreign(model: str | Path, architecture: str | Path) -> ImportedCheckpo
         MissingRequirementError: torch is not installed.
     """
     try:
-        from qdeploy.models.importers.orthogonal import import_checkpoint
+        from qdeploy.models.importers.foreign import import_foreign
     except ImportError as error:
         raise MissingRequirementError(
             f"{model}: torch is not installed, which reads checkpoints; install it with: pip install 'qdeploy[torch]'"
         ) from error
-    return import_checkpoint(model, architecture)
+    return import_foreign(model, architecture)
 
 
 def checkpoint_dataset(model: str | Path) -> str | None:

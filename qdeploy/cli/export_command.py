@@ -58,6 +58,12 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     type=click.Choice(["minmax", "percentile", "mse", "power-of-two"]),
     help="How the range of recurrent states is chosen from calibration.",
 )
+@click.option(
+    "--batch-norm",
+    type=click.Choice(["stage", "fold"]),
+    help="Batch normalization kept out of the weights, or folded into them (quaternion matrices in full); default: the "
+    "smaller file.",
+)
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
 @click.option("--entry", metavar="MODULE:FUNCTION", help="Function that returns your torch module (runs your code).")
 @click.option(
@@ -66,8 +72,8 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--architecture",
     type=click.Path(path_type=Path),
-    metavar="SIDECAR",
-    help="JSON that says of a checkpoint of another library what it does not hold.",
+    metavar="JSON",
+    help="What a checkpoint of another library does not hold (docs/importing.md).",
 )
 @click.option("--inline", is_flag=True, help="Write no functions, for runtimes that know none.")
 @click.option(
@@ -97,7 +103,8 @@ def command(
 
     MODEL is a checkpoint (.pt, .safetensors), the name of a shipped one (`qdeploy list models`), or a float .onnx file;
     or give a module of your own with --entry. With --architecture, MODEL is a state dict of projUNN, expRNN, geotorch,
-    torch's orthogonal parametrization or HadamRNN.
+    torch's orthogonal parametrization, HadamRNN, Pytorch-Quaternion-Neural-Networks, SpeechBrain, hTorch, qytorch, HyperNets or
+    of Keras (.h5).
 
     \b
     qdeploy export qornn-digits -o out

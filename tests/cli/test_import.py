@@ -12,7 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from qdeploy.models.importers.side_car import parse_side_car  # noqa: E402  # torch may be missing
+from qdeploy.models.importers.architecture import Architecture, parse_architecture  # noqa: E402  # torch may be missing
+from qdeploy.models.importers.kinds import QUATERNION_LIBRARIES  # noqa: E402
+from qdeploy.models.importers.libraries import LIBRARIES  # noqa: E402
+from qdeploy.models.importers.side_car import parse_side_car  # noqa: E402
 
 SIDE_CAR = {
     "schema_version": 1,
@@ -93,12 +96,46 @@ def test_a_module_needs_no_side_car(folder):
 def test_side_cars_of_the_page_are_side_cars():
     page = (Path(__file__).parents[2] / "docs" / "importing.md").read_text()
     blocks = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
-    assert {parse_side_car(json.loads(block)).library for block in blocks} == {
-        "projunn",
-        "exprnn",
-        "geotorch",
-        "torch-orthogonal",
-        "hadamrnn",
-    }
+    values = [json.loads(block) for block in blocks]
+    side_cars = [parse_side_car(one) for one in values if one["library"] in LIBRARIES]
+    assert {one.library for one in side_cars} == {"projunn", "exprnn", "geotorch", "torch-orthogonal", "hadamrnn"}
+    architectures = [parse_architecture(one) for one in values if one["library"] not in LIBRARIES]
+    assert {one.library for one in architectures} == {"htorch", "gaudet", "speechbrain"}
     described = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*`) \|", page, flags=re.MULTILINE))))
     assert {field for field in parse_side_car(SIDE_CAR).__dataclass_fields__ if field != "source"} <= described
+
+
+def test_the_page_names_every_kind_of_layer_and_every_key():
+    page = (Path(__file__).parents[2] / "docs" / "importing.md").read_text()
+    named = set(re.findall(r"`(\w+)`", page))
+    for library in QUATERNION_LIBRARIES.values():
+        assert set(library.kinds) <= named
+        assert {key for kind in library.kinds.values() for key in kind.keys} <= named
+    assert {field for field in Architecture.__dataclass_fields__ if field not in ("source", "channels_last")} <= named
+
+
+def test_a_quaternion_network_of_another_library(qdeploy_command, tmp_path):
+    parts = {f"fc.{part}_weight": torch.randn(4, 2) / 3 for part in "rijk"}
+    torch.save(parts | {"fc.bias": torch.randn(8), "out.weight": torch.randn(3, 8)}, tmp_path / "net.pt")
+    layers = [
+        {"kind": "QuaternionLinear", "name": "fc", "in_features": 16, "out_features": 8, "activation": "relu"},
+        {"kind": "Linear", "name": "out", "in_features": 8, "out_features": 3, "bias": False},
+    ]
+    description = {"schema_version": 1, "library": "orkis", "input": [16], "layers": layers}
+    (tmp_path / "net.json").write_text(json.dumps(description))
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).random((20, 16), dtype=np.float32))
+    arguments = [
+        "--architecture",
+        tmp_path / "net.json",
+        "--calibration",
+        tmp_path / "data.npy",
+        "-o",
+        tmp_path / "out",
+    ]
+    done = qdeploy_command("export", tmp_path / "net.pt", *arguments)
+    assert done.code == 0, done.err
+    assert qdeploy_command("verify", tmp_path / "out").code == 0
+    (tmp_path / "net.json").write_text(json.dumps(description | {"library": "keras"}))
+    refused = qdeploy_command("export", tmp_path / "net.pt", *arguments, "--force")
+    assert refused.code == 2
+    assert "library='keras', expected one of exprnn, gaudet, geotorch" in refused.err

@@ -56,7 +56,7 @@ OFFENDERS = {
     ),
     "a foreign domain": ("g (uint8[N] x) => (uint8[N] y) { y = com.microsoft.QGemm (x) }", "not an integer operator"),
     "an unknown operator of ours": (
-        "g (uint8[N] x) => (uint8[N] y) { y = qdeploy.Conv (x) }",
+        "g (uint8[N] x) => (uint8[N] y) { y = qdeploy.Deconvolve (x) }",
         "no operator of this version",
     ),
 }

@@ -11,6 +11,7 @@ import numpy as np
 from .image_networks import IMAGE_NETWORKS
 from .index_networks import INDEX_NETWORKS
 from .network import CLASSES, HIDDEN, INPUTS, STEPS, Network, Weights
+from .norm_networks import NORM_NETWORKS
 
 LAST = """
 g (float[time, batch, 3] x) => (float[batch, 4] y)
@@ -483,5 +484,6 @@ NETWORKS: dict[str, Network] = {
     "tables-sums": _feedforward(TABLES),
     "tables-sums-multiplier1": _feedforward(TABLES, multiplier_bits=1),
     **IMAGE_NETWORKS,
+    **NORM_NETWORKS,
     **INDEX_NETWORKS,
 }

@@ -66,7 +66,7 @@ def test_constants(constants, words):
         (lambda m: setattr(attribute(m, "shift"), "type", onnx.AttributeProto.STRING), "shift has another type"),
         (lambda m: setattr(attribute(m, "shift"), "ref_attr_name", "s"), "shift has another type"),
         (lambda m: setattr(attribute(m, "dtype"), "i", 1), "dtype=1 is no activation's type"),
-        (lambda m: setattr(m.graph.node[0], "op_type", "Conv"), "unknown operator, this version has Add"),
+        (lambda m: setattr(m.graph.node[0], "op_type", "Deconvolve"), "unknown operator, this version has Add"),
         (lambda m: m.graph.node[0].input.append("x"), "found 5 inputs and 1 outputs"),
         (lambda m: m.graph.node[0].output.append("z"), "found 4 inputs and 2 outputs"),
         (lambda m: m.graph.node[0].input.pop(), "lacks its input multiplier"),

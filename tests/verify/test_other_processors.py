@@ -13,6 +13,7 @@ import pytest
 
 import qdeploy
 
+from ..golden.convolutions import CONVOLUTIONS
 from ..golden.networks import NETWORKS, Network
 from ..ops.agreement import one_node
 from . import processors
@@ -37,8 +38,15 @@ for path in sys.argv[1:]:
 """
 
 FAMILIES: dict[str, Network] = {
-    name: NETWORKS[name]
-    for name in ("rnn-relu-grid4", "rnn-modrelu-state12", "rnn-linear-state8", "quaternion-blocked", "mlp")
+    name: (NETWORKS | CONVOLUTIONS)[name]
+    for name in (
+        "rnn-relu-grid4",
+        "rnn-modrelu-state12",
+        "rnn-linear-state8",
+        "quaternion-blocked",
+        "mlp",
+        "conv-rows-2d",
+    )
 }
 
 

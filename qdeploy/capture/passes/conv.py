@@ -24,7 +24,7 @@ from .access import (
     replace,
 )
 
-__all__ = ["join_channel_biases", "make_conv", "name_layer"]
+__all__ = ["channel_vector", "join_channel_biases", "make_conv", "name_layer"]
 
 _MOST_AXES = 3
 
@@ -175,7 +175,7 @@ def _bias(node: ir.Node) -> None:
         shape = None if weight is None else weight.shape
         if shape is None or not isinstance(shape[0], int) or only_consumer(product) is not node:
             return
-        vector = _channels(array, shape[0], len(shape) - 2)
+        vector = channel_vector(array, shape[0], len(shape) - 2)
         if vector is None:
             return
         own = constant(conv.inputs[2]) if len(conv.inputs) > 2 else None
@@ -193,7 +193,7 @@ def _plain(node: ir.Node, name: str) -> int | list[int]:
     return attribute_int(node, name, 1) if name == "group" else (attribute_ints(node, name) or [])
 
 
-def _channels(array: NDArray[Any], channels: int, rank: int) -> NDArray[np.float32] | None:
+def channel_vector(array: NDArray[Any], channels: int, rank: int) -> NDArray[np.float32] | None:
     """``array`` as a vector [N] where it broadcasts over all but the channels of [B, N, *out]."""
     if array.dtype != np.float32 or array.ndim > rank + 2:
         return None

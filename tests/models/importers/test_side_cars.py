@@ -478,7 +478,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Any) -> None:
         ({"tensors": {"hidden": "a"}}, "expected an object of names of tensors by role; roles are recurrent_weight"),
         ({"tensors": []}, r"tensors=\[\]"),
         ({"ignored": "a"}, "ignored='a', expected a list"),
-        ({"dataset": 3}, "dataset=3, expected null or a string"),
+        ({"dataset": 3}, "dataset=3, expected null or the name of a data set"),
         ({"hidden_size": 8}, "unknown keys hidden_size; known are schema_version, library"),
         ({"source": "x"}, "unknown keys source"),
     ],
