@@ -52,6 +52,7 @@ def export_model(
     multiplier_bits: int | None = None,
     state_range: str | None = None,
     recurrent_rounding: str | None = None,
+    batch_norm: str | None = None,
     time_axis: int | None = None,
     inline: bool = False,
     storage: str = "compact",
@@ -75,9 +76,8 @@ def export_model(
             by default the test split of a named calibration set, else the calibration samples.
         weights: a state dict for ``model`` when it is a module.
         architecture: the JSON that describes ``model`` when that is a state dict of another library (``docs/importing.md``).
-        recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range`` and
-            ``recurrent_rounding`` replace its
-            values.
+        recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range``,
+            ``recurrent_rounding`` and ``batch_norm`` replace its values.
         time_axis: the axis of time in the input, by default 1 for recurrent networks.
         inline: write the file without functions.
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
@@ -114,6 +114,7 @@ def export_model(
         multiplier_bits=multiplier_bits,
         state_range=state_range,
         recurrent_rounding=recurrent_rounding,
+        batch_norm=batch_norm,
     )
     said = progress or _silent
     if architecture is not None:
@@ -341,6 +342,9 @@ def _manifest(
             "storage": integers.graph.storage,
             "float_io": float_io,
             **({"whole_sequences": True} if integers.graph.whole_sequences else {}),
+            **(
+                {} if integers.graph.activation_bytes is None else {"activation_bytes": integers.graph.activation_bytes}
+            ),
         },
     )
 

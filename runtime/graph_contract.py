@@ -11,8 +11,9 @@ from qdeploy.runtime.ops import DOMAIN, OPERATORS, operator_name
 
 __all__ = ["check_operators"]
 
-_INT8, _INT32, _STATES = (
+_INT8, _INT16, _INT32, _STATES = (
     (onnx.TensorProto.INT8,),
+    (onnx.TensorProto.INT16,),
     (onnx.TensorProto.INT32,),
     (onnx.TensorProto.UINT8, onnx.TensorProto.INT16),
 )
@@ -31,8 +32,11 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "multiplier": (_INT32, 1),
     "multipliers": (_INT32, 1),
     "input_multiplier": (_INT32, 1),
+    "addend": (_INT32, None),
+    "matrix": (_INT16, 3),
     "table": (_STATES, 1),
     "entries": (_STATES, 1),
+    "knots": ((onnx.TensorProto.INT16,), 1),
     **dict.fromkeys(
         ("sigmoid_table", "tanh_table", "gate_table", "candidate_table", "cell_table"), ((onnx.TensorProto.INT16,), 1)
     ),

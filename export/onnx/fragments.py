@@ -34,6 +34,14 @@ def vector(result: str, values: list[int]) -> list[str]:
     return [f"{result} = Constant<value = int64[{len(values)}] {{{', '.join(map(str, values))}}}>()"]
 
 
+def trailing_axes(result: str, source: str, rank: int, count: int) -> list[str]:
+    """``source`` of ``rank`` axes with ``count`` axes of length 1 behind them: it broadcasts over what follows channels."""
+    if count == 0:
+        return [f"{result} = Identity({source})"]
+    axes = list(range(rank, rank + count))
+    return [*vector(f"{result}_axes", axes), f"{result} = Unsqueeze({source}, {result}_axes)"]
+
+
 @dataclass(frozen=True)
 class Requantization:
     """Names that :func:`requantization_constants` defines, for :func:`requantization`."""

@@ -26,7 +26,8 @@ def load_named(model: str | Path) -> LoadedCheckpoint:
     from qdeploy.models import resolve, shipped_names
 
     path = Path(model)
-    is_file = path.exists() or path.suffix in _ENDINGS or path.with_name(f"{path.name}.json").exists()
+    # A folder of that name is what a training of it left there.
+    is_file = path.is_file() or path.suffix in _ENDINGS or path.with_name(f"{path.name}.json").exists()
     if not is_file and str(model) not in shipped_names():
         raise InvalidFileError(
             f"model {str(model)!r}: no such file and no shipped checkpoint; expected an .onnx file, a checkpoint, or one of "

@@ -10,13 +10,16 @@ __all__ = ["SUPPORTED_LAYERS", "check_layers"]
 
 SUPPORTED_LAYERS = (
     "Linear, Embedding, Conv1d to Conv3d, ConvTranspose1d to ConvTranspose3d, QuaternionConv1d to QuaternionConv3d, "
-    "QuaternionConvTranspose1d to QuaternionConvTranspose3d, "
-    "QuaternionLinear, QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
+    "QuaternionConvTranspose1d to QuaternionConvTranspose3d, QuaternionRotationConv1d and QuaternionRotationConv2d, "
+    "QuaternionLinear, QuaternionRotationLinear, PHMLinear, PHMConv1d to PHMConv3d, "
+    "QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
-    "GRUCell and LSTMCell once a step of a loop, ReLU, ReLU6, Hardtanh, Tanh, "
-    "Sigmoid, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
+    "GRUCell and LSTMCell once a step of a loop, BatchNorm1d, 2d and 3d with running statistics, QuaternionBatchNorm, "
+    "QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm, ReLU, ReLU6, Hardtanh, LeakyReLU, PReLU, Tanh, "
+    "Sigmoid, SiLU, GELU, ELU, Hardswish, Mish and other functions of one value, "
+    "MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
     "ReplicationPad and CircularPad, Upsample (nearest), ChannelShuffle, PixelShuffle, "
-    "Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
+    "Flatten, Unflatten, Dropout, QuaternionDropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over steps or images, reshape, transpose, slice and cat"
 )
 
@@ -47,9 +50,30 @@ _LEAVES = (
     nn.RNNCell,
     nn.GRUCell,
     nn.LSTMCell,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
     nn.ReLU,
     nn.ReLU6,
     nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Softplus,
+    nn.Softsign,
+    nn.LogSigmoid,
+    nn.Tanhshrink,
+    nn.Hardshrink,
+    nn.Softshrink,
+    nn.Threshold,
     nn.Tanh,
     nn.Sigmoid,
     nn.MaxPool1d,
@@ -86,6 +110,9 @@ _LEAVES = (
 )
 
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
 def check_layers(module: nn.Module) -> None:
     """Raises UnsupportedModelError for the first layer that cannot be captured, with its path and the nearest way."""
     for path, part in module.named_modules():
@@ -94,6 +121,11 @@ def check_layers(module: nn.Module) -> None:
             nearest = _nearest(part)
             raise UnsupportedModelError(
                 f"{where} is not supported{f'; {nearest}' if nearest else ''}. Supported: {SUPPORTED_LAYERS}"
+            )
+        if isinstance(part, _BATCH_NORMS) and (part.running_mean is None or part.running_var is None):
+            raise UnsupportedModelError(
+                f"{where} has no running statistics and normalizes by those of the batch at hand, so that a sample's result "
+                "would depend on the others; train with track_running_stats=True"
             )
         if getattr(part, "divisor_override", None) is not None:
             raise UnsupportedModelError(
@@ -109,12 +141,13 @@ def check_layers(module: nn.Module) -> None:
 
 def _nearest(part: nn.Module) -> str:
     name = type(part).__name__
-    if "BatchNorm" in name:
-        return "fold it into the layer before it (torch.nn.utils.fusion.fuse_linear_bn_eval)"
+    if name.startswith("LazyBatchNorm"):
+        return "run it once, so that it knows its channels"
     if "Norm" in name:
-        return "train without it, or with batch normalization, which folds into the layer before it"
-    if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU"}:
-        return "use ReLU, Tanh or Sigmoid"
+        return (
+            "it divides by a deviation of the sample itself, for which there is no integer form; train without it, or with batch "
+            "normalization, which folds into the layer before it"
+        )
     if name == "EmbeddingBag":
         return "use Embedding, and mean or sum over its rows: torch.mean(embedding(x), dim=1)"
     return ""

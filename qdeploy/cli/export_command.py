@@ -58,6 +58,12 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     type=click.Choice(["minmax", "percentile", "mse", "power-of-two"]),
     help="How the range of recurrent states is chosen from calibration.",
 )
+@click.option(
+    "--batch-norm",
+    type=click.Choice(["stage", "fold"]),
+    help="Batch normalization kept out of the weights, or folded into them (quaternion matrices in full); default: the "
+    "smaller file.",
+)
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
 @click.option("--entry", metavar="MODULE:FUNCTION", help="Function that returns your torch module (runs your code).")
 @click.option(

@@ -31,11 +31,12 @@ def linear(
         x: uint8 or int16 ``[..., K]``.
         weight: int8 ``[N, K]``, zero point 0.
         bias: int32 ``[N]`` at the accumulator's scale, scale_x * scale_weight.
-        multiplier: int32 ``[1]`` or ``[N]``; with ``shift`` it stands for scale_x * scale_weight / scale_y.
+        multiplier: int32 ``[1]`` or ``[N]``; with ``shift`` it stands for scale_x * scale_weight / scale_y, times the factor of
+            a batch normalization, which may be negative.
         x_zero_point: the x that means 0; 0 for int16.
         shift: 0 to 46.
-        y_zero_point, low, high: zero point and inclusive bounds of y. ReLU is ``low == y_zero_point``, since it
-            commutes with the requantization by a positive multiplier.
+        y_zero_point, low, high: zero point and inclusive bounds of y. ReLU is ``low == y_zero_point``: what is
+            clipped is the result.
         dtype: ONNX element type of y: 2 uint8, 5 int16, 6 int32.
 
     The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W| + |bias| < 2^31.

@@ -10,7 +10,7 @@ import onnx.parser
 from numpy.typing import NDArray
 
 from qdeploy.calibration import calibrate
-from qdeploy.capture.functions import fast_overload, functions_of, hypercomplex_overload
+from qdeploy.capture.functions import affine_overload, fast_overload, functions_of, hypercomplex_overload
 from qdeploy.capture.session import FloatSession
 from qdeploy.export.onnx import attach_bodies, check_integer_only
 from qdeploy.quantize import IntegerModel, Recipe, quantize
@@ -47,6 +47,8 @@ def float_model(text: str, weights: dict[str, NDArray[np.float32]]) -> onnx.Mode
             node.overload = attributes["candidate"] + ("_h0" if len(node.input) > 4 else "")
         elif node.op_type == "HamiltonMatrix":
             node.overload = attributes["grouping"]
+        elif node.op_type in ("ChannelAffine", "QuaternionAffine"):
+            node.overload = affine_overload(next(a.i for a in node.attribute if a.name == "trailing"))
         elif node.op_type == "HypercomplexMatrix":
             node.overload = hypercomplex_overload(attributes["grouping"], attributes["output_grouping"])
     model.graph.initializer.extend(

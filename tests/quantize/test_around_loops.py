@@ -138,7 +138,7 @@ class Refused(nn.Module):
 @pytest.mark.parametrize(
     ("behind", "message"),
     [
-        (lambda h: h * 0.3, "multiplies a constant"),
+        (lambda h: h * torch.linspace(0, 1, STEPS * UNITS).reshape(STEPS, UNITS), "multiplies a constant"),
         (lambda h: h.mean((1, 2), keepdim=True).expand_as(h), "expected one axis"),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import cache
 
 from onnx import FunctionProto, NodeProto
 
+from .affine import TRAILING, affine_overload, channel_affine, quaternion_affine
 from .domain import ACTIVATIONS, FLOAT_DOMAIN, GROUPINGS, IR_VERSION, OPSET, RECURRENT
 from .embedding import embedding
 from .fast_rnn import NONLINEARITIES, RANKS, fast_grnn, fast_overload, fast_rnn
@@ -31,6 +33,9 @@ __all__ = [
     "NONLINEARITIES",
     "OPSET",
     "RECURRENT",
+    "TRAILING",
+    "affine_overload",
+    "channel_affine",
     "embedding",
     "fast_grnn",
     "fast_overload",
@@ -51,6 +56,7 @@ __all__ = [
     "lstm",
     "lstm_overload",
     "modrelu",
+    "quaternion_affine",
     "rnn",
     "rnn_overload",
 ]
@@ -63,6 +69,7 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     functions += [hamilton_matrix(grouping) for grouping in GROUPINGS]
     functions += [hypercomplex_matrix(*pair) for pair in itertools.product(GROUPINGS, GROUPINGS)]
     functions.append(gate_rows())
+    functions += [make(trailing) for make in (channel_affine, quaternion_affine) for trailing in TRAILING]
     functions += [rnn(activation, has_h0=has_h0) for activation in ACTIVATIONS for has_h0 in (False, True)]
     functions += [make(has_h0=has_h0) for make in (gru, gru_reset_before) for has_h0 in (False, True)]
     for rank, has_h0 in itertools.product(RANKS, (False, True)):
@@ -73,7 +80,8 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     return {(function.name, function.overload): function for function in functions}
 
 
-def functions_of(nodes: list[NodeProto]) -> list[FunctionProto]:
-    """The functions that ``nodes`` call, each once, in order of first use."""
+def functions_of(nodes: list[NodeProto], made: Sequence[FunctionProto] = ()) -> list[FunctionProto]:
+    """The functions that ``nodes`` call, each once, in order of first use; of those ``made`` for one model too."""
     keys = dict.fromkeys((node.op_type, node.overload) for node in nodes if node.domain == FLOAT_DOMAIN)
-    return [float_functions()[key] for key in keys]
+    known = {(function.name, function.overload): function for function in made} | float_functions()
+    return [known[key] for key in keys]

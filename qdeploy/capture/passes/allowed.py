@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
+from ..elementwise import ELEMENTWISE, TABLES
 from ..functions import FLOAT_DOMAIN, float_functions
 from .access import attribute_int, constant, label
 from .pools import POOLS, image_sizes
@@ -25,6 +26,7 @@ STANDARD_OPERATORS = (
     "Clip",
     "Tanh",
     "Sigmoid",
+    *TABLES,
     "Add",
     "Mul",
     *_OVER_TIME,
@@ -36,20 +38,26 @@ _SUPPORTED = (
     "Gather of a constant table by an integer input, "
     "RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan and Loop whose step is made of these cells, "
-    "Relu, Clip, Tanh, "
-    "Sigmoid, Add and Mul of two activations, ReduceMean and ReduceMax of one axis or of a whole image, MaxPool, AveragePool, "
+    "Relu, Clip, Tanh, LeakyRelu, PRelu, Elu, HardSwish and other functions of one value, "
+    "Sigmoid, Add and Mul of two activations or with a constant for each channel, BatchNormalization, "
+    "ReduceMean and ReduceMax of one axis or of a whole image, MaxPool, AveragePool, "
     "GlobalMaxPool, GlobalAveragePool, Pad of images, Resize to the nearest number by whole factors, Split, DepthToSpace, "
     "quaternion matrices (Neg, Concat), Reshape, Flatten, Transpose, Squeeze, "
     "Unsqueeze, "
     "Slice, Gather and Concat with constant parameters, Dropout, Identity, a final Softmax or LogSoftmax"
 )
 
+_NO_STATISTICS = (
+    "it divides by a deviation of the sample itself, for which there is no integer form; train without it, or with batch "
+    "normalization, which folds into the layer before it"
+)
+
 _NEAREST = {
-    "BatchNormalization": "fold it into the layer before it",
-    "LayerNormalization": "train without it, or with batch normalization, which folds into the layer before it",
-    "Gelu": "use Relu, Tanh or Sigmoid",
-    "LeakyRelu": "use Relu, Tanh or Sigmoid",
-    "Elu": "use Relu, Tanh or Sigmoid",
+    "LayerNormalization": _NO_STATISTICS,
+    "InstanceNormalization": _NO_STATISTICS,
+    "GroupNormalization": _NO_STATISTICS,
+    "LpNormalization": _NO_STATISTICS,
+    "MeanVarianceNormalization": _NO_STATISTICS,
     "Softmax": "only a Softmax that ends the model can be dropped; it must be the last node of an output",
     "LogSoftmax": "only a LogSoftmax that ends the model can be dropped; it must be the last node of an output",
     "QuantizeLinear": "the model is quantized already; export the float model",
@@ -75,7 +83,7 @@ def check_allowed(model: ir.Model) -> None:
         _check_parameters(node)
     for node in model.graph:
         if node.domain == FLOAT_DOMAIN:
-            if (node.op_type, node.overload) not in float_functions():
+            if node.op_type != ELEMENTWISE and (node.op_type, node.overload) not in float_functions():
                 raise UnsupportedModelError(f"{label(node)}: found overload {node.overload!r}, which no function has")
         elif node.domain != "" or node.op_type not in {*STANDARD_OPERATORS, "Identity"}:
             nearest = _NEAREST.get(node.op_type) if node.domain == "" else None
@@ -85,12 +93,13 @@ def check_allowed(model: ir.Model) -> None:
 
 
 def _check_parameters(node: ir.Node) -> None:
-    """Layout operators have constant parameters; Add and Mul have none, and a mean is of one axis."""
+    """Layout operators have constant parameters; what Add and Mul have left is no affine map; a mean is of one axis."""
     if node.domain == "" and node.op_type in _CONSTANT_OPERAND:
         if any(constant(value) is not None for value in node.inputs):
             does, place = _CONSTANT_OPERAND[node.op_type]
             raise UnsupportedModelError(
-                f"{label(node)}: {does} an activation, expected two activations; a constant can only be {place}"
+                f"{label(node)}: {does} an activation that is not one number for each entry of one axis (of a known length, not "
+                f"that of the samples), expected two activations; such a constant can only be {place}"
             )
     elif node.domain == "" and node.op_type in _OVER_TIME:
         _check_reduction(node)

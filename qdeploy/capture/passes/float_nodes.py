@@ -10,6 +10,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from ..functions import (
     FLOAT_DOMAIN,
     RECURRENT,
+    affine_overload,
     fast_overload,
     gru_overload,
     gru_reset_before_overload,
@@ -40,6 +41,8 @@ def complete_float_nodes(model: ir.Model) -> None:
             overload = "bias" if len(present) == 3 else "no_bias"
         elif node.op_type == "HamiltonMatrix":
             overload = node.attributes["grouping"].as_string()
+        elif node.op_type in ("ChannelAffine", "QuaternionAffine"):
+            overload = affine_overload(node.attributes["trailing"].as_int())
         elif node.op_type == "HypercomplexMatrix":
             orders = (node.attributes[name].as_string() for name in ("grouping", "output_grouping"))
             overload = hypercomplex_overload(*orders)

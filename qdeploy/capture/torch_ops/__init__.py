@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .affine import channel_affine, quaternion_affine
 from .embedding import embedding
 from .fast_rnn import fast_grnn, fast_rnn
 from .gate_rows import gate_rows
@@ -16,6 +17,7 @@ from .registry import translations
 from .rnn import rnn
 
 __all__ = [
+    "channel_affine",
     "embedding",
     "fast_grnn",
     "fast_rnn",
@@ -27,6 +29,7 @@ __all__ = [
     "linear",
     "lstm",
     "modrelu",
+    "quaternion_affine",
     "rnn",
     "translations",
 ]

@@ -22,6 +22,8 @@ class _Registered:
     path: str
 
 
+_OWN_FORWARD_KEPT = (nn.Linear, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  # it has no public name
+
 _TWINS: dict[type[nn.Module], _Registered] = {}
 
 
@@ -46,8 +48,8 @@ def twin_of(layer: type[nn.Module], *, recurrent: bool = False, path: str | None
 def replace_layers(module: nn.Module) -> int:
     """Gives the layers of ``module`` (a copy, in evaluation mode) their twins' classes, in place.
 
-    A subclass of ``torch.nn.Linear`` with a ``forward`` of its own keeps it, and so does a layer with forward hooks:
-    what they compute is traced operator by operator.
+    A subclass of ``torch.nn.Linear`` or of a batch normalization with a ``forward`` of its own keeps it, and so does a layer
+    with forward hooks: what they compute is traced operator by operator.
 
     Returns:
         The number of recurrent layers.
@@ -58,7 +60,7 @@ def replace_layers(module: nn.Module) -> int:
     recurrent = 0
     for path, part in module.named_modules():
         base = next((one for one in type(part).__mro__ if one in _TWINS), None)
-        if base is None or (base is nn.Linear and type(part).forward is not nn.Linear.forward):
+        if base is None or (base in _OWN_FORWARD_KEPT and type(part).forward is not base.forward):
             continue
         found = _TWINS[base]
         if part._forward_hooks or part._forward_pre_hooks:  # noqa: SLF001  # torch has no other way to ask

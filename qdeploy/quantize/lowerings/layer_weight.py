@@ -11,10 +11,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qdeploy.quantize.float_graph import attribute
+from qdeploy.quantize.float_graph import FACTOR_INPUT, NORM_PLACE, attribute
 from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.lowerings.registry import Context
-from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.multiplier import raised_to_multipliers
+from qdeploy.quantize.recipe import SHORT_BITS, Recipe
 from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.quantize.weights import (
     QuantizedWeight,
@@ -40,6 +41,7 @@ class LayerWeight:
         scale: float64 ``[1]`` or ``[N]``; weight = scale * integers.
         bits, exact_grid, error: as of ``QuantizedWeight``.
         bias: float64 ``[N]``, zeros where the layer has none.
+        factor: float64 ``[N]`` of a batch normalization that stays out of the weights, y = factor (W x) + bias, or None.
         repeats: how often the scales of N / repeats outputs repeat, one after the other: 4 for quaternions, else 1.
         record: what the layer's record in the manifest says of it.
     """
@@ -53,6 +55,7 @@ class LayerWeight:
     bias: NDArray[np.float64]
     repeats: int
     record: dict[str, Any]
+    factor: NDArray[np.float64] | None = None
 
     @property
     def outputs(self) -> int:
@@ -102,7 +105,8 @@ def layer_weight(context: Context, node: onnx.NodeProto, x: TensorType, y: Tenso
     """Quantizes the weight of ``node`` (its second input, with the bias as its third) and adds it to the graph.
 
     One scale per tensor or per output (per output quaternion); a weight that lies on a grid stays there; rows whose bias
-    needs it get a coarser scale, see ``room_for_bias``.
+    needs it get a coarser scale, see ``room_for_bias``. Where a batch normalization gave the layer factors (its fourth input),
+    the multipliers make room for the bias instead.
 
     Raises:
         InvalidInputError: weights that are not finite.
@@ -112,7 +116,24 @@ def layer_weight(context: Context, node: onnx.NodeProto, x: TensorType, y: Tenso
     bias = context.floats.constant(node, 2, "bias") if has_bias else None
     if bias is not None:
         check_finite(bias, node.input[2])
-    layer = Layer(context, x, y, bias)
+    if len(node.input) > FACTOR_INPUT:
+        factor = context.floats.constant(node, FACTOR_INPUT, "factor").astype(np.float64)
+        weight = _quantized(Layer(context, x, y, None), node)
+        weight = replace(weight, factor=factor, bias=np.zeros(len(factor)) if bias is None else bias.astype(np.float64))
+    else:
+        weight = _quantized(Layer(context, x, y, bias), node)
+    place = attribute(node, NORM_PLACE)
+    if place is None:
+        return weight
+    record = {**weight.record, "batch_norm": place, "batch_norm_bytes": 0}
+    if place == "expanded":
+        stored = 2 if weight.bits <= 2 else 4 if weight.bits <= 4 else 8
+        record["batch_norm_bytes"] = weight.integers.size * stored // 8 * 3 // 4
+    return replace(weight, record=record)
+
+
+def _quantized(layer: Layer, node: onnx.NodeProto) -> LayerWeight:
+    context = layer.context
     producer = context.floats.producers.get(node.input[1])
     if producer is not None and producer.op_type in WEIGHT_SOURCES:
         return WEIGHT_SOURCES[producer.op_type](layer, producer)
@@ -129,6 +150,7 @@ def real_weight(layer: Layer, name: str, real: NDArray[np.float32]) -> LayerWeig
         granularity=layer.recipe.weight_granularity,
         power_of_two=layer.recipe.multiplier_bits == 1,
     )
+    weight = _with_short_multipliers(layer, weight, rows)
     if layer.bias is not None:
         weight = room_for_bias(weight, rows, layer.bias, layer.x, layer.y, layer.recipe.multiplier_bits)
     weight = replace(weight, integers=weight.integers.reshape(real.shape))
@@ -147,7 +169,7 @@ def _hamilton(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
     shape = components[0].shape
     outputs = shape[0]
     stacked = np.concatenate([_rows(component) for component in components])
-    quantized = _quantize_components(stacked, recipe)
+    quantized = _with_short_multipliers(layer, _quantize_components(stacked, recipe), stacked)
     scale = quantized.scale
     if layer.bias is not None:
         side_by_side = replace(quantized, integers=_beside(quantized.integers), scale=scale[:outputs])
@@ -185,6 +207,14 @@ def _quantize_components(stacked: NDArray[np.float32], recipe: Recipe) -> Quanti
     if recipe.multiplier_bits == 1:
         row_scale = powers_of_two(row_scale)
     return on_scale(stacked, np.tile(row_scale, 4), recipe.weight_bits)
+
+
+def _with_short_multipliers(layer: Layer, weight: QuantizedWeight, real: NDArray[np.float32]) -> QuantizedWeight:
+    """The weight with scales that multipliers of few bits say exactly, where the recipe wants such and no grid fixes them."""
+    if weight.exact_grid or not layer.recipe.short_multipliers:
+        return weight
+    ratio = layer.x.scale / layer.y.scale
+    return on_scale(real, raised_to_multipliers(weight.scale * ratio, SHORT_BITS) / ratio, weight.bits)
 
 
 def _whole(layer: Layer, name: str, weight: QuantizedWeight, *, repeats: int, record: dict[str, Any]) -> LayerWeight:

@@ -41,7 +41,7 @@ def linear(context: Context, node: onnx.NodeProto) -> None:
             "weight_error": weight.error,
             "activation_bits": x.bits,
             "macs": int(weight.integers.size),
-            **stage.record,
             **weight.record,
+            **stage.record,
         }
     )

@@ -6,16 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from qdeploy.quantize.integer_graph import accumulator_bits
+from qdeploy.quantize.integer_graph import IntegerGraph, accumulator_bits
 from qdeploy.quantize.lowerings.bounds import BoundedOutput
 from qdeploy.quantize.lowerings.layer_weight import LayerWeight
 from qdeploy.quantize.lowerings.registry import Context
-from qdeploy.quantize.multiplier import choose_multiplier
+from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
+from qdeploy.quantize.recipe import SHORT_BITS, Recipe
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
-from qdeploy.runtime.errors import AccumulatorOverflowError
+from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 
 __all__ = ["ProductStage", "product_stage"]
+
+_NO_ERROR = 2.0**-40
+"""Relative: what float64 makes of a ratio that is a multiplier."""
 
 
 @dataclass(frozen=True)
@@ -60,35 +65,121 @@ def product_stage(
         AccumulatorOverflowError: an output whose accumulator could leave int32, named with its reach.
     """
     graph, recipe = context.integers, context.recipe
+    factors = np.ones(weight.outputs) if weight.factor is None else np.abs(weight.factor)
+    scale = x.scale * np.broadcast_to(weight.scale, weight.outputs)
     if recipe.multiplier_bits == 1:
         # A power-of-two ratio needs an output scale that is one times the accumulator's.
-        y = with_power_of_two_scale(y, x.scale * float(weight.scale.min()))
-    scale = x.scale * np.broadcast_to(weight.scale, weight.outputs)
-    integer_bias = np.rint(weight.bias / scale)
-    reach = weight.row_sums() * x.reach + np.abs(integer_bias)
+        y = with_power_of_two_scale(y, float((scale * factors).min()))
+    products = weight.row_sums() * x.reach
+    if weight.factor is None or recipe.multiplier_bits == 1:
+        multiplier = _chosen(recipe, scale * factors / y.scale, node.name)
+        integer_bias = np.rint(weight.bias / (scale * factors))
+    else:
+        multiplier = _with_factor(
+            node.name, scale * weight.factor / y.scale, weight.bias / y.scale, products, y, recipe.multiplier_bits
+        )
+        integer_bias = np.rint(weight.bias / y.scale * 2.0**multiplier.shift / multiplier.values)
+    reach = products + np.abs(integer_bias)
     if reach.max() >= 2**31:
         raise AccumulatorOverflowError(
             f"node {node.name}: the accumulator of output {int(reach.argmax())} could reach {reach.max():.3g}, more than int32 "
             "holds; use fewer weight or activation bits, or split the layer."
         )
-    multiplier = choose_multiplier(scale / y.scale, recipe.multiplier_bits, node.name)
     bias = graph.constant(f"{node.name}.bias", integer_bias.astype(np.int32), bits=32, scale=scale)
     name = _multiplier(context, node.name, multiplier.values, weight.repeats)
     record: dict[str, object] = {
         "accumulator_bits": accumulator_bits(int(reach.max())),
         "multiplier_error": multiplier.error,
     }
+    if weight.factor is not None:
+        compact = graph.storage == "compact"
+        alone = 1 if weight.scale.size == 1 else weight.outputs // (weight.repeats if compact else 1)
+        kept = 1 if multiplier.values.size == 1 else len(_once(graph, multiplier.values, weight.repeats))
+        record["batch_norm_bytes"] = 4 * max(0, kept - alone)
+        if np.abs(multiplier.values).max() >= 2**recipe.multiplier_bits:
+            record["multiplier_bits"] = 31
     return ProductStage(bias, name, multiplier.shift, y, record)
 
 
-def _multiplier(
-    context: Context, name: str, values: np.ndarray[tuple[int, ...], np.dtype[np.int32]], repeats: int
-) -> str:
+def _chosen(recipe: Recipe, ratios: NDArray[np.float64], where: str) -> Multiplier:
+    """Of the recipe's bits; of few where the weights' scales were chosen for them, so that nothing is lost."""
+    if recipe.short_multipliers:
+        short = choose_multiplier(ratios, SHORT_BITS, where)
+        if short.error < _NO_ERROR:
+            return short
+    return choose_multiplier(ratios, recipe.multiplier_bits, where)
+
+
+NEAR_ENOUGH = 2.0**-9
+"""Of the output's range: what multipliers of 15 bits may move an output by, at worst, before they get 31."""
+
+
+def _with_factor(
+    where: str,
+    ratios: NDArray[np.float64],
+    biases: NDArray[np.float64],
+    products: NDArray[np.int64],
+    y: TensorType,
+    bits: int,
+) -> Multiplier:
+    """Multipliers ``[N]`` of any sign that hold a batch normalization's factors, and leave its constants room in int32.
+
+    One shift serves all outputs, so that a factor far above the others leaves those few bits: where that is felt, multipliers
+    get 31 bits. The constant stands in the accumulator, divided by the multiplier as it was rounded, so that it comes out
+    exactly. A factor that is zero, or so small beside its constant that the accumulator could not hold the quotient, gets the
+    smallest multiplier that lets it: what the products then add is at most their share of 2^30 times the constant.
+
+    Args:
+        where: the node, for errors.
+        ratios: of the accumulator's step and the output's, times the factors.
+        biases: in steps of the output.
+        products: what the products of each output reach.
+        y: the output's type.
+        bits: of a multiplier, 15 or 31.
+    """
+    room = np.minimum(2**30, 2**31 - 1 - products)
+    if room.min() <= 0:
+        raise AccumulatorOverflowError(
+            f"node {where}: the accumulator of output {int(room.argmin())} could reach {products.max():.3g}, more than int32 "
+            "holds; use fewer weight or activation bits, or split the layer."
+        )
+    # Where weights are zeros the constant is all there is.
+    sizes = np.where(products > 0, np.abs(ratios), 0.0)
+    shift = choose_multiplier(float(sizes.max()) or 2.0**-20, bits, where).shift
+    while True:
+        exact = sizes * 2.0**shift
+        values = np.maximum(np.maximum(np.floor(exact + 0.5), 1), np.ceil(np.abs(biases) * 2.0**shift / room))
+        if values.max() < 2**bits:
+            break
+        shift -= 1
+        if shift < 0:
+            raise UnsupportedModelError(
+                f"node {where}: its batch normalization adds a constant of {np.abs(biases).max():.3g} steps of the output, more "
+                "than the accumulator holds. Check the calibration samples."
+            )
+    moved = float((np.abs(values - exact) * products).max()) / 2.0**shift / (y.high - y.low)
+    if bits < 31 and moved > NEAR_ENOUGH:
+        return _with_factor(where, ratios, biases, products, y, 31)
+    # Of the largest: a small one's products add little, whatever its own error.
+    error = float(np.abs(values - exact).max() / values.max())
+    return Multiplier(np.where(ratios < 0, -values, values).astype(np.int32), shift, error)
+
+
+def _multiplier(context: Context, name: str, values: NDArray[np.int32], repeats: int) -> str:
     """The multiplier's tensor. A quaternion layer's repeat four times: compact storage keeps them once."""
     graph = context.integers
-    if graph.storage != "compact" or repeats == 1 or values.size == 1:
+    once = _once(graph, values, repeats)
+    if once.size == values.size:
         return graph.constant(f"{name}.multiplier", values, bits=32)
-    once = graph.constant(f"{name}.multiplier.once", values[: values.size // repeats], bits=32)
+    kept = graph.constant(f"{name}.multiplier.once", once, bits=32)
     repeated = f"{name}.multiplier"
-    graph.nodes.append(onnx.helper.make_node("Concat", [once] * repeats, [repeated], name=repeated, axis=0))
+    graph.nodes.append(onnx.helper.make_node("Concat", [kept] * repeats, [repeated], name=repeated, axis=0))
     return repeated
+
+
+def _once(graph: IntegerGraph, values: NDArray[np.int32], repeats: int) -> NDArray[np.int32]:
+    """What of ``values`` the file keeps."""
+    if graph.storage != "compact" or repeats == 1 or values.size == 1:
+        return values
+    first: NDArray[np.int32] = values[: values.size // repeats]
+    return first if (values == np.tile(first, repeats)).all() else values

@@ -12,7 +12,7 @@ from qdeploy.calibration import Calibration
 from qdeploy.quantize.float_graph import LAYOUT_OPERATORS, FloatGraph
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.recipe import Recipe
-from qdeploy.quantize.tensor_type import TensorType, activation_type, logits_type
+from qdeploy.quantize.tensor_type import TensorType, activation_type, logits_type, state_type
 
 
 @dataclass
@@ -42,6 +42,10 @@ class Context:
         if self.leaves(name):
             return logits_type(self.calibration[name].low, self.calibration[name].high)
         low, high = self.calibration[name].bounds(self.recipe.range, self.recipe.percentile)
+        readers = self.floats.readers(name)
+        if readers and all(reader.op_type == "QuaternionAffine" for reader in readers):
+            # What is normalized may be far smaller in one channel than in another.
+            return state_type(max(-low, high) or 1.0, 16, signed=True)
         bend = self._bend(name)
         low, high = max(low, -bend), min(high, bend)
         return activation_type(low, high, self.recipe.activation_bits)
