@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .hadamard_rnn import HadamardRNN
     from .hypercomplex import PHMConv1d, PHMConv2d, PHMConv3d, PHMLinear
     from .importers.edgeml import edgeml_classifier, edgeml_layer, read_edgeml
-    from .lenet import Lenet300100, QuaternionLenet300100
+    from .lenet import HypercomplexLenet300100, Lenet300100, QuaternionLenet300100
     from .ligru import LiGRU, QuaternionLiGRU
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
@@ -52,6 +52,7 @@ __all__ = [
     "FastGRNN",
     "FastRNN",
     "HadamardRNN",
+    "HypercomplexLenet300100",
     "Lenet300100",
     "LiGRU",
     "LoadedCheckpoint",
@@ -103,6 +104,7 @@ __all__ = [
 _LAZY = {
     "ARCHITECTURES": "registry",
     "HadamardRNN": "hadamard_rnn",
+    "HypercomplexLenet300100": "lenet",
     "FastGRNN": "fast_grnn",
     "FastRNN": "fast_rnn",
     "Lenet300100": "lenet",
