@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         QuaternionConvTranspose2d,
         QuaternionConvTranspose3d,
     )
+    from .quaternion_dropout import QuaternionDropout, QuaternionDropout2d
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
     from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
     from .quaternion_rotation import (
@@ -69,6 +70,8 @@ __all__ = [
     "QuaternionConvTranspose1d",
     "QuaternionConvTranspose2d",
     "QuaternionConvTranspose3d",
+    "QuaternionDropout",
+    "QuaternionDropout2d",
     "QuaternionGRU",
     "QuaternionLSTM",
     "QuaternionLenet300100",
@@ -123,6 +126,8 @@ _LAZY = {
     "QuaternionConvTranspose1d": "quaternion_conv",
     "QuaternionConvTranspose2d": "quaternion_conv",
     "QuaternionConvTranspose3d": "quaternion_conv",
+    "QuaternionDropout": "quaternion_dropout",
+    "QuaternionDropout2d": "quaternion_dropout",
     "QuaternionGRU": "quaternion_recurrent",
     "QuaternionLSTM": "quaternion_recurrent",
     "QuaternionLenet300100": "lenet",

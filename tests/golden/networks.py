@@ -438,6 +438,8 @@ NETWORKS: dict[str, Network] = {
     **{f"lstm-shifts-state{state}": _lstm(state_bits=state) for state in (8, 12)},
     "both-directions-lstm": _both_directions(),
     "lstm-two-layers": _lstm(LSTM_TWO),
+    "gru-table-lines": _gated(GATED, state_bits=12),
+    "lstm-table-lines": _lstm(state_bits=12),
     "lstm-per-channel-weights4": _lstm(weight_bits=4, recurrent_granularity="per_channel"),
     "lstm-multiplier1": _lstm(multiplier_bits=1),
     "lstm-float-io": _lstm(options={"float_io": True}),
