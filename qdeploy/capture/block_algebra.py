@@ -1,4 +1,4 @@
-"""Finds in the numbers of a weight that it is made over an algebra: of few blocks that are repeated, with signs."""
+"""Finds in the numbers of a weight that it is made over an algebra: of few blocks, repeated with signs or mixed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .functions import GROUPINGS
 
-__all__ = ["BlockAlgebra", "made_of", "repeated_blocks"]
+__all__ = ["BlockAlgebra", "learned_blocks", "repeated_blocks"]
 
 Reals = NDArray[np.float32]
 
@@ -21,11 +21,20 @@ SIZES = (2, 3, 4, 8, 16)
 WORTH = 0.75
 """A weight of components takes at most so much of what it takes as it is."""
 
+WORTH_ROUNDING = 0.6
+"""The same of components that are mixed: their integers are rounded once more."""
+
 LEAST_SAVED = 128
 """Numbers that have to be saved: a node and a table cost something, too, and of small blocks equal ones are chance."""
 
+LARGEST_RANK = 256
+"""Components of the operator ``HypercomplexMatrix``."""
+
+LARGEST_NOISE = 2.0**-22
+"""Of numbers that a few roundings to float32 made, against the largest of them."""
+
 TOLERANCE = 2.0**-20
-"""Of the sum of magnitudes: sums of products in float32, in whatever order, agree to so much."""
+"""Against the largest number of a weight: what float32 sums in another order may differ by."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +77,36 @@ def repeated_blocks(weight: Reals) -> BlockAlgebra | None:
     return best
 
 
-def made_of(weight: Reals, a: Reals, s: Reals) -> BlockAlgebra | None:
-    """``a`` ``[n, n, n]`` and ``s`` ``[n, Q, V, *kernel]`` in the orientation that makes ``weight``, or None.
+def learned_blocks(weight: Reals) -> BlockAlgebra | None:
+    """The smallest learned algebra that ``weight`` ``[N, K, *kernel]`` is made over, found by its rank, or None.
 
-    A layer that multiplies from the other side has both of them transposed. The weight may differ by what float32 sums
-    differ in another order.
+    Block (p, u) of a matrix over an algebra of d components is a sum of d matrices: of the n^2 blocks, as vectors, no more
+    than d are linearly independent. The components that are found are sums of those that were trained, orthogonal to each
+    other and as good to quantize; the matrix is the same, to 2^-20 of its largest number.
     """
-    for components, algebra in product(_orientations(s, s.ndim == 3), _orientations(a, True)):
-        if weight.shape != (len(a) * components.shape[1], len(a) * components.shape[2], *components.shape[3:]):
+    best: BlockAlgebra | None = None
+    for size, output_grouping, grouping in product(SIZES, GROUPINGS, GROUPINGS):
+        if weight.shape[0] % size or weight.shape[1] % size:
             continue
-        for output_grouping, grouping in product(GROUPINGS, GROUPINGS):
-            blocks = _blocks(weight, len(a), grouping, output_grouping)
-            wide = (algebra.astype(np.float64), components.astype(np.float64))
-            sums = np.einsum("ipu,i...->pu...", *wide)
-            reach = np.einsum("ipu,i...->pu...", *map(np.abs, wide)).max()
-            if reach > 0 and np.abs(sums - blocks).max() <= TOLERANCE * reach:
-                return BlockAlgebra(algebra, components, grouping, output_grouping)
-    return None
-
-
-def _orientations(array: Reals, both: bool) -> list[Reals]:
-    return [array, np.swapaxes(array, 1, 2)] if both else [array]
+        limit = min(weight.size * WORTH_ROUNDING, weight.size - LEAST_SAVED)
+        if best is not None:
+            limit = min(limit, best.s.size + 2 * best.a.size - 1)
+        blocks = _blocks(weight, size, grouping, output_grouping)
+        elements = int(np.prod(blocks.shape[2:]))
+        # An algebra's elements take two bytes.
+        most = min(int(limit // (elements + 2 * size * size)), LARGEST_RANK)
+        places = np.unique(np.linspace(0, elements - 1, 2 * size * size).astype(np.int64))
+        index: tuple[Any, ...] = (slice(None), slice(None), *np.unravel_index(places, blocks.shape[2:]))
+        if most < 1 or _rank(blocks[index].reshape(size * size, -1), most) is None:
+            continue
+        found = _factors(blocks.reshape(size * size, -1), most)
+        if found is not None:
+            a, s = (
+                factor.reshape(-1, *shape)
+                for factor, shape in zip(found, (blocks.shape[:2], blocks.shape[2:]), strict=True)
+            )
+            best = BlockAlgebra(a, s, grouping, output_grouping)
+    return best
 
 
 def _blocks(weight: Reals, size: int, grouping: str, output_grouping: str) -> Reals:
@@ -139,3 +157,29 @@ def _distinct(blocks: Reals, limit: float) -> tuple[Reals, Reals] | None:
             components.append(block)
             signs[number, row, column] = 1
     return (signs[: len(components)], np.stack(components)) if components else None
+
+
+def _rank(vectors: Reals, most: int) -> tuple[int, NDArray[np.float64]] | None:
+    """How many of ``vectors`` ``[n, M]`` are independent, at most ``most``, and directions ``[n, n]``, theirs last; or None.
+
+    Eigenvalues are squares of lengths, of which float64 leaves 2^-26 of the largest, less than float32 rounded before.
+    """
+    if most >= min(vectors.shape):
+        return None
+    wide = vectors.astype(np.float64)
+    lengths, directions = np.linalg.eigh(wide @ wide.T)
+    noise = np.square(LARGEST_NOISE * np.abs(wide).max()) * wide.size
+    count = int(np.count_nonzero(lengths > noise))
+    return (count, directions) if 1 <= count <= most else None
+
+
+def _factors(vectors: Reals, most: int) -> tuple[Reals, Reals] | None:
+    """Factors ``[d, n]`` and ``[d, M]`` whose product is ``vectors`` ``[n, M]``, d at most ``most``, or None."""
+    ranked = _rank(vectors, most)
+    if ranked is None:
+        return None
+    count, directions = ranked
+    a = directions[:, ::-1][:, :count].T.astype(np.float32)
+    s = (a.astype(np.float64) @ vectors).astype(np.float32)
+    error = np.abs(a.T.astype(np.float64) @ s - vectors).max()
+    return (a, s) if error <= TOLERANCE * np.abs(vectors).max() else None

@@ -139,7 +139,7 @@ def _capture_module(
         module = copy.deepcopy(module)
         load_weights(module, weights)
     exported = export_torch(module, samples, time_axis, source)
-    canonical = canonicalize(exported.model, unrolled=exported.unrolled, parameters=exported.parameters)
+    canonical = canonicalize(exported.model, unrolled=exported.unrolled)
     origin = _Source(source, exported.run, double=exported.run_double)
     return _check(canonical, origin, samples, exported.time_axis, exported.notes)
 

@@ -52,7 +52,6 @@ class TorchExport:
         run_double: the same in float64.
         time_axis: as decided: ``None`` where no input has a time axis.
         notes: what was changed before the export.
-        parameters: of the module, as trained: torch folds what ``forward`` computes of them, and they are gone.
         unrolled: where ``forward`` loops over the steps: what to say of a loop that cannot be rolled up; empty otherwise.
     """
 
@@ -61,7 +60,6 @@ class TorchExport:
     run_double: Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
     time_axis: int | None
     notes: tuple[str, ...]
-    parameters: tuple[NDArray[np.float32], ...]
     unrolled: str = ""
 
 
@@ -109,8 +107,7 @@ def export_torch(
         model = _export_once(
             traced, samples, time_axis, UNROLLED_STEPS, by_name=by_name, outputs=outputs, free_steps=False
         )
-    parameters = tuple(value.numpy() for value in traced.state_dict().values() if value.dtype == torch.float32)
-    return TorchExport(model, run, double, time_axis if has_sequences else None, tuple(notes), parameters, unrolled)
+    return TorchExport(model, run, double, time_axis if has_sequences else None, tuple(notes), unrolled)
 
 
 def _argument_names(module: nn.Module, samples: Mapping[str, Any]) -> list[str] | None:

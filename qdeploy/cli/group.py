@@ -1,9 +1,8 @@
-"""The group ``qdeploy`` and what all commands share: lazy loading, and errors that become exit codes."""
+"""The group ``qdeploy`` and what all commands share: errors that become exit codes."""
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +10,7 @@ import click
 from qdeploy import __version__
 from qdeploy.runtime.errors import MissingRequirementError, QdeployError
 
+from .lazy_group import LazyGroup
 from .printable import LONGEST_MESSAGE, printable
 
 if TYPE_CHECKING:
@@ -32,39 +32,10 @@ COMMANDS = {
 """Name -> the line shown by ``qdeploy --help``; a command lives in ``<name>_command.py``."""
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module when that command is called, so that ``--help`` of the group imports none."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of a model's life, not of the alphabet."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import ``<name>_command`` and return its click command."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f".{cmd_name}_command", __package__).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands without importing one."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the commands that exist where the given one does not."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}; there are {', '.join(COMMANDS)}")
-        return super().resolve_command(ctx, args)
-
-
 @click.group(
     cls=LazyGroup,
+    lines=COMMANDS,
+    module="qdeploy.cli.{}_command",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 fine, 1 a check failed, 2 usage, 3 the model is not supported, 4 something is missing.",
 )

@@ -97,8 +97,9 @@ class _Placement:
                 read.update(node.input)
         del self.model.graph.node[:]
         self.model.graph.node.extend(reversed(left))
-        del self.model.functions[:]
-        self.model.functions.extend(functions_of(list(self.model.graph.node)))
+        functions = functions_of(list(self.model.graph.node), list(self.model.functions))
+        self.model.ClearField("functions")
+        self.model.functions.extend(functions)
 
     def _layer_of(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
         """The layer of products that ``node``, an affine map, stands behind, where nothing else reads it."""

@@ -76,6 +76,22 @@ def choose_multiplier(
     return Multiplier(np.maximum(values, 1).astype(np.int32), shift, error)
 
 
+def raised_to_multipliers(ratios: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
+    """The ratios, each raised to the next M / 2^s with M of at most ``bits`` bits and one s for all: scales that lose nothing.
+
+    Args:
+        ratios: positive ``[N]``.
+        bits: of M; the largest ratio uses all of them and is raised by a part in 2^(bits - 1) at most.
+    """
+    shift = bits - 1 - math.floor(math.log2(ratios.max()))
+    values = np.ceil(ratios * 2.0**shift)
+    if values.max() >= 2**bits:
+        shift -= 1
+        values = np.ceil(ratios * 2.0**shift)
+    raised: NDArray[np.float64] = values / 2.0**shift
+    return raised
+
+
 def _power_of_two(ratios: NDArray[np.float64], where: str, max_shift: int) -> Multiplier:
     shifts = -np.log2(ratios)
     if (shifts != np.rint(shifts)).any():

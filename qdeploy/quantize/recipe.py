@@ -15,6 +15,9 @@ from typing import Any
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+SHORT_BITS = 8
+"""Of a multiplier whose product with an accumulator of 23 bits fits int32."""
+
 _LARGEST_RECIPE = 1 << 16
 _LONGEST_TEXT = 1000
 
@@ -27,6 +30,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "batch_norm": ("auto", "stage", "fold"),
     "rounding": ("half_up",),
     "multiplier_bits": (1, 15, 31),
+    "product_multiplier_bits": (8, 15),
 }
 _BOUNDS: dict[str, tuple[float, float]] = {
     "weight_bits": (1, 8),
@@ -57,6 +61,9 @@ class Recipe:
             ``power-of-two`` (see ``state_range.py``); what lies beyond a range saturates.
         percentile: which one, 50 to 100, of ``range`` and ``state_range``.
         multiplier_bits: 15 or 31; 1 is a power of two, for which weight scales are rounded up.
+        product_multiplier_bits: of linear layers and convolutions where ``multiplier_bits`` is 15; 8 is for the requantization of
+            convolutions in 32 bits: weight scales are raised, by a part in 128 at most for the largest, to what such
+            multipliers say exactly; where a scale is fixed otherwise, they have 15.
         max_gain_error: a loop whose gain error, compounded over the calibrated steps, is larger takes 31 bits.
         batch_norm: where a batch normalization behind a layer of products goes: ``fold`` into its weights, quaternion components
             written in full where need be; ``stage`` into multipliers and operators, weights as they are; ``auto`` takes what
@@ -77,6 +84,7 @@ class Recipe:
     state_range: str = "minmax"
     percentile: float = 99.99
     multiplier_bits: int = 15
+    product_multiplier_bits: int = 15
     max_gain_error: float = 0.001
     batch_norm: str = "auto"
     recognise_grid: bool = True
@@ -91,6 +99,11 @@ class Recipe:
         for name, (low, high) in _BOUNDS.items():
             if not low <= getattr(self, name) <= high:
                 raise InvalidInputError(f"recipe {self.name}: {name}={getattr(self, name)}; expected {low} to {high}.")
+
+    @property
+    def short_multipliers(self) -> bool:
+        """Whether linear layers and convolutions shall have multipliers of 8 bits."""
+        return self.multiplier_bits == 15 and self.product_multiplier_bits == SHORT_BITS
 
     def changed(self, **values: Any) -> Recipe:
         """A copy with those of ``values`` that are not None."""

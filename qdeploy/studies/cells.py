@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qdeploy.listing import Entry, listing, missing_dataset
+from qdeploy.listing import Entry, listing
 from qdeploy.quantize import Recipe, load_recipe
-from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.studies.judged import FloatForm, IntegerForm, judge_float, judge_integer
+from qdeploy.studies.shipped import ALL, judge_shipped
 from qdeploy.studies.subject import Subject
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ALL", "SETTINGS", "CellsReport", "cell_name", "draw", "run", "write"]
 
-ALL = "all"
-"""In place of a network or a data set: every shipped recurrent network."""
 
 SETTINGS: dict[str, dict[str, int]] = {
     "8-bit state": {"weight_bits": 8, "state_bits": 8},
@@ -117,26 +115,8 @@ def run(
         InvalidInputError: nothing of that name is recurrent and shipped, or no data are here.
     """
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    recurrent = _recurrent()
-    chosen = [entry for entry in recurrent if which in (ALL, entry.name, entry.details["dataset"])]
-    if not chosen:
-        known = sorted({entry.details["dataset"] for entry in recurrent} | {entry.name for entry in recurrent})
-        raise InvalidInputError(
-            f"{which!r}: no shipped recurrent network; expected {ALL}, or one of {', '.join(known)}"
-        )
-    absent = {name for name in {entry.details["dataset"] for entry in chosen} if missing_dataset(name) is not None}
-    present = [entry for entry in chosen if entry.details["dataset"] not in absent]
-    if not present:
-        raise InvalidInputError(f"{which!r}: the data of {', '.join(sorted(absent))} are not here; see qdeploy doctor")
-    rows = []
-    for done, entry in enumerate(present):
-        if progress:
-            progress("networks", done, len(present))
-        rows.append(_row(entry, base, limit))
-    if progress:
-        progress("networks", len(present), len(present))
-    missing = tuple(entry.name for entry in chosen if entry.details["dataset"] in absent)
-    return CellsReport(base.name, limit, tuple(sorted(rows, key=lambda row: (row.data, row.name))), missing)
+    rows, missing = judge_shipped(_recurrent(), which, "recurrent", lambda entry: _row(entry, base, limit), progress)
+    return CellsReport(base.name, limit, tuple(rows), missing)
 
 
 def cell_name(hyperparameters: Mapping[str, Any]) -> str:

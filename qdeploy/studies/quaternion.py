@@ -14,17 +14,15 @@ from typing import Any
 
 from qdeploy.evaluation import load_samples, run_float
 from qdeploy.exporter import CALIBRATION_SAMPLES
-from qdeploy.listing import Entry, listing, missing_dataset
+from qdeploy.listing import Entry, listing
 from qdeploy.quantize import load_recipe
-from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.static_quantization import quantized_statically
 from qdeploy.studies.judged import FloatForm, IntegerForm, judge_float, judge_integer
+from qdeploy.studies.shipped import ALL, judge_shipped
 from qdeploy.studies.subject import Subject, loss_of
 
 __all__ = ["ALL", "FORMS", "QuaternionReport", "run", "write"]
 
-ALL = "all"
-"""In place of a network or a data set: every shipped quaternion network."""
 
 FORMS = {"default": ("default", "compact"), "w7a8": ("w7a8", "compact"), "expanded": ("default", "expanded")}
 """Recipe and storage of our own forms, by the name in the table."""
@@ -135,25 +133,8 @@ def run(which: str = ALL, *, limit: int | None = None, progress: Progress | None
         InvalidInputError: nothing of that name is quaternion and shipped, or no data are here.
     """
     known = [entry for entry in listing("models") if entry.details["shipped"] and is_quaternion(entry.details)]
-    chosen = [entry for entry in known if which in (ALL, entry.name, entry.details["dataset"])]
-    if not chosen:
-        names = sorted({entry.details["dataset"] for entry in known} | {entry.name for entry in known})
-        raise InvalidInputError(
-            f"{which!r}: no shipped quaternion network; expected {ALL}, or one of {', '.join(names)}"
-        )
-    absent = {name for name in {entry.details["dataset"] for entry in chosen} if missing_dataset(name) is not None}
-    present = [entry for entry in chosen if entry.details["dataset"] not in absent]
-    if not present:
-        raise InvalidInputError(f"{which!r}: the data of {', '.join(sorted(absent))} are not here; see qdeploy doctor")
-    rows = []
-    for done, entry in enumerate(present):
-        if progress:
-            progress("networks", done, len(present))
-        rows.append(_row(entry, limit))
-    if progress:
-        progress("networks", len(present), len(present))
-    missing = tuple(entry.name for entry in chosen if entry.details["dataset"] in absent)
-    return QuaternionReport(limit, tuple(sorted(rows, key=lambda row: (row.data, row.name))), missing)
+    rows, missing = judge_shipped(known, which, "quaternion", lambda entry: _row(entry, limit), progress)
+    return QuaternionReport(limit, tuple(rows), missing)
 
 
 def is_quaternion(details: Mapping[str, Any]) -> bool:

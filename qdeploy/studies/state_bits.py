@@ -13,7 +13,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from numpy.typing import NDArray
 
 from qdeploy.datasets.copy_task import SYMBOLS
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
-from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
+from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.studies.subject import Loss, Subject, first_recurrent
 
-__all__ = ["BITS", "RULES", "StateBitsReport", "check_can_draw", "draw", "run", "write"]
+__all__ = ["BITS", "RULES", "StateBitsReport", "draw", "run", "write"]
 
 BITS = (6, 8, 10, 12, 16)
 RULES = ("minmax", "percentile", "mse", "power-of-two")
@@ -209,18 +208,6 @@ def write(report: StateBitsReport, folder: Path) -> list[Path]:
     table.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     draw(report, picture)
     return [table, picture]
-
-
-def check_can_draw() -> None:
-    """Says before a study begins that its picture could not be drawn.
-
-    Raises:
-        MissingRequirementError: matplotlib is not installed.
-    """
-    if find_spec("matplotlib") is None:
-        raise MissingRequirementError(
-            "the study's picture needs matplotlib, which is not installed: pip install 'qdeploy[torch]', or leave out -o"
-        )
 
 
 def draw(report: StateBitsReport, path: Path) -> None:

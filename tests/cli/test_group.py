@@ -6,6 +6,10 @@ import pytest
 
 from qdeploy.cli.group import COMMANDS, cli
 from qdeploy.runtime import errors
+from qdeploy.studies import STUDIES
+
+# The studies are commands of a group of their own.
+ALL = [(name,) for name in COMMANDS if name != "study"] + [("study", name) for name in STUDIES]
 
 
 def test_help_lists_every_command(qdeploy_command):
@@ -15,16 +19,16 @@ def test_help_lists_every_command(qdeploy_command):
         assert f"\n  {name} " in done.out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_and_common_options(qdeploy_command, name):
-    done = qdeploy_command(name, "--help")
+@pytest.mark.parametrize("names", ALL, ids=" ".join)
+def test_every_command_has_help_and_common_options(qdeploy_command, names):
+    done = qdeploy_command(*names, "--help")
     assert done.code == 0
     assert {"--json", "--quiet", "--verbose"} <= set(done.out.replace(",", " ").split())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_refuses_an_unknown_option(qdeploy_command, name):
-    done = qdeploy_command(name, "--colour-of-the-sky")
+@pytest.mark.parametrize("names", ALL, ids=" ".join)
+def test_every_command_refuses_an_unknown_option(qdeploy_command, names):
+    done = qdeploy_command(*names, "--colour-of-the-sky")
     assert done.code == 2
     assert "--colour-of-the-sky" in done.err
 

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from qdeploy.studies import STUDIES
+
 
 @pytest.fixture(scope="module")
 def labelled(recurrent, tmp_path_factory):
@@ -35,7 +37,7 @@ def test_state_bits(qdeploy_command, recurrent, labelled, tmp_path):
 
 
 def test_a_picture_that_cannot_be_drawn_is_said_before_the_work(qdeploy_command, monkeypatch, tmp_path):
-    monkeypatch.setattr("qdeploy.studies.state_bits.find_spec", lambda name: None)
+    monkeypatch.setattr("qdeploy.studies.drawing.find_spec", lambda name: None)
     done = qdeploy_command("study", "state-bits", "no such network", "-o", tmp_path / "out")
     assert done.code == 4
     assert "matplotlib" in done.err
@@ -70,31 +72,38 @@ def test_quaternion(qdeploy_command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("ptq", "m", "--state-range", "mse"), "--state-range belongs to state-bits"),
-        (("state-bits", "m", "--trained", "n"), "--trained belongs to ptq"),
+        (("ptq", "m", "--state-range", "mse"), "No such option '--state-range'"),
+        (("state-bits", "m", "--trained", "n"), "No such option '--trained'"),
         (("state-bits", "m", "--bits", "a,b"), "expected numbers with commas between"),
-        (("ptq", "m", "--method", "bjorck"), "--method belongs to weight-bits"),
-        (("weight-bits", "qornn-digits"), "it needs a folder, -o"),
-        (("weight-bits", "qornn-digits", "-o", "f", "--data", "d"), "takes data and time from MODEL"),
+        (("weight-bits", "qornn-digits"), "Missing option '-o'"),
+        (("weight-bits", "qornn-digits", "-o", "f", "--data", "d"), "No such option '--data'"),
         (
             ("colours", "m"),
-            "'colours' is not one of 'state-bits', 'weight-bits', 'cells', 'sizes', 'quaternion', 'pruning', 'kinds', 'ptq'",
+            "no study 'colours'; there are state-bits, weight-bits, cells, sizes, quaternion, pruning, kinds",
         ),
-        (("cells", "all", "--data", "d"), "cells takes data and time from MODEL"),
-        (("cells", "all", "--bits", "4"), "--bits belongs to state-bits, weight-bits, sizes, ptq"),
-        (("sizes", "digits"), "sizes trains: it needs a folder, -o"),
-        (("kinds", "conv2-mnist"), "kinds trains: it needs a folder, -o"),
+        (("cells", "all", "--bits", "4"), "No such option '--bits'"),
+        (("sizes", "digits"), "Missing option '-o'"),
+        (("kinds", "conv2-mnist"), "Missing option '-o'"),
         (("kinds", "conv3-mnist", "-o", "f"), "no network in the three kinds"),
-        (("sizes", "digits", "-o", "f", "--time-axis", "0"), "sizes takes data and time from MODEL"),
-        (("ptq", "m", "--hidden", "32"), "--hidden belongs to sizes"),
-        (("quaternion", "all", "--recipe", "w4a8"), "quaternion compares recipes of its own"),
-        (("quaternion", "all", "--data", "d"), "quaternion takes data and time from MODEL"),
+        (("quaternion", "all", "--recipe", "w4a8"), "No such option '--recipe'"),
+        (("pruning", "lenet300-digits", "--seeds", "one", "-o", "f"), "expected numbers with commas between"),
     ],
 )
 def test_usage(qdeploy_command, arguments, message):
     done = qdeploy_command("study", *arguments)
     assert done.code == 2
     assert message in done.err
+
+
+def test_help_names_every_study(qdeploy_command):
+    whole = qdeploy_command("study", "--help")
+    assert whole.code == 0
+    for name in STUDIES:
+        assert f"\n  {name} " in whole.out
+        own = qdeploy_command("study", name, "--help")
+        assert own.code == 0
+        assert f"qdeploy study {name} " in own.out.splitlines()[0]
+        assert f"\n  qdeploy study {name} " in own.out
 
 
 def test_a_missing_rule_is_named(qdeploy_command, recurrent, labelled):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdeploy.quantize.multiplier import choose_multiplier
+from qdeploy.quantize.multiplier import choose_multiplier, raised_to_multipliers
 from qdeploy.runtime.errors import UnsupportedModelError
 
 
@@ -27,6 +27,23 @@ def test_channels_share_one_shift(ratios: list[float]) -> None:
     found = choose_multiplier(np.array(ratios), 15, "node")
     for value, ratio in zip(np.broadcast_to(found.values, len(ratios)), ratios, strict=True):
         assert abs(value / 2**found.shift - ratio) <= 2.0**-found.shift
+
+
+@given(
+    ratios=st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=9),
+    bits=st.sampled_from([8, 15]),
+    scales=st.tuples(st.floats(1e-4, 10), st.floats(1e-4, 10)),
+)
+def test_raised_ratios_are_multipliers(ratios: list[float], bits: int, scales: tuple[float, float]) -> None:
+    """Also when they are taken apart into scales and come back with their roundings."""
+    given_, (x, y) = np.array(ratios), scales
+    raised = raised_to_multipliers(given_, bits)
+    assert (raised >= given_).all()
+    assert (raised <= given_ + given_.max() * 2.0 ** (2 - bits)).all()
+    assert raised.max() <= given_.max() * (1 + 2.0 ** (2 - bits))
+    found = choose_multiplier(raised / x * y * x / y, bits, "node")
+    assert found.values.max() < 2**bits
+    assert found.error < 1e-12
 
 
 def test_equal_channels_become_one() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import qdeploy
 
+from ..golden.convolutions import CONVOLUTIONS
 from ..golden.networks import NETWORKS, Network
 from ..ops.agreement import one_node
 from . import processors
@@ -37,7 +38,7 @@ for path in sys.argv[1:]:
 """
 
 FAMILIES: dict[str, Network] = {
-    name: NETWORKS[name]
+    name: (NETWORKS | CONVOLUTIONS)[name]
     for name in (
         "rnn-relu-grid4",
         "rnn-modrelu-state12",

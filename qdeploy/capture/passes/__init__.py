@@ -6,13 +6,11 @@ import contextlib
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
@@ -22,12 +20,14 @@ from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
 from .batch_norm import level_matrices, make_affines, move_affines
+from .channel_folding import fold_channel_orders
 from .channel_order import order_channels
 from .constant_affines import make_constant_affines
 from .constant_splits import fold_constant_splits
 from .conv import join_channel_biases, make_conv
 from .conv_transpose import convert_transposed_convolutions
 from .directions import split_directions
+from .elementwise import join_elementwise
 from .embedding import check_indices_of_inputs, look_up_before_loops, make_embedding
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
@@ -51,7 +51,7 @@ from .recurrent_scan import convert_scans
 from .sequence_lengths import drop_full_lengths
 from .shapes import fix_reshapes
 from .softmax import drop_softmax
-from .structured_weights import parameters_of_algebras, recognise_structured_weights
+from .structured_weights import recognise_structured_weights
 from .unrolled import roll_loops
 
 __all__ = ["Canonical", "canonicalize"]
@@ -81,16 +81,13 @@ class Canonical:
     softmax: dict[str, tuple[str, int]]
 
 
-def canonicalize(
-    model: onnx.ModelProto, *, unrolled: str = "", parameters: Sequence[NDArray[np.float32]] = ()
-) -> Canonical:
+def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     """Runs the passes over ``model`` (a copy of it).
 
     Args:
         model: from torch or a file.
         unrolled: of a model that was traced with a fixed number of steps because its loop depends on them, what to say
             where a loop is not rolled up; empty where none is known of.
-        parameters: what was trained, where ``model`` has it no more, for what was computed of it was folded.
 
     Requires: ``model`` is valid ONNX, of opset 18 or newer, without local functions, recurrent operators of layout 0.
     Ensures: the float layer form with its functions; every weight finite.
@@ -111,7 +108,6 @@ def canonicalize(
     _infer_shapes(graph_model)
     fold_constant_splits(graph_model)
     recognise_hamilton_matrices(graph_model)
-    algebras = parameters_of_algebras(graph_model, parameters)
     _fold(graph_model)
     check_weights(graph_model)
     remove_no_operations(graph_model)
@@ -133,6 +129,7 @@ def canonicalize(
     rewrite_rearrangements(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
+    functions = join_elementwise(graph_model)
     make_linear(graph_model)
     order_channels(graph_model)
     convert_transposed_convolutions(graph_model)
@@ -141,11 +138,12 @@ def canonicalize(
     simplify_pools(graph_model)
     join_pool_pads(graph_model)
     join_channel_biases(graph_model)
-    recognise_quaternion_kernels(graph_model)
+    notes += recognise_quaternion_kernels(graph_model)
+    fold_channel_orders(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
     common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)
-    notes += recognise_structured_weights(graph_model, algebras)
+    notes += recognise_structured_weights(graph_model)
     recognise_quaternion_rows(graph_model)
     make_constant_affines(graph_model)
     move_affines(graph_model)
@@ -159,7 +157,7 @@ def canonicalize(
     give_own_weights(graph_model)
     name_values(graph_model)
     common.TopologicalSortPass()(graph_model)
-    return Canonical(_finish(graph_model, softmax), tuple(notes + _softmax_notes(softmax)), softmax)
+    return Canonical(_finish(graph_model, softmax, functions), tuple(notes + _softmax_notes(softmax)), softmax)
 
 
 def _infer_shapes(model: ir.Model) -> None:
@@ -227,7 +225,9 @@ def _softmax_notes(softmax: dict[str, tuple[str, int]]) -> list[str]:
     ]
 
 
-def _finish(model: ir.Model, softmax: dict[str, tuple[str, int]]) -> onnx.ModelProto:
+def _finish(
+    model: ir.Model, softmax: dict[str, tuple[str, int]], functions: list[onnx.FunctionProto]
+) -> onnx.ModelProto:
     """The model as a protobuf with the functions that it calls."""
     model.opset_imports.clear()
     model.opset_imports[""] = OPSET
@@ -239,7 +239,7 @@ def _finish(model: ir.Model, softmax: dict[str, tuple[str, int]]) -> onnx.ModelP
     del proto.graph.value_info[:]
     del proto.metadata_props[:]
     del proto.functions[:]
-    proto.functions.extend(functions_of(list(proto.graph.node)))
+    proto.functions.extend(functions_of(list(proto.graph.node), functions))
     proto.producer_name, proto.producer_version, proto.doc_string = "qdeploy", "", ""
     proto.graph.name, proto.graph.doc_string = "float", ""
     if softmax:

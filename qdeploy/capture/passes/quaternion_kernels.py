@@ -14,7 +14,7 @@ __all__ = ["hamilton_components", "insert_hamilton", "recognise_quaternion_kerne
 Components = tuple[NDArray[np.float32], ...]
 
 
-def recognise_quaternion_kernels(model: ir.Model) -> None:
+def recognise_quaternion_kernels(model: ir.Model) -> list[str]:
     """Replaces constant kernels of ``Conv`` by ``HamiltonMatrix`` of their components, with ``GateRows`` where there are groups.
 
     A file from elsewhere has them as plain kernels, however its exporter made them; that every number stands at four
@@ -23,7 +23,11 @@ def recognise_quaternion_kernels(model: ir.Model) -> None:
 
     Requires: constants are folded, ``make_conv`` is done. Ensures: nothing where a kernel has no such form, or is zero
     everywhere.
+
+    Returns:
+        A note for every kernel that was recognised.
     """
+    notes = []
     for node in list(model.graph):
         if node.domain != "" or node.op_type != "Conv":
             continue
@@ -33,7 +37,10 @@ def recognise_quaternion_kernels(model: ir.Model) -> None:
         group = attribute_int(node, "group", 1)
         components = hamilton_components(kernel, group)
         if components is not None:
-            node.replace_input_with(1, insert_hamilton(node, components, group))
+            value, note = insert_hamilton(node, components, group)
+            node.replace_input_with(1, value)
+            notes.append(note)
+    return notes
 
 
 def hamilton_components(kernel: NDArray[np.float32], group: int = 1) -> Components | None:
@@ -55,8 +62,17 @@ def hamilton_components(kernel: NDArray[np.float32], group: int = 1) -> Componen
     return tuple(part.reshape(outputs // 4, channels // 4, *rest) for part in parts.values())
 
 
-def insert_hamilton(node: ir.Node, components: Components, group: int) -> ir.Value:
-    """The kernel that these components make, as nodes before ``node``."""
+def insert_hamilton(
+    node: ir.Node, components: Components, group: int = 1, grouping: str = "blocked"
+) -> tuple[ir.Value, str]:
+    """The matrix or kernel that these components make, as nodes before ``node``, and a note of it.
+
+    Args:
+        node: a Linear or a Conv.
+        components: r, i, j, k ``[N/4, C/4, *kernel]``.
+        group: of a Conv: each group has rows of its own.
+        grouping: the order of the input's channels.
+    """
     if not isinstance(node.graph, ir.Graph):
         raise TypeError(f"node {node.name} is in no graph")
     outputs, channels, *rest = components[0].shape
@@ -70,9 +86,9 @@ def insert_hamilton(node: ir.Node, components: Components, group: int) -> ir.Val
         "HamiltonMatrix",
         values,
         domain=FLOAT_DOMAIN,
-        overload="blocked",
+        overload=grouping,
         name=f"{node.name}.matrix",
-        attributes={"grouping": "blocked"},
+        attributes={"grouping": grouping},
     )
     if group > 1:
         made.outputs[0].type, made.outputs[0].shape = ir.TensorType(ir.DataType.FLOAT), shape
@@ -85,4 +101,8 @@ def insert_hamilton(node: ir.Node, components: Components, group: int) -> ir.Val
             attributes={"parts": 4, "order": list(range(group))},
         )
     made.outputs[0].type, made.outputs[0].shape = ir.TensorType(ir.DataType.FLOAT), shape
-    return made.outputs[0]
+    note = (
+        f"{node.name}: the weight repeats the components of {outputs} x {channels} quaternions, to the last bit: it is "
+        "stored as these"
+    )
+    return made.outputs[0], note

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from qdeploy.quantize.float_graph import FACTOR_INPUT, NORM_PLACE, attribute
 from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.lowerings.registry import Context
-from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.multiplier import raised_to_multipliers
+from qdeploy.quantize.recipe import SHORT_BITS, Recipe
 from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.quantize.weights import (
     QuantizedWeight,
@@ -149,6 +150,7 @@ def real_weight(layer: Layer, name: str, real: NDArray[np.float32]) -> LayerWeig
         granularity=layer.recipe.weight_granularity,
         power_of_two=layer.recipe.multiplier_bits == 1,
     )
+    weight = _with_short_multipliers(layer, weight, rows)
     if layer.bias is not None:
         weight = room_for_bias(weight, rows, layer.bias, layer.x, layer.y, layer.recipe.multiplier_bits)
     weight = replace(weight, integers=weight.integers.reshape(real.shape))
@@ -167,7 +169,7 @@ def _hamilton(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
     shape = components[0].shape
     outputs = shape[0]
     stacked = np.concatenate([_rows(component) for component in components])
-    quantized = _quantize_components(stacked, recipe)
+    quantized = _with_short_multipliers(layer, _quantize_components(stacked, recipe), stacked)
     scale = quantized.scale
     if layer.bias is not None:
         side_by_side = replace(quantized, integers=_beside(quantized.integers), scale=scale[:outputs])
@@ -205,6 +207,14 @@ def _quantize_components(stacked: NDArray[np.float32], recipe: Recipe) -> Quanti
     if recipe.multiplier_bits == 1:
         row_scale = powers_of_two(row_scale)
     return on_scale(stacked, np.tile(row_scale, 4), recipe.weight_bits)
+
+
+def _with_short_multipliers(layer: Layer, weight: QuantizedWeight, real: NDArray[np.float32]) -> QuantizedWeight:
+    """The weight with scales that multipliers of few bits say exactly, where the recipe wants such and no grid fixes them."""
+    if weight.exact_grid or not layer.recipe.short_multipliers:
+        return weight
+    ratio = layer.x.scale / layer.y.scale
+    return on_scale(real, raised_to_multipliers(weight.scale * ratio, SHORT_BITS) / ratio, weight.bits)
 
 
 def _whole(layer: Layer, name: str, weight: QuantizedWeight, *, repeats: int, record: dict[str, Any]) -> LayerWeight:

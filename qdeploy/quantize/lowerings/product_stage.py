@@ -13,10 +13,14 @@ from qdeploy.quantize.lowerings.bounds import BoundedOutput
 from qdeploy.quantize.lowerings.layer_weight import LayerWeight
 from qdeploy.quantize.lowerings.registry import Context
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
+from qdeploy.quantize.recipe import SHORT_BITS, Recipe
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 
 __all__ = ["ProductStage", "product_stage"]
+
+_NO_ERROR = 2.0**-40
+"""Relative: what float64 makes of a ratio that is a multiplier."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def product_stage(
         y = with_power_of_two_scale(y, float((scale * factors).min()))
     products = weight.row_sums() * x.reach
     if weight.factor is None or recipe.multiplier_bits == 1:
-        multiplier = choose_multiplier(scale * factors / y.scale, recipe.multiplier_bits, node.name)
+        multiplier = _chosen(recipe, scale * factors / y.scale, node.name)
         integer_bias = np.rint(weight.bias / (scale * factors))
     else:
         multiplier = _with_factor(
@@ -95,6 +99,15 @@ def product_stage(
         if np.abs(multiplier.values).max() >= 2**recipe.multiplier_bits:
             record["multiplier_bits"] = 31
     return ProductStage(bias, name, multiplier.shift, y, record)
+
+
+def _chosen(recipe: Recipe, ratios: NDArray[np.float64], where: str) -> Multiplier:
+    """Of the recipe's bits; of few where the weights' scales were chosen for them, so that nothing is lost."""
+    if recipe.short_multipliers:
+        short = choose_multiplier(ratios, SHORT_BITS, where)
+        if short.error < _NO_ERROR:
+            return short
+    return choose_multiplier(ratios, recipe.multiplier_bits, where)
 
 
 NEAR_ENOUGH = 2.0**-9

@@ -1,0 +1,1 @@
+"""The commands of ``qdeploy study``, one file a study."""
