@@ -30,6 +30,7 @@ def test_between_two_convolutions(rng, operators, activation):
     assert captured.error < 1e-5
 
 
+TURNED = "Transpose<perm = [0, 2, 1]>"
 TEXT = """
 <ir_version: 10, opset_import: ["" : 18]>
 net (float[N, 2, 3] x) => (float[N, 3, 2] y%s)
@@ -45,15 +46,15 @@ net (float[N, 2, 3] x) => (float[N, 3, 2] y%s)
         # The Transpose behind has a use for it: both go.
         (
             "",
-            "a = Transpose<perm=[0,2,1]>(x) b = Relu(a) c = Transpose<perm=[0,2,1]>(b) d = Tanh(c) y = Transpose<perm=[0,2,1]>(d)",
+            f"a = {TURNED}(x) b = Relu(a) c = {TURNED}(b) d = Tanh(c) y = {TURNED}(d)",
             ["Relu", "Tanh", "Transpose"],
         ),
         # Nobody has.
-        ("", "a = Transpose<perm = [0, 2, 1]>(x) y = Relu(a)", ["Transpose", "Relu"]),
+        ("", f"a = {TURNED}(x) y = Relu(a)", ["Transpose", "Relu"]),
         # Somebody else reads what is in between.
         (
             ", float[N, 3, 2] a, float[N, 2, 3] z",
-            "a = Transpose<perm = [0, 2, 1]>(x) y = Relu(a) z = Transpose<perm = [0, 2, 1]>(y)",
+            f"a = {TURNED}(x) y = Relu(a) z = {TURNED}(y)",
             ["Transpose", "Relu", "Transpose"],
         ),
     ],
