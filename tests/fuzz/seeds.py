@@ -81,6 +81,15 @@ _PRUNED = f"""<ir_version: 8, opset_import: ["": 18]>
         active = Relu (hidden)
         y = MatMul (active, w2)
     }}"""
+_CONVOLUTIONS = f"""<ir_version: 8, opset_import: ["": 18]>
+    convolutions (float[batch, {FEATURES}] x) => (float[batch, rest] y) {{
+        shape = Constant <value = int64[3] {{-1, 2, 2}}> ()
+        image = Reshape (x, shape)
+        wide = Conv <pads = [1, 1], dilations = [1], group = 2> (image, w, b)
+        active = Relu (wide)
+        wider = ConvTranspose <strides = [2], pads = [0, 1]> (active, v)
+        y = Flatten (wider)
+    }}"""
 
 _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     _DENSE: {"w1": (FEATURES, HIDDEN), "b1": (HIDDEN,), "w2": (CLASSES, HIDDEN), "b2": (CLASSES,)},
@@ -88,6 +97,7 @@ _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     _SCAN: {"w": (HIDDEN, HIDDEN), "u": (FEATURES, HIDDEN), "bias": (HIDDEN,), "w2": (HIDDEN, CLASSES)},
     _QUATERNION: {"r": (1, 1), "i": (1, 1), "j": (1, 1), "k": (1, 1), "w2": (4, CLASSES)},
     _FUNCTIONS: {"w1": (FEATURES, HIDDEN), "w2": (HIDDEN, CLASSES)},
+    _CONVOLUTIONS: {"w": (4, 1, 2), "b": (4,), "v": (4, 1, 2)},
     _PRUNED: {"pruned": (FEATURES, UNITS), "w2": (UNITS, CLASSES)},
 }
 
@@ -138,7 +148,7 @@ def float_models() -> tuple[dict[str, bytes], ...]:
 
 @cache
 def bundles() -> tuple[dict[str, bytes], ...]:
-    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders, pruned."""
+    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders, convolutions, pruned."""
     import qdeploy
 
     made = []
@@ -148,6 +158,7 @@ def bundles() -> tuple[dict[str, bytes], ...]:
         (_QUATERNION, {}),
         (_RNN, {"time_axis": 0, "inline": True, "storage": "expanded"}),
         (_DENSE, {"float_io": True}),
+        (_CONVOLUTIONS, {}),
         (_PRUNED, {}),
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +173,7 @@ def bundles() -> tuple[dict[str, bytes], ...]:
 
 def bundle_samples(index: int) -> dict[str, np.ndarray]:
     """Samples with labels for the bundle of this index."""
-    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE, _PRUNED)[index]
+    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE, _CONVOLUTIONS, _PRUNED)[index]
     samples = _samples(text)
     shape = (SAMPLES, STEPS) if text == _RNN else (SAMPLES,)
     return {**samples, "y": np.zeros(shape, np.int64)}
