@@ -20,7 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.capture.computed_weights import computed_weights
-from qdeploy.capture.functions import functions_of
+from qdeploy.capture.functions import float_functions
 from qdeploy.quantize.float_graph import FACTOR_INPUT, NORM_PLACE, attribute
 from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.lowerings.quaternion_rows import QuaternionRows
@@ -97,8 +97,9 @@ class _Placement:
                 read.update(node.input)
         del self.model.graph.node[:]
         self.model.graph.node.extend(reversed(left))
-        del self.model.functions[:]
-        self.model.functions.extend(functions_of(list(self.model.graph.node)))
+        # Linear layers without a bias may have got one; functions of other nodes are the model's own.
+        if ("Linear", "bias") not in {(function.name, function.overload) for function in self.model.functions}:
+            self.model.functions.append(float_functions()["Linear", "bias"])
 
     def _layer_of(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
         """The layer of products that ``node``, an affine map, stands behind, where nothing else reads it."""
@@ -108,6 +109,14 @@ class _Placement:
         layer = self.producers.get(source)
         alone = self.uses[source] == 1 and source not in self.outputs
         return layer if layer is not None and layer.op_type in PRODUCTS and alone else None
+
+    def _first_of_maps(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """The first of the affine maps that stand one behind the other up to ``node``."""
+        while True:
+            source = self.producers.get(node.input[0])
+            if source is None or source.op_type != "ChannelAffine" or self.uses[node.input[0]] != 1:
+                return node
+            node = source
 
     def _place(self, node: onnx.NodeProto, layer: onnx.NodeProto) -> bool:
         factors, shift = (self._array(name) for name in node.input[1:3])
@@ -194,7 +203,7 @@ class _Placement:
     def _operator_pays(self) -> bool:
         """Whether the 4 x 4 operators save more than the body that they share, or one stands alone and brings it anyway."""
         maps = [node for node in self.nodes if node.op_type == "QuaternionAffine"]
-        layers = [self._layer_of(node) for node in maps]
+        layers = [self._layer_of(self._first_of_maps(node)) for node in maps]
         layers = [None if layer is None or attribute(layer, "group", 1) != 1 else layer for layer in layers]
         behind = [layer for layer in layers if layer is not None and layer.input[1] not in self.tensors]
         alone = any(layer is None for layer in layers)
