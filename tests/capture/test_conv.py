@@ -224,3 +224,53 @@ def test_same_pads_of_a_free_size_are_refused_with_strides(rng, onnx_file):
         capture(
             onnx_file(text.replace("6, 7]", "H, W]"), {"w": images(rng, 3, 2, 3, 3)}), {"x": images(rng, 2, 2, 6, 7)}
         )
+
+
+class Separable(nn.Module):
+    """Depthwise quaternion convolutions between others, as in MobileNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            QuaternionConv2d(4, 8, 3), nn.ReLU(),
+            QuaternionConv2d(8, 8, 2, groups=2), nn.ReLU(),
+            QuaternionConv2d(8, 16, 1), nn.ReLU6(),
+            QuaternionConv2d(16, 16, 2, groups=4), nn.ReLU(),
+            QuaternionConv2d(16, 8, 1),
+        )  # fmt: skip
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("source", ["torch", "file"])
+def test_no_channel_moves_around_depthwise_quaternion_convolutions(rng, operators, tmp_path, source):
+    module = Separable()
+    for part in module.layers:
+        if hasattr(part, "bias"):
+            nn.init.normal_(part.bias)
+    samples = images(rng, 3, 4, 6, 6)
+    captured = capture(module if source == "torch" else exported(module, samples, tmp_path / "m.onnx"), {"x": samples})
+    assert captured.error < 1e-5
+    found = operators(captured)
+    assert "Gather" not in found
+    assert (
+        sorted(name for name in found if ":" in name)
+        == ["HamiltonMatrix:adjacent"] * 2 + ["HamiltonMatrix:blocked"] * 3
+    )
+    assert found.count("GateRows") == 4
+
+
+def test_shuffled_channels_of_real_convolutions_are_rows_and_columns(rng, operators, onnx_file):
+    path = onnx_file(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[B, 2, 5, 5] x) => (float[B, 2, 4, 4] y) {\n'
+        "a = Conv (x, w, b)\n s = Gather <axis = 1> (a, p)\n r = Relu (s)\n"
+        "d = Conv <group = 4> (r, v)\n t = Gather <axis = 1> (d, p)\n y = Conv (t, u) }",
+        {
+            "w": images(rng, 4, 2, 2, 2), "b": images(rng, 4), "v": images(rng, 4, 1, 1, 1), "u": images(rng, 2, 4, 1, 1),
+            "p": np.array([2, 0, 3, 1]),
+        },
+    )  # fmt: skip
+    captured = capture(path, {"x": images(rng, 3, 2, 5, 5)})
+    assert operators(captured) == ["Conv", "Relu", "Conv", "Conv"]
+    assert captured.error < 1e-5

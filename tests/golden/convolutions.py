@@ -48,6 +48,30 @@ g (float[batch, 4, 6, 6] x) => (float[batch, 8, 3, 3] y)
   blocked = Constant <value = int64[8] {0, 4, 1, 5, 2, 6, 3, 7}> ()
   y = Gather <axis = 1> (d, blocked)
 }"""
+TRANSPOSED = """
+g (float[batch, 4, 2, 3] x) => (float[batch, 2, 4, 6] y)
+{
+  a = ConvTranspose <strides = [2, 2], pads = [0, 1, 0, 0], group = 2> (x, w0, b0)
+  b = Relu (a)
+  y = Conv (b, w1)
+}"""
+SEPARABLE = """
+g (float[batch, 4, 5, 5] x) => (float[batch, 8, 3, 3] y)
+{
+  v = qdeploy.float.HamiltonMatrix <grouping = "blocked"> (r0, i0, j0, k0)
+  a = Conv (x, v, b0)
+  b = Relu (a)
+  h = qdeploy.float.HamiltonMatrix <grouping = "blocked"> (r1, i1, j1, k1)
+  rows = qdeploy.float.GateRows <parts = 4, order = [0, 1]> (h)
+  by_group = Constant <value = int64[8] {0, 2, 4, 6, 1, 3, 5, 7}> ()
+  c = Gather <axis = 1> (b, by_group)
+  d = Conv <group = 2> (c, rows, b1)
+  blocked = Constant <value = int64[8] {0, 4, 1, 5, 2, 6, 3, 7}> ()
+  e = Gather <axis = 1> (d, blocked)
+  f = Relu (e)
+  u = qdeploy.float.HamiltonMatrix <grouping = "blocked"> (r2, i2, j2, k2)
+  y = Conv (f, u)
+}"""
 
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     CONV_1D: {"w0": (6, 3, 3), "b0": (6,), "w1": (4, 6, 2)},
@@ -60,8 +84,21 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         **{f"{part}0": (2, 1, 3, 3) for part in "rijk"}, "b0": (8,),
         **{f"{part}1": (2, 1, 3, 3) for part in "rijk"}, "b1": (8,),
     },
+    TRANSPOSED: {"w0": (4, 2, 2, 3), "b0": (4,), "w1": (2, 4, 1, 1)},
+    SEPARABLE: {
+        **{f"{part}0": (2, 1, 1, 1) for part in "rijk"}, "b0": (8,),
+        **{f"{part}1": (2, 1, 3, 3) for part in "rijk"}, "b1": (8,),
+        **{f"{part}2": (2, 2, 1, 1) for part in "rijk"},
+    },
 }  # fmt: skip
-INPUTS = {CONV_1D: (3, 12), CONV_2D: (3, 8, 7), CONV_3D: (2, 4, 4, 3), QUATERNION: (4, 6, 6)}
+INPUTS = {
+    CONV_1D: (3, 12),
+    CONV_2D: (3, 8, 7),
+    CONV_3D: (2, 4, 4, 3),
+    QUATERNION: (4, 6, 6),
+    TRANSPOSED: (4, 2, 3),
+    SEPARABLE: (4, 5, 5),
+}
 
 
 def _network(text: str, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
@@ -86,5 +123,7 @@ CONVOLUTIONS = {
     "conv-rows-3d": _network(CONV_3D),
     "quaternion-conv": _network(QUATERNION),
     "quaternion-conv-rows-weights7": _network(QUATERNION, options={"inline": True}, weight_bits=7),
+    "conv-transposed": _network(TRANSPOSED),
+    "quaternion-conv-separable": _network(SEPARABLE),
     "quaternion-conv-expanded": _network(QUATERNION, options={"storage": "expanded"}),
 }

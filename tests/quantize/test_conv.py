@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qdeploy.capture.passes import canonicalize
 from qdeploy.quantize import Recipe, load_recipe
 from qdeploy.runtime.errors import AccumulatorOverflowError
-from tests.golden.convolutions import CONV_1D, CONV_2D, CONV_3D, INPUTS, QUATERNION, SHAPES
+from tests.golden.convolutions import CONV_1D, CONV_2D, CONV_3D, INPUTS, QUATERNION, SEPARABLE, SHAPES, TRANSPOSED
 
 from .networks import both, float_model, quantized
 
@@ -39,7 +39,7 @@ def images(text: str, count: int = 24) -> NDArray[np.float32]:
     return np.random.default_rng(5).normal(size=(count, *INPUTS[text])).astype(np.float32)
 
 
-@pytest.mark.parametrize("text", [CONV_1D, CONV_2D, CONV_3D, QUATERNION])
+@pytest.mark.parametrize("text", [CONV_1D, CONV_2D, CONV_3D, QUATERNION, TRANSPOSED, SEPARABLE])
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -81,9 +81,8 @@ def test_a_quaternions_four_outputs_share_a_scale() -> None:
     for part in "ijk":
         assert scales[f"{part}0"] == scales["r0"]
         assert scales[f"{part}1"] == scales["r1"]
-    (name,) = (
-        node.input[2] for node in integers.model.graph.node if node.op_type == "Conv" and "rows" in node.input[1]
-    )
+    grouped = onnx.helper.make_attribute("group", 2)
+    (name,) = (node.input[2] for node in integers.model.graph.node if grouped in node.attribute)
     bias = np.array(scales[name]).reshape(2, 4, 1)
     assert (bias == bias[:, :1]).all()
     assert bias[0, 0] != bias[1, 0]

@@ -20,6 +20,7 @@ from ..functions import FLOAT_DOMAIN, IR_VERSION, OPSET, functions_of
 from .access import attribute_int
 from .allowed import check_allowed, check_weights
 from .batch_norm import level_matrices, make_affines, move_affines
+from .channel_folding import fold_channel_orders
 from .channel_order import order_channels
 from .constant_affines import make_constant_affines
 from .constant_splits import fold_constant_splits
@@ -136,6 +137,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     join_pool_pads(graph_model)
     join_channel_biases(graph_model)
     notes += recognise_quaternion_kernels(graph_model)
+    fold_channel_orders(graph_model)
     # What made a zero state read the projection's shape; only then is the loop its sole reader.
     common.RemoveUnusedNodesPass()(graph_model)
     join_input_projections(graph_model)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..functions import FLOAT_DOMAIN
 from .access import attribute_int, attribute_ints, constant, insert, new_initializer, only_consumer, replace
 
-__all__ = ["order_channels"]
+__all__ = ["channel_order", "order_channels"]
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
 
@@ -85,12 +85,12 @@ def _move(node: ir.Node) -> None:
         gather = None
         for value in node.inputs:
             producer = None if value is None else value.producer()
-            if producer is not None and _order(producer) is not None:
+            if producer is not None and channel_order(producer) is not None:
                 gather = producer
         graph = node.graph
         if gather is None or not isinstance(graph, ir.Graph) or only_consumer(gather.outputs[0]) is not node:
             return
-        x, order = gather.inputs[0], _order(gather)
+        x, order = gather.inputs[0], channel_order(gather)
         if x is None or order is None:
             return
         constants = _reordered(node, gather, np.argsort(order))
@@ -146,11 +146,11 @@ def _reordered(node: ir.Node, gather: ir.Node, order: NDArray[Any]) -> list[ir.V
 
 
 def _compose(node: ir.Node) -> None:
-    order = _order(node)
+    order = channel_order(node)
     if order is None or not isinstance(node.graph, ir.Graph):
         return
     first = node.inputs[0].producer() if node.inputs[0] is not None else None
-    inner = None if first is None else _order(first)
+    inner = None if first is None else channel_order(first)
     x = node.inputs[0] if first is None or inner is None else first.inputs[0]
     total = order if inner is None else inner[order]
     if x is None or (inner is None and not _changes_nothing(order)):
@@ -171,7 +171,7 @@ def _changes_nothing(order: NDArray[Any]) -> bool:
     return np.array_equal(order, np.arange(len(order)))
 
 
-def _order(node: ir.Node) -> NDArray[Any] | None:
+def channel_order(node: ir.Node) -> NDArray[Any] | None:
     """The indices of a Gather that permutes the channels of images."""
     if node.domain != "" or node.op_type != "Gather" or attribute_int(node, "axis", 0) != 1 or node.inputs[0] is None:
         return None
