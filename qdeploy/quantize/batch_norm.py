@@ -192,7 +192,7 @@ class _Placement:
             return self.recipe.weight_granularity == "per_channel" and not (
                 self.recipe.recognise_grid and self._lies_on_grid(layer)
             )
-        return not self.operator_pays or self._saved_by_operator(layer) <= 0
+        return not self.operator_pays
 
     def _saved_by_operator(self, layer: onnx.NodeProto) -> int:
         """How many bytes less quaternion weights and the 4 x 4 operator have than the weights written in full."""
@@ -201,13 +201,12 @@ class _Placement:
         return 3 * weight.size * self.recipe.weight_bits // 32 - _STAGE_BYTES * len(weight) // 4
 
     def _operator_pays(self) -> bool:
-        """Whether the 4 x 4 operators save more than the body that they share, or one stands alone and brings it anyway."""
+        """Whether 4 x 4 operators behind all quaternion layers save more than their body takes, if none brings it anyway."""
         maps = [node for node in self.nodes if node.op_type == "QuaternionAffine"]
         layers = [self._layer_of(self._first_of_maps(node)) for node in maps]
-        layers = [None if layer is None or attribute(layer, "group", 1) != 1 else layer for layer in layers]
-        behind = [layer for layer in layers if layer is not None and layer.input[1] not in self.tensors]
-        alone = any(layer is None for layer in layers)
-        return alone or sum(max(0, self._saved_by_operator(layer)) for layer in behind) > _BODY_BYTES
+        mixable = [layer for layer in layers if layer is not None and attribute(layer, "group", 1) == 1]
+        saved = sum(self._saved_by_operator(layer) for layer in mixable if layer.input[1] not in self.tensors)
+        return saved > (_BODY_BYTES if len(mixable) == len(maps) else 0)
 
     def _fold_matrix(self, layer: onnx.NodeProto, matrix: Floats, shift: Floats) -> None:
         weight = self._weight(layer)
