@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdeploy.quantize import load_recipe
-from qdeploy.quantize.hypercomplex import quantize_algebra
+from qdeploy.quantize.hypercomplex import Ends, quantize_algebra
+from qdeploy.quantize.tensor_type import activation_type
 from qdeploy.quantize.weights import quantize_weight
 from qdeploy.runtime.ops import OPERATORS, Node
 
@@ -23,7 +24,7 @@ def errors(n: int, bits: int) -> tuple[float, float]:
     s = generator.uniform(-1, 1, (n, ROWS // n, COLUMNS // n)).astype(np.float32)
     recipe = load_recipe("default").changed(weight_bits=bits)
     real = sum(np.kron(first, second) for first, second in zip(a.astype(np.float64), s.astype(np.float64), strict=True))
-    found = quantize_algebra(a, s, recipe, None)
+    found = quantize_algebra(a, s, recipe, Ends(activation_type(-1, 1, 8), activation_type(-1, 1, 8), None))
     (matrix,) = OPERATORS["HypercomplexMatrix"].meaning(
         Node("matrix"),
         found.algebra,

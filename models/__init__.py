@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .hadamard_rnn import HadamardRNN
     from .hypercomplex import PHMConv1d, PHMConv2d, PHMConv3d, PHMLinear
     from .importers.edgeml import edgeml_classifier, edgeml_layer, read_edgeml
-    from .lenet import Lenet300100, QuaternionLenet300100
+    from .lenet import HypercomplexLenet300100, Lenet300100, QuaternionLenet300100
     from .ligru import LiGRU, QuaternionLiGRU
     from .orthogonal_classifier import OrthogonalClassifier
     from .orthogonal_rnn import OrthogonalRNN
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         QuaternionConvTranspose2d,
         QuaternionConvTranspose3d,
     )
+    from .quaternion_dropout import QuaternionDropout, QuaternionDropout2d
     from .quaternion_linear import QuaternionLinear, hamilton_matrix
     from .quaternion_recurrent import QuaternionGRU, QuaternionLSTM, QuaternionRNN
     from .quaternion_rotation import (
@@ -52,6 +53,7 @@ __all__ = [
     "FastGRNN",
     "FastRNN",
     "HadamardRNN",
+    "HypercomplexLenet300100",
     "Lenet300100",
     "LiGRU",
     "LoadedCheckpoint",
@@ -68,6 +70,8 @@ __all__ = [
     "QuaternionConvTranspose1d",
     "QuaternionConvTranspose2d",
     "QuaternionConvTranspose3d",
+    "QuaternionDropout",
+    "QuaternionDropout2d",
     "QuaternionGRU",
     "QuaternionLSTM",
     "QuaternionLenet300100",
@@ -103,6 +107,7 @@ __all__ = [
 _LAZY = {
     "ARCHITECTURES": "registry",
     "HadamardRNN": "hadamard_rnn",
+    "HypercomplexLenet300100": "lenet",
     "FastGRNN": "fast_grnn",
     "FastRNN": "fast_rnn",
     "Lenet300100": "lenet",
@@ -121,6 +126,8 @@ _LAZY = {
     "QuaternionConvTranspose1d": "quaternion_conv",
     "QuaternionConvTranspose2d": "quaternion_conv",
     "QuaternionConvTranspose3d": "quaternion_conv",
+    "QuaternionDropout": "quaternion_dropout",
+    "QuaternionDropout2d": "quaternion_dropout",
     "QuaternionGRU": "quaternion_recurrent",
     "QuaternionLSTM": "quaternion_recurrent",
     "QuaternionLenet300100": "lenet",

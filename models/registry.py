@@ -13,7 +13,7 @@ from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 from .conv_net import DEPTHS, ConvNet
 from .fast_rnn import NONLINEARITIES
 from .image_layers import BATCH_NORMS, KINDS
-from .lenet import Lenet300100, QuaternionLenet300100
+from .lenet import HypercomplexLenet300100, Lenet300100, QuaternionLenet300100
 from .mobilenet import MobileNet
 from .orthogonal_classifier import OUTPUT_ACTIVATIONS, PARAMETRIZATIONS, STEPS, OrthogonalClassifier
 from .quantizer import MAX_WEIGHT_BITS
@@ -79,6 +79,9 @@ class _Number:
 
 _Rule = _Size | _Choice | _Number
 
+COMPONENTS = (2, 4)
+"""Of hypercomplex layers of 300 and 100 units."""
+
 _LENET: dict[str, _Rule] = {"in_features": _Size(required=False), "num_classes": _Size(required=False)}
 _IMAGES: dict[str, _Rule] = {
     "in_channels": _Size(high=64, required=False),
@@ -93,6 +96,11 @@ _RULES: dict[str, dict[str, _Rule]] = {
     "mobilenet": _NORMALIZED,
     "lenet-300-100": _LENET,
     "quaternion-lenet-300-100": {**_LENET, "in_features": _Size(low=4, multiple=4, required=False)},
+    "hypercomplex-lenet-300-100": {
+        **_LENET,
+        "in_features": _Size(low=4, multiple=4, required=False),
+        "components": _Number(COMPONENTS),
+    },
     "orthogonal-classifier": {
         "input_size": _Size(),
         "hidden_size": _Size(),
@@ -122,6 +130,7 @@ _RULES: dict[str, dict[str, _Rule]] = {
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "conv-net": ConvNet,
+    "hypercomplex-lenet-300-100": HypercomplexLenet300100,
     "lenet-300-100": Lenet300100,
     "mobilenet": MobileNet,
     "resnet": ResNet,

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qdeploy.batches import samples_at_once
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.text_form import TextForm
 
@@ -134,13 +135,14 @@ def run_float(
     count = next(feeds[name].shape[axis] for name, axis in axes.items())
     parts: dict[str, list[NDArray[np.float32]]] = {}
     axis_of = {value.name: output_batch_axis(value) for value in model.graph.output}
-    for start in range(0, count, BATCH):
-        rows = range(start, min(start + BATCH, count))
+    size = samples_at_once({name: feeds[name] for name in axes}, count, BATCH)
+    for start in range(0, count, size):
+        rows = range(start, min(start + size, count))
         batch = {name: np.ascontiguousarray(array.take(rows, axis=axes[name])) for name, array in feeds.items()}
         for name, array in session.run(batch).items():
             parts.setdefault(name, []).append(np.moveaxis(array, axis_of[name], 0))
         if progress:
-            progress("evaluate the float model", min(start + BATCH, count), count)
+            progress("evaluate the float model", min(start + size, count), count)
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 

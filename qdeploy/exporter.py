@@ -342,6 +342,9 @@ def _manifest(
             "storage": integers.graph.storage,
             "float_io": float_io,
             **({"whole_sequences": True} if integers.graph.whole_sequences else {}),
+            **(
+                {} if integers.graph.activation_bytes is None else {"activation_bytes": integers.graph.activation_bytes}
+            ),
         },
     )
 

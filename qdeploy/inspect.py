@@ -60,6 +60,7 @@ class InspectReport:
         float_bytes: of the float network's parameters, quaternion matrices written in full.
         model_bytes: of ``model.onnx``.
         state_bytes: of all recurrent states, batch 1.
+        activation_bytes: of a network of images, the most bytes of tensors between layers at once, batch 1; else None.
         macs: multiply-accumulates per sample or step.
         recipe: the recipe's name.
         onnx: opset and IR version of the file.
@@ -74,6 +75,7 @@ class InspectReport:
     float_bytes: int | None
     model_bytes: int
     state_bytes: int
+    activation_bytes: int | None
     macs: int
     recipe: str
     onnx: str
@@ -96,6 +98,8 @@ class InspectReport:
         lines.append(
             f"model.onnx {self.model_bytes:,} bytes{ratio}; states {self.state_bytes:,} bytes; {self.macs:,} multiply-accumulates"
         )
+        if self.activation_bytes is not None:
+            lines.append(f"activations between layers: at most {self.activation_bytes:,} bytes at once for one sample")
         lines += self.tensors
         lines.append("operators: " + ", ".join(f"{count} {name}" for name, count in sorted(self.operators.items())))
         columns = ("weights", 8), ("input", 6), ("state", 6), ("parameters", 11), ("MACs", 9), ("acc. bits", 10)
@@ -254,6 +258,7 @@ def inspect(files: BundleFiles) -> InspectReport:
         float_bytes=float_bytes if isinstance(float_bytes, int) else None,
         model_bytes=manifest.files["model.onnx"].bytes,
         state_bytes=states,
+        activation_bytes=_whole(manifest.extra.get("activation_bytes")),
         macs=sum(layer.macs or 0 for layer in layers),
         recipe=str(manifest.recipe.get("name", "")),
         onnx=f"ONNX opset {opset}, IR {model.ir_version}, {_functions(model)}",
@@ -303,6 +308,10 @@ def _layer(name: str, operator: str, extra: dict[str, Any]) -> LayerReport:
         accumulator_bits=taken("accumulator_bits"),
         extra=extra,
     )
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _product(sizes: list[int]) -> int:

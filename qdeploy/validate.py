@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdeploy.batches import samples_at_once
 from qdeploy.evaluation import Samples, data_sha256, load_samples
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.session import Session
@@ -268,8 +269,9 @@ def _run_integer(
     feeds = arranged(manifest, samples)
     count = len(next(iter(samples.inputs.values())))
     parts: dict[str, list[NDArray[Any]]] = {}
-    for start in range(0, count, BATCH):
-        stop = min(start + BATCH, count)
+    size = samples_at_once(feeds, count, BATCH)
+    for start in range(0, count, size):
+        stop = min(start + size, count)
         session.reset()
         batch = {
             spec.name: np.take(feeds[spec.name], range(start, stop), axis=spec.batch_axis or 0)

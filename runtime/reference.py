@@ -63,6 +63,7 @@ class ReferenceModel:
         self._constants: dict[str, IntArray] = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
         self._nodes: list[Node] = []
         self._steps = [self._compile(index, proto) for index, proto in enumerate(graph.node)]
+        self._last_read = _last_reads(graph)
 
     def run(self, feeds: Mapping[str, IntArray], *, keep: bool = False) -> RunResult:
         """Runs the model.
@@ -81,8 +82,12 @@ class ReferenceModel:
         values.update({name: np.asarray(array) for name, array in feeds.items()})
         for node in self._nodes:
             node.saturated = 0
-        for step in self._steps:
+        for step, done in zip(self._steps, self._last_read, strict=True):
             step(values)
+            if not keep:
+                # The activations of large images do not all fit memory at once.
+                for name in done:
+                    values.pop(name, None)
         tensors = {name: value for name, value in values.items() if name not in self._constants} if keep else {}
         return RunResult(
             outputs={name: values[name] for name in self.outputs},
@@ -162,6 +167,16 @@ class ReferenceModel:
             values.update(zip(outputs, result if isinstance(result, tuple) else (result,), strict=False))
 
         return step
+
+
+def _last_reads(graph: onnx.GraphProto) -> list[list[str]]:
+    """By node, the tensors that no later one reads and that are no outputs."""
+    seen = {value.name for value in graph.output} | {tensor.name for tensor in graph.initializer}
+    found: list[list[str]] = []
+    for node in reversed(graph.node):
+        found.append([name for name in {*node.input, *node.output} if name and name not in seen])
+        seen.update(node.input)
+    return found[::-1]
 
 
 def _value(values: dict[str, IntArray], name: str, label: str) -> IntArray:

@@ -18,10 +18,9 @@ from .json_object import JsonObject, read_json
 from .kinds import QUATERNION_LIBRARIES, Kind, QuaternionLibrary, Spec
 from .kinds.real import ACTIVATIONS
 
-__all__ = ["DATA_FORMATS", "SCHEMA_VERSION", "Architecture", "parse_architecture", "read_architecture"]
+__all__ = ["SCHEMA_VERSION", "Architecture", "parse_architecture", "read_architecture"]
 
 SCHEMA_VERSION = 1
-DATA_FORMATS = ("channels_first", "channels_last")
 RESIDUAL = "Residual"
 
 MAX_LAYERS = 4096
@@ -37,7 +36,7 @@ class Architecture:
     Attributes:
         library: of ``QUATERNION_LIBRARIES``.
         channels_last: whether a sample is [*S, C] instead of [C, *S].
-        input: the shape of a sample.
+        input: the shape of a sample; ``None`` is any number of steps.
         layers: in their order.
         ignored: names of tensors that are no part of the network.
         dataset: a data set's name, which calibration takes unless it is given other data.
@@ -46,7 +45,7 @@ class Architecture:
 
     library: str
     channels_last: bool
-    input: tuple[int, ...]
+    input: tuple[int | None, ...]
     layers: tuple[Spec, ...]
     ignored: tuple[str, ...] = ()
     dataset: str | None = None
@@ -78,10 +77,11 @@ def parse_architecture(values: Any, source: str = "architecture") -> Architectur
     if not layers:
         raise reader.wrong("layers", "at least one layer")
     _check_names(layers)
+    channels_last = _channels_last(reader, name, library)
     return Architecture(
         library=name,
-        channels_last=_channels_last(reader, name, library),
-        input=_input(reader),
+        channels_last=channels_last,
+        input=_input(reader, channels_last=channels_last),
         layers=layers,
         ignored=reader.names("ignored"),
         dataset=reader.data_set("dataset"),
@@ -90,28 +90,27 @@ def parse_architecture(values: Any, source: str = "architecture") -> Architectur
 
 
 def _channels_last(reader: JsonObject, name: str, library: QuaternionLibrary) -> bool:
-    if library.channels_last is None:
-        if "data_format" not in reader.values:
-            raise InvalidFileError(
-                f"{reader.source}: data_format is missing, expected one of {', '.join(DATA_FORMATS)}: {name} has both"
-            )
-        return reader.choice("data_format", DATA_FORMATS) == "channels_last"
-    expected = DATA_FORMATS[library.channels_last]
-    if reader.values.get("data_format", expected) != expected:
-        raise reader.wrong("data_format", f"{expected}, which is {name}'s, or nothing")
-    return library.channels_last
+    if "data_format" in reader.values:
+        return reader.choice("data_format", library.formats) == "channels_last"
+    if library.explicit:
+        raise InvalidFileError(
+            f"{reader.source}: data_format is missing, expected one of {', '.join(library.formats)}: {name} has both"
+        )
+    return library.formats[0] == "channels_last"
 
 
-def _input(reader: JsonObject) -> tuple[int, ...]:
+def _input(reader: JsonObject, *, channels_last: bool) -> tuple[int | None, ...]:
     found = reader.values["input"]
-    fits = (
-        isinstance(found, list)
-        and 1 <= len(found) <= 1 + _MAX_RANK
-        and all(type(one) is int and one > 0 for one in found)
-    )
-    if not fits or math.prod(found) > MAX_SAMPLE:
-        raise reader.wrong("input", f"the shape of a sample: one to four sizes, {MAX_SAMPLE} numbers at most")
-    return tuple(found)
+    sizes = found if isinstance(found, list) else []
+    # Of a sequence [T, C] the number of steps may be any.
+    fixed = sizes[1:] if channels_last and len(sizes) == 2 and sizes[0] is None else sizes
+    fits = 1 <= len(sizes) <= 1 + _MAX_RANK and all(type(one) is int and one > 0 for one in fixed)
+    if not fits or math.prod(fixed) > MAX_SAMPLE:
+        raise reader.wrong(
+            "input",
+            f"the shape of a sample: one to four sizes, {MAX_SAMPLE} numbers at most; of a sequence the first may be null",
+        )
+    return tuple(sizes)
 
 
 def _layers(reader: JsonObject, key: str, library: QuaternionLibrary, where: str, depth: int) -> tuple[Spec, ...]:
@@ -132,7 +131,7 @@ def _layer(values: Any, library: QuaternionLibrary, where: str, depth: int) -> S
         return _residual(reader, library, depth)
     made = library.kinds[kind]
     required = [key for key, value in made.keys.items() if value.required]
-    own = ["kind", "activation", *(["name"] if made.named else [])]
+    own = ["kind", "activation", *([] if made.named is False else ["name"])]
     if made.named:
         required.append("name")
     reader.check_keys(required, (*own, *made.keys))

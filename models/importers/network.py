@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ __all__ = ["ImportedNetwork", "Residual", "ToChannelsFirst", "ToChannelsLast", "
 
 # Numbers of one sample between two layers; a network for small machines has a thousandth of it.
 _MAX_ELEMENTS = 1 << 26
+# Of a sequence of any length, that which sizes are computed with.
+_STEPS = 64
 
 
 class ToChannelsFirst(nn.Module):
@@ -113,7 +116,7 @@ def build_network(
 
 def _first_shape(architecture: Architecture) -> tuple[tuple[int, ...], bool]:
     """[C, *S] of a sample, and whether its axes are in the order [*S, C]."""
-    sizes = architecture.input
+    sizes = tuple(_STEPS if one is None else one for one in architecture.input)
     return ((sizes[-1], *sizes[:-1]), True) if architecture.channels_last else (sizes, False)
 
 
@@ -124,6 +127,7 @@ class _Builder:
         self._state = state
         self._kinds = QUATERNION_LIBRARIES[architecture.library].kinds
         self._channels_last = architecture.channels_last
+        self._any_length = None in architecture.input
 
     def sequence(
         self, specs: tuple[Spec, ...], shape: tuple[int, ...], last: bool
@@ -141,7 +145,9 @@ class _Builder:
                 kind = self._kinds[spec.kind]
                 wanted = last if kind.axes == "any" or not self._channels_last else kind.axes == "last"
                 _check_before(spec, kind, shape)
-                layer = kind.build(spec, shape, Stored(self._state, f"{spec.name}.", spec.where))
+                if self._any_length and spec.kind == "Flatten" and len(shape) > 1:
+                    raise InvalidFileError(f"{spec.where}: of a sequence of any length, expected an input without null")
+                layer = kind.build(spec, shape, Stored(self._state, f"{spec.name}." if spec.name else "", spec.where))
                 after = _behind(layer, spec, shape, wanted)
                 _check_after(spec, kind, after)
             if wanted != last and len(shape) > 1:
@@ -192,10 +198,9 @@ def _check_after(spec: Spec, kind: Kind, shape: tuple[int, ...]) -> None:
 def _behind(layer: nn.Module, spec: Spec, shape: tuple[int, ...], last: bool) -> tuple[int, ...]:
     """The shape [C, *S] behind ``layer``, computed without numbers."""
     sample = (*shape[1:], shape[0]) if last else shape
-    parameters = {name: tensor.to("meta") for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
     try:
         with torch.no_grad():
-            result = torch.func.functional_call(layer.eval(), parameters, (torch.empty((1, *sample), device="meta"),))
+            result = copy.deepcopy(layer).to("meta").eval()(torch.empty((1, *sample), device="meta"))
     except (RuntimeError, ValueError, IndexError, InvalidInputError) as error:
         raise InvalidFileError(
             f"{spec.where}: cannot be applied to a sample of the shape {list(sample)}: {str(error).splitlines()[0]}"

@@ -5,7 +5,9 @@ Known are its facts alone, no line of its code:
 - ``QuaternionLinear`` and ``QuaternionLinearAutograd`` have components [in/4, out/4], the product is w (x) x of blocked
   channels; ``QuaternionConv`` has [out/4, in/4, *kernel] and the same product; ``QuaternionTransposeConv`` has
   [in/4, out/4, *kernel] and multiplies by conj(w). With several groups a convolution takes ``groups`` times the channels it was
-  built for, and a group is a run of rows of the expanded kernel.
+  built for, and a group is a run of rows of the expanded kernel;
+- with ``rotation`` the product is scale w x w^-1 of the vector parts, w normalized by sqrt(|w|^2 + 0.0001), and the real part
+  of the output is the bias; ``zero_kernel`` are the zeros of that matrix. A rotating ``QuaternionTransposeConv`` does not run;
 - recurrent networks have sub-modules ``wfx, ufh, wix, uih, wox, uoh, wcx, uch`` for the products of the LSTM's gates with the
   input and the state, ``wx, uh`` for the RNN, those of the input with a bias, and a real output layer ``fco``. Source of the
   equations: ICLR 2019, 11 to 15.
@@ -25,10 +27,25 @@ from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
 from .components import components_of, copy_layer, taken
 from .conversion import Foreign, convert_layers
-from .products import Window, convolution, linear, transposed_convolution
+from .products import (
+    Window,
+    convolution,
+    linear,
+    rotation_convolution,
+    rotation_linear,
+    transposed_convolution,
+)
 from .stored import Stored
 
-__all__ = ["LAYERS", "OrkisRecurrent", "convert", "orkis_classifier", "orkis_layer", "orkis_linear"]
+__all__ = [
+    "LAYERS",
+    "OrkisRecurrent",
+    "convert",
+    "orkis_classifier",
+    "orkis_convolution",
+    "orkis_layer",
+    "orkis_linear",
+]
 
 _LSTM = (("wix", "uih"), ("wfx", "ufh"), ("wcx", "uch"), ("wox", "uoh"))
 """In the layer's order of gates: input, forget, candidate, output."""
@@ -148,23 +165,55 @@ def _layer(found: dict[str, Tensor], activation: str, where: str) -> QuaternionR
     return layer.eval()
 
 
-def orkis_linear(stored: Stored) -> nn.Module:
-    """``QuaternionLinear`` of components [in/4, out/4]."""
-    return linear([part.t() for part in stored.components()], stored.optional("bias"), stored.where)
+def orkis_linear(stored: Stored, *, rotation: bool = False, scale: bool = False) -> nn.Module:
+    """``QuaternionLinear`` of components [in/4, out/4], or its rotations with a trained ``scale_param`` or none."""
+    parts = [part.t() for part in stored.components()]
+    if not rotation:
+        return linear(parts, stored.optional("bias"), stored.where)
+    _drop_zeros(stored)
+    factors = stored.take("scale_param", None, None).t() if scale else None
+    return rotation_linear(parts, factors, stored.optional("bias"), stored.where, "orkis")
+
+
+def orkis_convolution(window: Window, stored: Stored, *, rotation: bool = False, scale: bool = False) -> nn.Module:
+    """``QuaternionConv`` of components [out/4, in/4, *kernel], or its rotations with a trained ``scale_param`` or none."""
+    parts = stored.components()
+    if not rotation:
+        return convolution(parts, stored.optional("bias"), window, stored.where)
+    _drop_zeros(stored)
+    factors = stored.take("scale_param") if scale else None
+    return rotation_convolution(parts, factors, stored.optional("bias"), window, stored.where)
+
+
+def _drop_zeros(stored: Stored) -> None:
+    """The zeros that rotations store for the real row and column of their matrices."""
+    zeros = stored.optional("zero_kernel")
+    if zeros is not None and bool(zeros.any()):
+        raise InvalidFileError(f"{stored.where}: zero_kernel is not zero, expected the zeros that it was made with")
 
 
 def _window(part: Any) -> Window:
     return Window(part.stride, part.padding, part.dilatation, part.groups, getattr(part, "output_padding", 0))
 
 
+def _check_format(part: Any, stored: Stored) -> None:
+    if part.rotation and not part.quaternion_format:
+        raise UnsupportedModelError(
+            f"{stored.where}: quaternion_format=False, rotations of vectors of three, are not supported; use "
+            "quaternion_format=True, whose real parts are zero"
+        )
+
+
 def _live_linear(part: Any, stored: Stored) -> nn.Module:
-    if getattr(part, "rotation", False):
-        raise UnsupportedModelError(f"{stored.where}: rotation=True is not supported")
-    return orkis_linear(stored)
+    if not hasattr(part, "rotation"):
+        return orkis_linear(stored)
+    _check_format(part, stored)
+    return orkis_linear(stored, rotation=part.rotation, scale="scale_param" in stored)
 
 
 def _live_convolution(part: Any, stored: Stored) -> nn.Module:
-    return convolution(stored.components(), stored.optional("bias"), _window(part), stored.where)
+    _check_format(part, stored)
+    return orkis_convolution(_window(part), stored, rotation=part.rotation, scale="scale_param" in stored)
 
 
 def _live_transposed(part: Any, stored: Stored) -> nn.Module:

@@ -18,6 +18,12 @@ from qdeploy.models.quaternion_conv import (
     QuaternionConvTranspose3d,
 )
 from qdeploy.models.quaternion_linear import QuaternionLinear, hamilton_matrix
+from qdeploy.models.quaternion_rotation import (
+    QuaternionRotationConv1d,
+    QuaternionRotationConv2d,
+    QuaternionRotationLinear,
+    rotation_matrix,
+)
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
 
 from .stored import conjugated
@@ -28,6 +34,8 @@ __all__ = [
     "convolution",
     "linear",
     "real_convolution",
+    "rotation_convolution",
+    "rotation_linear",
     "same_padding",
     "transposed_convolution",
 ]
@@ -36,6 +44,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 _CONVOLUTIONS: dict[int, Any] = {1: QuaternionConv1d, 2: QuaternionConv2d, 3: QuaternionConv3d}
 _TRANSPOSED: dict[int, Any] = {1: QuaternionConvTranspose1d, 2: QuaternionConvTranspose2d, 3: QuaternionConvTranspose3d}
+_ROTATIONS: dict[int, Any] = {1: QuaternionRotationConv1d, 2: QuaternionRotationConv2d}
 _REAL: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _REAL_TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _PADS: dict[str, Any] = {
@@ -134,6 +143,58 @@ def real_convolution(kernel: Tensor, bias: Tensor | None, window: Window, where:
         bias=bias is not None,
     )
     _fill_real(layer, kernel, bias, where)
+    return _behind(before, layer)
+
+
+def rotation_linear(
+    parts: Sequence[Tensor], scale: Tensor | None, bias: Tensor | None, where: str, normalization: str
+) -> QuaternionRotationLinear:
+    """``sum of scale w x w^-1`` of components [out/4, in/4], as ``QuaternionRotationLinear`` normalizes them.
+
+    Raises:
+        InvalidFileError: components, a scale or a bias of other shapes.
+    """
+    if parts[0].dim() != 2:
+        raise InvalidFileError(
+            f"{where}: the components have the shape {list(parts[0].shape)}, expected two dimensions"
+        )
+    layer = QuaternionRotationLinear(
+        4 * parts[0].shape[1],
+        4 * parts[0].shape[0],
+        bias=bias is not None,
+        scale=scale is not None,
+        normalization=normalization,
+    )
+    _fill_scale(layer, parts, scale, where)
+    _fill(layer, parts, bias, where)
+    return layer.eval()
+
+
+def rotation_convolution(
+    parts: Sequence[Tensor], scale: Tensor | None, bias: Tensor | None, window: Window, where: str
+) -> nn.Module:
+    """The convolution by rotations of components [out/4, in/4, *kernel]; of volumes or with groups the real one that it is.
+
+    Raises:
+        InvalidFileError: components, a scale, a bias or groups that do not fit.
+    """
+    rank = _rank(parts[0], where)
+    if window.groups != 1 or rank not in _ROTATIONS:
+        r, i, j, k = parts
+        return real_convolution(rotation_matrix(r, i, j, k, scale, "orkis"), bias, window, where)
+    before, padding = _padding(window, rank, where)
+    layer = _ROTATIONS[rank](
+        4 * parts[0].shape[1],
+        4 * parts[0].shape[0],
+        tuple(parts[0].shape[2:]),
+        _sizes(window.stride, rank),
+        padding,
+        _sizes(window.dilation, rank),
+        bias=bias is not None,
+        scale=scale is not None,
+    )
+    _fill_scale(layer, parts, scale, where)
+    _fill(layer, parts, bias, where)
     return _behind(before, layer)
 
 
@@ -240,6 +301,15 @@ def _fill(layer: Any, parts: Sequence[Tensor], bias: Tensor | None, where: str) 
         for parameter, part in zip(layer.components(), parts, strict=True):
             parameter.copy_(part)
     _fill_bias(layer, bias, where)
+
+
+def _fill_scale(layer: Any, parts: Sequence[Tensor], scale: Tensor | None, where: str) -> None:
+    if scale is None:
+        return
+    if scale.shape != parts[0].shape:
+        raise InvalidFileError(f"{where}: the scale is {list(scale.shape)}, expected {list(parts[0].shape)}")
+    with torch.no_grad():
+        layer.scale.copy_(scale)
 
 
 def _fill_real(layer: Any, kernel: Tensor, bias: Tensor | None, where: str) -> None:

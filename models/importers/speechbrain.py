@@ -28,10 +28,10 @@ from .conversion import Foreign, convert_layers
 from .speechbrain_feedforward import LAYERS
 from .stored import Stored
 
-__all__ = ["SpeechBrainRecurrent", "convert", "speechbrain_layers"]
+__all__ = ["NONLINEARITIES", "SpeechBrainRecurrent", "convert", "speechbrain_layers"]
 
 _UNTRAINED = frozenset({"h_init", "drop_masks", "drop_mask_te", "norm.num_batches_tracked"})
-_NONLINEARITIES = {"relu": "relu", "leaky_relu": "leaky-relu", "tanh": "tanh"}
+NONLINEARITIES = {"relu": "relu", "leaky_relu": "leaky-relu", "tanh": "tanh"}
 _DEFAULTS = {"QRNN": "tanh", "QLSTM": "tanh", "QLiGRU": "leaky_relu", "LiGRU": "relu"}
 _EPS = {"QLiGRU": 1e-4, "LiGRU": 1e-5}
 
@@ -84,8 +84,8 @@ def speechbrain_layers(
         InvalidFileError: tensors missing, left over, or of shapes that do not fit.
         UnsupportedModelError: two directions, or layer normalization.
     """
-    if nonlinearity is not None and nonlinearity not in _NONLINEARITIES:
-        raise InvalidInputError(f"nonlinearity={nonlinearity!r}: expected one of {', '.join(_NONLINEARITIES)}")
+    if nonlinearity is not None and nonlinearity not in NONLINEARITIES:
+        raise InvalidInputError(f"nonlinearity={nonlinearity!r}: expected one of {', '.join(NONLINEARITIES)}")
     if normalization not in ("batchnorm", "none"):
         raise InvalidInputError(f"normalization={normalization!r}: expected 'batchnorm' or 'none'")
     by_layer = _by_layer(state, prefix)
@@ -93,7 +93,7 @@ def speechbrain_layers(
     for index, tensors in enumerate(by_layer):
         where = f"{prefix}rnn.{index}"
         kind = _kind(tensors, where)
-        activation = _NONLINEARITIES[nonlinearity or _DEFAULTS[kind]]
+        activation = NONLINEARITIES[nonlinearity or _DEFAULTS[kind]]
         make = _real_ligru if kind == "LiGRU" else _quaternion
         layer = make(kind, tensors, activation, normalization, _EPS.get(kind, 0.0) if eps is None else eps, where)
         if tensors:
@@ -130,9 +130,9 @@ def _converted_recurrent(module: Any, stored: Stored) -> nn.Module:
             f"{where}: bidirectional=True is not supported; train one direction, which also streams"
         )
     nonlinearity = str(getattr(module, "nonlinearity", _DEFAULTS[kind]))
-    if nonlinearity not in _NONLINEARITIES:
+    if nonlinearity not in NONLINEARITIES:
         raise UnsupportedModelError(
-            f"{where}: nonlinearity={nonlinearity!r} is not supported; expected one of {', '.join(_NONLINEARITIES)}"
+            f"{where}: nonlinearity={nonlinearity!r} is not supported; expected one of {', '.join(NONLINEARITIES)}"
         )
     first = module.rnn[0]
     layers = speechbrain_layers(

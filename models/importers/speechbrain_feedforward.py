@@ -9,7 +9,10 @@ Facts of that library, checked against its forward pass:
   dilation, by default with the reflected signal; ``causal`` (QConv1d) is d (k - 1) zeros in front;
 - QLinear has components [in/4, out/4], the convolutions [out/4, in/4/groups, *kernel]; the product is w (x) x. ``groups`` cut the
   rows of the expanded kernel;
-- a QLinear leaves its bias out where that does not require a gradient, a convolution never does;
+- a QLinear leaves its bias out where that does not require a gradient, a convolution never does; a spinor does so with its
+  scale;
+- a spinor turns the vector parts, as Parcollet's library does; a QLinear by the transposed matrix and with w normalized by
+  |w| + 0.0001. One of two dimensions does not run;
 - ``max_norm`` shrinks the weights in every forward pass, so that those of a state dict may still be larger;
 - QBatchNorm has one gamma and one variance a quaternion, eps 1e-4, and normalizes the last axis.
 """
@@ -27,8 +30,8 @@ from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
 from .channels_last import ChannelsLast
 from .conversion import Foreign
-from .products import Window, convolution, linear
-from .stored import Stored
+from .products import Window, convolution, linear, rotation_convolution, rotation_linear
+from .stored import Stored, conjugated
 
 __all__ = [
     "LAYERS",
@@ -82,20 +85,32 @@ class SpeechBrainWindow:
         return [(one, one) for one in each], "zeros" if self.padding_mode == "constant" else self.padding_mode
 
 
-def speechbrain_linear(stored: Stored, *, max_norm: float | None = None) -> nn.Module:
-    """``QLinear`` of components [in/4, out/4], over the last axis."""
-    parts = _renormed(stored.components(), max_norm)
-    return linear([part.t() for part in parts], stored.optional("bias"), stored.where)
+def speechbrain_linear(
+    stored: Stored, *, max_norm: float | None = None, spinor: bool = False, scale: bool = False
+) -> nn.Module:
+    """``QLinear`` of components [in/4, out/4], over the last axis; a spinor's rotations with a ``scale_param`` or none."""
+    parts = [part.t() for part in _renormed(stored.components(), max_norm)]
+    if not spinor:
+        return linear(parts, stored.optional("bias"), stored.where)
+    stored.drop("zero_kernel")
+    factors = stored.take("scale_param", None, None).t() if scale else None
+    # It multiplies by the rotation's matrix from the other side, which is the rotation of the conjugate.
+    return rotation_linear(conjugated(parts), factors, stored.optional("bias"), stored.where, "speechbrain")
 
 
 def speechbrain_convolution(
-    window: SpeechBrainWindow, stored: Stored, *, max_norm: float | None = None
+    window: SpeechBrainWindow,
+    stored: Stored,
+    *,
+    max_norm: float | None = None,
+    spinor: bool = False,
+    scale: bool = False,
 ) -> ChannelsLast:
     """``QConv1d`` or ``QConv2d`` of components [out/4, in/4/groups, *kernel], from [B, *S, C] to [B, *S, C].
 
     Raises:
         InvalidFileError: tensors that do not fit the window.
-        UnsupportedModelError: a padding that has no form here.
+        UnsupportedModelError: a padding that has no form here, or a spinor of two dimensions.
     """
     parts = _renormed(stored.components(), max_norm)
     if tuple(parts[0].shape[2:]) != window.kernel_size:
@@ -108,7 +123,15 @@ def speechbrain_convolution(
         pads.reverse()
     # The library hands one stride and one dilation to both axes.
     sizes = Window(window.stride[0], pads, window.dilation[0], window.groups, padding_mode=mode)
-    return ChannelsLast(convolution(parts, stored.optional("bias"), sizes, stored.where))
+    if not spinor:
+        return ChannelsLast(convolution(parts, stored.optional("bias"), sizes, stored.where))
+    if len(window.kernel_size) != 1:
+        raise UnsupportedModelError(
+            f"{stored.where}: SpeechBrain's forward pass of a spinor of two dimensions does not run"
+        )
+    stored.drop("zero_kernel")
+    factors = stored.take("scale_param") if scale else None
+    return ChannelsLast(rotation_convolution(parts, factors, stored.optional("bias"), sizes, stored.where))
 
 
 def speechbrain_norm(stored: Stored, eps: float) -> QuaternionBatchNorm:
@@ -138,25 +161,25 @@ def _renormed(parts: list[Tensor], max_norm: float | None) -> list[Tensor]:
     return [part * factor for part in parts]
 
 
-def _spinor(part: Any, where: str) -> None:
-    if getattr(part, "spinor", False):
-        raise UnsupportedModelError(
-            f"{where}: spinor=True rotates its input (w x w^-1) and is not supported; use spinor=False"
-        )
+def _check_gradients(part: Any, stored: Stored, *names: str) -> None:
+    """Refuses what the library leaves out because it is not trained further."""
+    for name in names:
+        if name in stored and not getattr(part, name).requires_grad and bool(getattr(part, name).any()):
+            raise UnsupportedModelError(
+                f"{stored.where}: its {name} has requires_grad=False, and then SpeechBrain's forward pass leaves it out; call "
+                "requires_grad_(True) where it was trained with it, or set it to zeros"
+            )
 
 
 def _live_linear(part: Any, stored: Stored) -> nn.Module:
-    _spinor(part, stored.where)
-    if "bias" in stored and not part.bias.requires_grad and bool(part.bias.any()):
-        raise UnsupportedModelError(
-            f"{stored.where}: its bias has requires_grad=False, and then SpeechBrain's forward pass leaves it out; call "
-            "requires_grad_(True) where it was trained with the bias, or set the bias to zeros"
-        )
-    return speechbrain_linear(stored, max_norm=getattr(part, "max_norm", None))
+    _check_gradients(part, stored, "bias", "scale_param")
+    return speechbrain_linear(
+        stored, max_norm=getattr(part, "max_norm", None), spinor=part.spinor, scale="scale_param" in stored
+    )
 
 
 def _live_convolution(part: Any, stored: Stored) -> nn.Module:
-    _spinor(part, stored.where)
+    _check_gradients(part, stored, "scale_param")
     if getattr(part, "skip_transpose", False):
         raise UnsupportedModelError(f"{stored.where}: with skip_transpose=True SpeechBrain's QConv2d gives None")
     rank = part.r_weight.dim() - 2
@@ -169,7 +192,9 @@ def _live_convolution(part: Any, stored: Stored) -> nn.Module:
         part.padding_mode,
         getattr(part, "swap", False),
     )
-    return speechbrain_convolution(window, stored, max_norm=part.max_norm)
+    return speechbrain_convolution(
+        window, stored, max_norm=part.max_norm, spinor=part.spinor, scale="scale_param" in stored
+    )
 
 
 def _per_axis(sizes: Any, rank: int) -> tuple[int, ...]:

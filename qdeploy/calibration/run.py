@@ -24,6 +24,12 @@ SAMPLES_PER_TENSOR = 1 << 20
 """How many values of a tensor the percentiles are taken from, drawn evenly."""
 
 BATCH = 32
+"""Samples of one run, fewer where all tensors of them would be more than LARGEST_RUN numbers."""
+
+LARGEST_RUN = 1 << 24
+
+_VALUES_IN_ALL = 1 << 26
+"""How many values are kept of all tensors together, whatever their number."""
 
 
 def calibrate(
@@ -57,9 +63,11 @@ def calibrate(
     real = [name for name, array in feeds.items() if array.dtype.kind == "f"]
     statistics = {name: TensorStatistics() for name in [*names, *real]}
     weights = {t.name: onnx.numpy_helper.to_array(t) for t in shown.graph.initializer} | computed_weights(model)
-    batches = list(_batches(feeds, batch_axes, samples))
+    size = _batch_size(session, feeds, batch_axes)
+    batches = -(-samples // size)
+    kept = min(SAMPLES_PER_TENSOR, max(1, _VALUES_IN_ALL // max(1, len(statistics))))
     steps = 0
-    for done, batch in enumerate(batches):
+    for done, batch in enumerate(_batches(feeds, batch_axes, samples, size)):
         results = session.run(batch) | {name: batch[name] for name in real}
         for name, array in results.items():
             if not np.isfinite(array).all():
@@ -68,7 +76,7 @@ def calibrate(
                     "check the weights and the samples' scale (the network was trained on which range?)."
                 )
             if array.size:
-                stride = max(1, array.size * len(batches) // SAMPLES_PER_TENSOR)
+                stride = max(1, array.size * batches // kept)
                 statistics[name].update(array, stride)
         for name in real:
             statistics[name].update_grid(batch[name])
@@ -80,18 +88,25 @@ def calibrate(
             steps = max(steps, results[name].shape[0])
             for part, values in CELLS[node.op_type](node, results, weights).items():
                 inside = statistics.setdefault(f"{name}/{part}", TensorStatistics())
-                inside.update(values, max(1, values.size * len(batches) // SAMPLES_PER_TENSOR))
+                inside.update(values, max(1, values.size * batches // kept))
         if progress:
-            progress("calibrate", done + 1, len(batches))
+            progress("calibrate", done + 1, batches)
     return Calibration(statistics, samples, steps)
 
 
+def _batch_size(session: FloatSession, feeds: Mapping[str, NDArray[Any]], batch_axes: Mapping[str, int]) -> int:
+    """How many samples a run takes: all tensors of a run are in memory at once."""
+    (first,) = _batches(feeds, batch_axes, 1, 1)
+    numbers = sum(array.size for array in session.run(first).values())
+    return max(1, min(BATCH, LARGEST_RUN // max(1, numbers)))
+
+
 def _batches(
-    feeds: Mapping[str, NDArray[Any]], batch_axes: Mapping[str, int], samples: int
+    feeds: Mapping[str, NDArray[Any]], batch_axes: Mapping[str, int], samples: int, size: int
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    for start in range(0, samples, BATCH):
+    for start in range(0, samples, size):
         yield {
-            name: np.ascontiguousarray(array.take(range(start, min(start + BATCH, samples)), axis=batch_axes[name]))
+            name: np.ascontiguousarray(array.take(range(start, min(start + size, samples)), axis=batch_axes[name]))
             for name, array in feeds.items()
         }
 

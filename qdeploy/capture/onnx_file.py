@@ -15,6 +15,7 @@ from qdeploy.runtime.model_file import check_with_onnx
 from qdeploy.runtime.model_sizes import check_sizes
 from qdeploy.runtime.model_structure import check_structure, check_tensors, tensors_of
 
+from .elementwise import ELEMENTWISE
 from .functions import FLOAT_DOMAIN, OPSET, float_functions
 from .time_major import make_time_major
 
@@ -167,8 +168,9 @@ def _refuse_integer_models(model: onnx.ModelProto, path: Path) -> None:
 
 def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """The model without functions, but for those of the float layer form whose bodies are ours: they stay layers."""
-    names = {function.name for function in model.functions if function.domain == FLOAT_DOMAIN}
-    ours = all(_is_ours(function) for function in model.functions if function.domain == FLOAT_DOMAIN)
+    layers = [f for f in model.functions if f.domain == FLOAT_DOMAIN and f.name != ELEMENTWISE]
+    names = {function.name for function in layers}
+    ours = all(_is_ours(function) for function in layers)
     try:
         if not names or not ours:
             return inliner.inline_local_functions(model)

@@ -15,10 +15,11 @@ SUPPORTED_LAYERS = (
     "QuaternionRNN, QuaternionGRU, QuaternionLSTM, LiGRU, QuaternionLiGRU, FastRNN, FastGRNN, "
     "OrthogonalRNN, OrthogonalClassifier, RNN (relu or tanh), GRU, LSTM (also proj_size), one direction or both, RNNCell, "
     "GRUCell and LSTMCell once a step of a loop, BatchNorm1d, 2d and 3d with running statistics, QuaternionBatchNorm, "
-    "QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm, ReLU, ReLU6, Hardtanh, Tanh, "
-    "Sigmoid, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
+    "QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm, ReLU, ReLU6, Hardtanh, LeakyReLU, PReLU, Tanh, "
+    "Sigmoid, SiLU, GELU, ELU, Hardswish, Mish and other functions of one value, "
+    "MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool where sizes divide, ZeroPad, ReflectionPad, "
     "ReplicationPad and CircularPad, Upsample (nearest), ChannelShuffle, PixelShuffle, "
-    "Flatten, Unflatten, Dropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
+    "Flatten, Unflatten, Dropout, QuaternionDropout, Identity, a final Softmax or LogSoftmax, containers, and user modules that "
     "compute with these and with addition, multiplication, mean or amax over steps or images, reshape, transpose, slice and cat"
 )
 
@@ -56,6 +57,23 @@ _LEAVES = (
     nn.ReLU,
     nn.ReLU6,
     nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Softplus,
+    nn.Softsign,
+    nn.LogSigmoid,
+    nn.Tanhshrink,
+    nn.Hardshrink,
+    nn.Softshrink,
+    nn.Threshold,
     nn.Tanh,
     nn.Sigmoid,
     nn.MaxPool1d,
@@ -130,8 +148,6 @@ def _nearest(part: nn.Module) -> str:
             "it divides by a deviation of the sample itself, for which there is no integer form; train without it, or with batch "
             "normalization, which folds into the layer before it"
         )
-    if name in {"GELU", "SiLU", "ELU", "LeakyReLU", "Hardswish", "Softplus", "Mish", "PReLU", "SELU"}:
-        return "use ReLU, Tanh or Sigmoid"
     if name == "EmbeddingBag":
         return "use Embedding, and mean or sum over its rows: torch.mean(embedding(x), dim=1)"
     return ""

@@ -20,7 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.capture.computed_weights import computed_weights
-from qdeploy.capture.functions import float_functions
+from qdeploy.capture.functions import functions_of
 from qdeploy.quantize.float_graph import FACTOR_INPUT, NORM_PLACE, attribute
 from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.lowerings.quaternion_rows import QuaternionRows
@@ -97,9 +97,9 @@ class _Placement:
                 read.update(node.input)
         del self.model.graph.node[:]
         self.model.graph.node.extend(reversed(left))
-        # Linear layers without a bias may have got one; functions of other nodes are the model's own.
-        if ("Linear", "bias") not in {(function.name, function.overload) for function in self.model.functions}:
-            self.model.functions.append(float_functions()["Linear", "bias"])
+        functions = functions_of(list(self.model.graph.node), list(self.model.functions))
+        self.model.ClearField("functions")
+        self.model.functions.extend(functions)
 
     def _layer_of(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
         """The layer of products that ``node``, an affine map, stands behind, where nothing else reads it."""

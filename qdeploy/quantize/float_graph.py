@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.capture.computed_weights import computed_weights
+from qdeploy.capture.elementwise import elementwise_function
 from qdeploy.runtime.errors import UnsupportedModelError
 
 FLOAT_DOMAIN = "qdeploy.float"
@@ -69,6 +71,12 @@ class FloatGraph:
                 return None
             name = node.input[0]
         return name
+
+    def function_of(self, node: onnx.NodeProto) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        """The function of one value that ``node`` computes, in float64."""
+        bodies = [function for function in self._model.functions if node.domain == FLOAT_DOMAIN]
+        body = next((f for f in bodies if (f.name, f.overload) == (node.op_type, node.overload)), None)
+        return elementwise_function(node, self.constants, body)
 
     def constant(self, node: onnx.NodeProto, index: int, what: str) -> NDArray[np.float32]:
         """Input ``index`` of ``node`` as a constant, or as what nodes make of constants alone.

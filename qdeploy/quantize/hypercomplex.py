@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdeploy.quantize.grid import recognise_grid
-from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.multiplier import raised_to_multipliers
+from qdeploy.quantize.recipe import SHORT_BITS, Recipe
 from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.quantize.weights import QuantizedWeight, on_scale, powers_of_two, room_for_bias, symmetric_scale
 from qdeploy.runtime.numeric import MAX_SHIFT
 
-__all__ = ["Bias", "QuantizedAlgebra", "quantize_algebra"]
+__all__ = ["Ends", "QuantizedAlgebra", "matrix_bits", "quantize_algebra"]
 
 Reals = NDArray[np.float64]
 
@@ -29,17 +30,26 @@ ALGEBRA_TOP = 2**15 - 1
 FACTOR_BITS = 15
 """The factors of rows are int16 and positive."""
 
-MATRIX_BITS = 8
-"""Of the matrix that is made when the model is loaded, whatever the components are stored in."""
+
+def matrix_bits(recipe: Recipe) -> int:
+    """Of the matrix that is made when the model is loaded, whatever the components are stored in.
+
+    A recipe of 7 bits is for products that saturate nowhere.
+    """
+    return SAFE_BITS if recipe.weight_bits == SAFE_BITS else 8
+
+
+SAFE_BITS = 7
+"""Of weights whose pairs of products fit int16 on every processor."""
 
 
 @dataclass(frozen=True)
-class Bias:
-    """A layer's bias [P, Q] and the types that say how much room it needs; see ``room_for_bias``."""
+class Ends:
+    """What stands around a layer's products: the types of its input and output, and its bias ``[P, Q]`` or ``None``."""
 
-    values: NDArray[np.float32]
     x: TensorType
     y: TensorType
+    bias: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -65,18 +75,16 @@ class QuantizedAlgebra:
     repeats: bool
 
 
-def quantize_algebra(
-    a: NDArray[np.float32], s: NDArray[np.float32], recipe: Recipe, bias: Bias | None
-) -> QuantizedAlgebra:
+def quantize_algebra(a: NDArray[np.float32], s: NDArray[np.float32], recipe: Recipe, ends: Ends) -> QuantizedAlgebra:
     """Integers of ``a`` ``[d, P, U]`` and ``s`` ``[d, Q, V]``, by ``recipe``."""
     signs, sizes = np.sign(a).astype(np.int8), np.abs(a).max(axis=(1, 2))
     single = bool((np.count_nonzero(a, axis=0) <= 1).all())
     if single and bool((np.abs(a) == np.abs(signs) * sizes[:, None, None]).all()):
-        return _copied(signs, s * np.where(sizes > 0, sizes, 1)[:, None, None].astype(np.float32), recipe, bias)
-    return _mixed(a.astype(np.float64), s.astype(np.float64), recipe, bias)
+        return _copied(signs, s * np.where(sizes > 0, sizes, 1)[:, None, None].astype(np.float32), recipe, ends)
+    return _mixed(a.astype(np.float64), s.astype(np.float64), recipe, ends)
 
 
-def _copied(signs: NDArray[np.int8], s: NDArray[np.float32], recipe: Recipe, bias: Bias | None) -> QuantizedAlgebra:
+def _copied(signs: NDArray[np.int8], s: NDArray[np.float32], recipe: Recipe, ends: Ends) -> QuantizedAlgebra:
     """Every row of a component has the scale of the rows of W that it is part of."""
     count, q, v = s.shape
     families = _families(signs)
@@ -96,11 +104,14 @@ def _copied(signs: NDArray[np.int8], s: NDArray[np.float32], recipe: Recipe, bia
         scale = symmetric_scale(shared.reshape(-1), recipe.weight_bits)
         if recipe.multiplier_bits == 1:
             scale = powers_of_two(scale)
+        elif recipe.short_multipliers:
+            ratio = ends.x.scale / ends.y.scale
+            scale = raised_to_multipliers(scale * ratio, SHORT_BITS) / ratio
         quantized = on_scale(stacked, scale.reshape(-1, q)[blocks].reshape(-1), recipe.weight_bits)
-    if bias is not None:
-        sizes = np.abs(bias.values)
+    if ends.bias is not None:
+        sizes = np.abs(ends.bias)
         needed = np.stack([sizes[of_rows == block].max(axis=0, initial=0) for block in blocks]).astype(np.float32)
-        quantized = room_for_bias(quantized, stacked, needed.reshape(-1), bias.x, bias.y, recipe.multiplier_bits)
+        quantized = room_for_bias(quantized, stacked, needed.reshape(-1), ends.x, ends.y, recipe.multiplier_bits)
     by_block = quantized.scale.reshape(-1, q)
     scale = np.stack([by_block[blocks == family][0] for family in of_rows])
     kept = replace(quantized, integers=quantized.integers[: count * q], scale=quantized.scale[: count * q])
@@ -123,20 +134,20 @@ def _families(signs: NDArray[np.int8]) -> NDArray[np.intp]:
     return np.unique(names, return_inverse=True)[1]
 
 
-def _mixed(a: Reals, s: Reals, recipe: Recipe, bias: Bias | None) -> QuantizedAlgebra:
+def _mixed(a: Reals, s: Reals, recipe: Recipe, ends: Ends) -> QuantizedAlgebra:
     """Row q of all components has one scale; W's row (p, q) its own, which its factor brings the sums to.
 
     What a component is larger than the others goes to the algebra, which has the bits for it.
     """
     count, q, v = s.shape
-    p = a.shape[1]
+    p, bits = a.shape[1], matrix_bits(recipe)
     sizes = np.abs(s).max(axis=(1, 2))
     sizes = np.where(sizes > 0, sizes, 1.0)
     a, s = a * sizes[:, None, None], s / sizes[:, None, None]
     power_of_two, whole = recipe.multiplier_bits == 1, recipe.weight_granularity == "per_tensor"
 
-    def scales(largest: Reals, bits: int) -> Reals:
-        found = symmetric_scale(np.full_like(largest, largest.max()) if whole else largest, bits)
+    def scales(largest: Reals, width: int) -> Reals:
+        found = symmetric_scale(np.full_like(largest, largest.max()) if whole else largest, width)
         return powers_of_two(found) if power_of_two else found
 
     row_scale = scales(np.abs(s).max(axis=(0, 2)), recipe.weight_bits)
@@ -148,11 +159,11 @@ def _mixed(a: Reals, s: Reals, recipe: Recipe, bias: Bias | None) -> QuantizedAl
     sums = blocks.reshape(p, -1, q, v).transpose(0, 2, 1, 3).reshape(p * q, -1)
     sum_scale = unit * np.tile(row_scale, p)
     real = sums * sum_scale[:, None]
-    scale = scales(np.abs(real).max(axis=1), MATRIX_BITS)
-    if bias is not None:
-        weight = on_scale(real.astype(np.float32), scale, MATRIX_BITS)
+    scale = scales(np.abs(real).max(axis=1), bits)
+    if ends.bias is not None:
+        weight = on_scale(real.astype(np.float32), scale, bits)
         roomy = room_for_bias(
-            weight, real.astype(np.float32), bias.values.reshape(-1), bias.x, bias.y, recipe.multiplier_bits
+            weight, real.astype(np.float32), ends.bias.reshape(-1), ends.x, ends.y, recipe.multiplier_bits
         )
         scale = np.broadcast_to(roomy.scale, scale.shape)
     factors, shift = _factors(sum_scale / scale)

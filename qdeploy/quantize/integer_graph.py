@@ -38,6 +38,7 @@ class IntegerGraph:
         layers: one record per layer, for the manifest and for ``inspect``.
         weights: by the name of the int8 tensor, how ``store_sparse`` finds those that are mostly zero.
         constants_info: of weights and biases, their scales and bits, for the manifest.
+        activation_bytes: the most bytes of activations of one sample at once, None where that is not said.
     """
 
     storage: str = "compact"
@@ -49,6 +50,7 @@ class IntegerGraph:
     layers: list[dict[str, Any]] = field(default_factory=list)
     weights: dict[str, QuantizedWeight] = field(default_factory=dict)
     constants_info: dict[str, dict[str, Any]] = field(default_factory=dict)
+    activation_bytes: int | None = None
 
     def constant(self, name: str, value: NDArray[Any], *, bits: int, scale: NDArray[np.float64] | None = None) -> str:
         """Adds an initializer once; ``scale`` and ``bits`` go to the manifest."""

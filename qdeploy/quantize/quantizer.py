@@ -10,6 +10,7 @@ import onnx
 from qdeploy.calibration import Calibration
 from qdeploy.capture.functions import RECURRENT
 from qdeploy.capture.index_inputs import index_counts
+from qdeploy.quantize.activation_memory import activation_bytes
 from qdeploy.quantize.batch_norm import place_batch_norm
 from qdeploy.quantize.float_graph import FLOAT_DOMAIN, FloatGraph
 from qdeploy.quantize.given_states import feed_given_states, given_state_type, sources_of_states
@@ -89,6 +90,7 @@ def quantize(
     _give_last_states_twice(floats, graph)
     state_outputs = {state.output for state in graph.states}
     outputs = tuple(name for name in floats.outputs if name not in state_outputs)
+    graph.activation_bytes = activation_bytes(graph, calibration, inputs, outputs)
     return IntegerModel(_assemble(model, graph, inputs, outputs), graph, tuple(inputs), outputs)
 
 

@@ -17,7 +17,7 @@ from qdeploy.runtime.standard.registry import OPERATORS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Compiler", "declared_dtype"]
+__all__ = ["Compiler", "declared_dtype", "last_reads"]
 
 #: Deeper calls than this mean functions that call themselves.
 _DEEPEST_CALL = 32
@@ -40,6 +40,18 @@ def declared_dtype(value: onnx.ValueInfoProto) -> np.dtype[Any] | None:
     """The element type that a graph declares for an input or output, None where it declares none."""
     element_type = value.type.tensor_type.elem_type
     return element_dtype(element_type) if element_type else None
+
+
+def last_reads(compiled: Compiler) -> list[set[int]]:
+    """By step of the outermost frame, the registers whose value no later step reads."""
+    constants = {register for register, value in enumerate(compiled.template) if value is not None}
+    seen = {ABSENT, *constants}
+    found: list[set[int]] = []
+    for _, read, written, _ in reversed(compiled.steps):
+        registers = {*read, *([written] if isinstance(written, int) else written)}
+        found.append(registers - seen)
+        seen |= registers
+    return found[::-1]
 
 
 class _Registers:

@@ -8,7 +8,7 @@ import numpy as np
 
 from qdeploy.runtime.errors import ContractError, InvalidInputError
 from qdeploy.runtime.model_source import read_model
-from qdeploy.runtime.standard.compile import Compiler, declared_dtype
+from qdeploy.runtime.standard.compile import Compiler, declared_dtype, last_reads
 from qdeploy.runtime.standard.frame import execute
 from qdeploy.runtime.standard.node import Array, Tracer
 
@@ -34,6 +34,7 @@ class BodyModel:
         self._tracer = Tracer()
         with np.errstate(all="ignore"):
             self._compiled = Compiler(proto, self._tracer)
+        self._last_reads = last_reads(self._compiled)
         self._declared = {value.name: value for value in proto.graph.input if value.name in self._compiled.inputs}
         self._result_types = {value.name: declared_dtype(value) for value in proto.graph.output}
 
@@ -66,7 +67,12 @@ class BodyModel:
         self._tracer.callback = trace
         try:
             with np.errstate(all="ignore"):
-                execute(compiled.steps, values, self._tracer)
+                kept = {compiled.names[name] for name in wanted}
+                for step, done in zip(compiled.steps, self._last_reads, strict=True):
+                    execute([step], values, self._tracer)
+                    # The intermediate results of large images do not all fit memory at once.
+                    for register in done - kept:
+                        values[register] = None
         finally:
             self._tracer.callback = None
         results: dict[str, Array] = {}

@@ -98,6 +98,24 @@ def test_layout_from_torch() -> None:
     }
 
 
+def test_functions_of_one_value_from_torch() -> None:
+    """Layers that torch writes as one operator, and those that it takes apart."""
+    expected: dict[str, tuple[Any, list[str]]] = {
+        "leaky": (nn.LeakyReLU(0.1), ["LeakyRelu"]),
+        "slopes": (nn.PReLU(8), ["PRelu"]),
+        "gelu": (nn.GELU(), ["Elementwise"]),
+        "gelu_tanh": (nn.GELU("tanh"), ["Elementwise"]),
+        "silu": (nn.SiLU(), ["Elementwise"]),
+        "softplus": (nn.Softplus(), ["Elementwise"]),
+        "softshrink": (nn.Softshrink(), ["Elementwise"]),
+        "hardswish": (nn.Hardswish(), ["HardSwish"]),
+        "mish": (nn.Mish(), ["Mish"]),
+        "product": (lambda h: h * torch.sigmoid(h + 1) / 2, ["Elementwise"]),
+    }
+    captured = capture(Many(**{name: one for name, (one, _) in expected.items()}), images(4, 4, 4))
+    assert produced(captured) == {name: chain for name, (_, chain) in expected.items()}
+
+
 @pytest.mark.parametrize("rank", [1, 3])
 def test_pools_over_one_and_three_axes(rank: int) -> None:
     kinds = {

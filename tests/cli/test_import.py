@@ -100,7 +100,7 @@ def test_side_cars_of_the_page_are_side_cars():
     side_cars = [parse_side_car(one) for one in values if one["library"] in LIBRARIES]
     assert {one.library for one in side_cars} == {"projunn", "exprnn", "geotorch", "torch-orthogonal", "hadamrnn"}
     architectures = [parse_architecture(one) for one in values if one["library"] not in LIBRARIES]
-    assert {one.library for one in architectures} == {"htorch", "gaudet"}
+    assert {one.library for one in architectures} == {"htorch", "gaudet", "speechbrain"}
     described = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*`) \|", page, flags=re.MULTILINE))))
     assert {field for field in parse_side_car(SIDE_CAR).__dataclass_fields__ if field != "source"} <= described
 

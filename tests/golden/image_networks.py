@@ -59,6 +59,27 @@ g (float[batch, 4, 12] x) => (float[batch, 4, 1] y)
   y = GlobalAveragePool (n)
 }"""
 
+ACTIVATIONS = """
+g (float[batch, 4, 5, 5] x) => (float[batch, 4, 5, 5] y)
+{
+  a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w, b)
+  p = PRelu (a, slopes)
+  s = Sigmoid (p)
+  m = Mul (p, s)
+  c = Conv <kernel_shape = [1, 1]> (m, u)
+  h = HardSwish (c)
+  l = LeakyRelu <alpha = 0.2> (a)
+  y = Add (h, l)
+}"""
+WIDE_ACTIVATIONS = """
+g (float[time, batch, 3] x) => (float[batch, 12] y)
+{
+  states, last = qdeploy.float.RNN <activation = "linear"> (x, u, w, b)
+  l = LeakyRelu <alpha = 0.2> (last)
+  e = Elu (last)
+  y = Add (l, e)
+}"""
+
 
 def pool_weights() -> Weights:
     """Of four channels that a convolution makes of four, and pads around images."""
@@ -72,6 +93,18 @@ def wide_pool_weights() -> Weights:
     """A convolution over three axes and pads around them."""
     weight = np.random.default_rng(9).standard_normal((4, 4, 1, 1, 1))
     return {"w": weight, "around": np.array([0, 0, 0, 0, 1, 0, 0, 1, 0, 0])}
+
+
+def activation_weights() -> Weights:
+    """Convolutions of four channels, and a slope for each."""
+    found = {name: array for name, array in pool_weights().items() if name in {"w", "b"}}
+    found["u"] = np.random.default_rng(10).standard_normal((4, 4, 1, 1))
+    return found | {"slopes": np.array([0.25, -0.5, 1.5, 0.0]).reshape(4, 1, 1)}
+
+
+def wide_activation_weights() -> Weights:
+    """Of the recurrence of the clips."""
+    return {name: array for name, array in clip_weights().items() if name in {"u", "w", "b"}}
 
 
 def clip_weights() -> Weights:
@@ -88,5 +121,7 @@ IMAGE_NETWORKS = {
     "pools-multiplier31": Network(POOLS, pool_weights, (4, 9, 8), {"multiplier_bits": 31}),
     "pools-wide-3d": Network(WIDE_POOLS, wide_pool_weights, (4, 3, 4, 5)),
     "pools-1d": Network(POOLS_1D, lambda: {"w": np.random.default_rng(9).standard_normal((4, 4, 3))}, (4, 12)),
+    "activations": Network(ACTIVATIONS, activation_weights, (4, 5, 5)),
+    "activations-wide": Network(WIDE_ACTIVATIONS, wide_activation_weights, (10, 3), {}, {"time_axis": 0}),
     "clips": Network(CLIPS, clip_weights, (10, 3), {}, {"time_axis": 0}),
 }

@@ -16,7 +16,7 @@ from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.reference import ReferenceModel
 
 from .agreement import agreed, one_node
-from .test_properties import attributes_of, defined, filled, many, property_of, requantizations, whole
+from .test_properties import LARGEST, attributes_of, defined, filled, many, property_of, requantizations, whole
 
 KINDS = ("uint8", "int16")
 Window = dict[str, list[int]]
@@ -219,3 +219,24 @@ def test_the_sum_of_a_window_that_int32_does_not_hold_is_refused() -> None:
     model = one_node("GlobalAveragePool", {"x": x}, constants, ["x", "m"], {"y": "uint8"}, **REQUANTIZATION)
     with pytest.raises(ContractError, match="outside int32"):
         ReferenceModel(model).run({"x": x})
+
+
+@property_of("PRelu")
+@some
+@given(st.data(), array_shapes(min_dims=2, max_dims=4, max_side=4), *[st.sampled_from(KINDS)] * 2)
+def test_prelu(data: st.DataObject, shape: tuple[int, ...], kind: str, y_kind: str) -> None:
+    x_zero_point = data.draw(whole(0, 255)) if kind == "uint8" else 0
+    x = data.draw(filled(kind, shape, x_zero_point, x_zero_point + 1))
+    chosen = data.draw(requantizations(1, y_kind))
+    multiplier = data.draw(whole(1, LARGEST, 1 << 14))
+    slopes = data.draw(filled("int32", data.draw(st.sampled_from([1, shape[1]])), 0, 1, -1, low=-LARGEST))
+    model = one_node(
+        "PRelu", {"x": x}, {"s": slopes}, ["x", "s"], {"y": y_kind},
+        x_zero_point=x_zero_point, multiplier=multiplier, **attributes_of(chosen),
+    )  # fmt: skip
+    y = agreed(model, {"x": x})["y"]
+    for index in np.ndindex(shape):
+        value = int(x[index]) - x_zero_point
+        factor = multiplier if value > 0 else int(slopes[index[1] % slopes.size])
+        expected = defined(np.array([value * factor], object), chosen | {"m": np.array([1], object)})
+        assert y[index] == expected[0]

@@ -9,6 +9,9 @@ import pytest
 
 from qdeploy.export.onnx import attach_bodies
 from qdeploy.quantize import load_recipe
+from qdeploy.quantize.hypercomplex import Ends, quantize_algebra
+from qdeploy.quantize.tensor_type import activation_type
+from qdeploy.runtime.ops import OPERATORS, Node
 from qdeploy.runtime.reference import ReferenceModel
 
 from .networks import both, float_model, quantized
@@ -32,6 +35,7 @@ RECIPES: tuple[dict[str, Any], ...] = (
     {"multiplier_bits": 31},
     {"multiplier_bits": 1},
     {"weight_bits": 4},
+    {"weight_bits": 7, "product_multiplier_bits": 8},
     {"weight_granularity": "per_tensor"},
 )
 
@@ -159,3 +163,14 @@ def test_a_large_algebra_of_few_components_is_stored_as_its_matrix() -> None:
     integers = quantized(model, x, DEFAULT)
     assert [node.op_type for node in integers.model.graph.node] == ["Linear"]
     both(model, integers, x)
+
+
+@pytest.mark.parametrize(("bits", "top"), [(8, 127), (7, 63), (4, 127)])
+def test_matrices_of_seven_bits_for_products_that_saturate_nowhere(bits: int, top: int) -> None:
+    a, s = normal(4, 4, 4), normal(4, 6, 8, seed=3)
+    byte = activation_type(-1.0, 1.0, 8)
+    found = quantize_algebra(a, s, DEFAULT.changed(weight_bits=bits), Ends(byte, byte, None))
+    inputs = (found.algebra, found.components.integers.reshape(s.shape), found.factors.reshape(-1))
+    orders = {"grouping": "blocked", "output_grouping": "blocked"}
+    (matrix,) = OPERATORS["HypercomplexMatrix"].meaning(Node("m"), *inputs, shift=found.shift, **orders)
+    assert (np.abs(matrix.astype(int)).max(axis=1) == top).all()

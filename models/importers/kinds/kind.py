@@ -124,7 +124,7 @@ class Kind:
     Attributes:
         keys: besides ``kind``, ``name`` and ``activation``.
         build: gives the layer, from the file's words, the shape [C, *S] of a sample and the tensors.
-        named: whether it has tensors, and so a name.
+        named: whether it has tensors, and so a name; ``None`` where the name may be empty.
         axes: where ``build``'s layer has its channels.
         ranks: the numbers of spatial axes that it works with.
         ends: keys of the channels that it takes and gives.
@@ -132,7 +132,7 @@ class Kind:
 
     build: Callable[[Spec, tuple[int, ...], Stored], nn.Module]
     keys: Mapping[str, Key] = field(default_factory=dict)
-    named: bool = True
+    named: bool | None = True
     axes: Axes = "first"
     ranks: tuple[int, ...] = (1, 2, 3)
     ends: tuple[str, str] | None = None

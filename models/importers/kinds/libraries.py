@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import gaudet, htorch, hypernets, orkis, qytorch, real, speechbrain
+from . import gaudet, htorch, hypernets, orkis, qytorch, real, recurrent, speechbrain
 from .kind import Kind
 
 __all__ = ["QUATERNION_LIBRARIES", "QuaternionLibrary"]
@@ -17,19 +17,25 @@ class QuaternionLibrary:
 
     Attributes:
         kinds: by name.
-        channels_last: whether samples are [*S, C]; ``None`` where the file says it.
+        formats: where samples have their channels, of ``channels_first`` [C, *S] and ``channels_last`` [*S, C].
+        explicit: whether the file has to say which; else the first one is the default.
     """
 
     kinds: Mapping[str, Kind]
-    channels_last: bool | None = False
+    formats: tuple[str, ...] = ("channels_first",)
+    explicit: bool = False
 
 
 QUATERNION_LIBRARIES: Mapping[str, QuaternionLibrary] = {
-    "orkis": QuaternionLibrary({**real.KINDS, **orkis.KINDS}),
-    "speechbrain": QuaternionLibrary({**real.KINDS, **speechbrain.KINDS}, channels_last=True),
+    "orkis": QuaternionLibrary(
+        {**real.KINDS, **orkis.KINDS, **recurrent.ORKIS}, formats=("channels_first", "channels_last")
+    ),
+    "speechbrain": QuaternionLibrary(
+        {**real.KINDS, **speechbrain.KINDS, **recurrent.SPEECHBRAIN}, formats=("channels_last",)
+    ),
     "htorch": QuaternionLibrary({**real.KINDS, **htorch.KINDS}),
     "qytorch": QuaternionLibrary({**real.KINDS, **qytorch.KINDS}),
-    "gaudet": QuaternionLibrary(gaudet.KINDS, channels_last=None),
+    "gaudet": QuaternionLibrary(gaudet.KINDS, formats=("channels_first", "channels_last"), explicit=True),
     "hypernets": QuaternionLibrary({**real.KINDS, **hypernets.KINDS}),
 }
 """By the name that an architecture file gives."""

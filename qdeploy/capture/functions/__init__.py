@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import cache
 
 from onnx import FunctionProto, NodeProto
@@ -79,7 +80,8 @@ def float_functions() -> dict[tuple[str, str], FunctionProto]:
     return {(function.name, function.overload): function for function in functions}
 
 
-def functions_of(nodes: list[NodeProto]) -> list[FunctionProto]:
-    """The functions that ``nodes`` call, each once, in order of first use."""
+def functions_of(nodes: list[NodeProto], made: Sequence[FunctionProto] = ()) -> list[FunctionProto]:
+    """The functions that ``nodes`` call, each once, in order of first use; of those ``made`` for one model too."""
     keys = dict.fromkeys((node.op_type, node.overload) for node in nodes if node.domain == FLOAT_DOMAIN)
-    return [float_functions()[key] for key in keys]
+    known = {(function.name, function.overload): function for function in made} | float_functions()
+    return [known[key] for key in keys]

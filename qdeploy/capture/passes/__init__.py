@@ -27,6 +27,7 @@ from .constant_splits import fold_constant_splits
 from .conv import join_channel_biases, make_conv
 from .conv_transpose import convert_transposed_convolutions
 from .directions import split_directions
+from .elementwise import join_elementwise
 from .embedding import check_indices_of_inputs, look_up_before_loops, make_embedding
 from .float_nodes import complete_float_nodes, join_input_projections, remove_zero_states
 from .gru_operator import convert_gru_operators
@@ -128,6 +129,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     rewrite_rearrangements(graph_model)
     simplify_layout(graph_model)
     fix_reshapes(graph_model)
+    functions = join_elementwise(graph_model)
     make_linear(graph_model)
     order_channels(graph_model)
     convert_transposed_convolutions(graph_model)
@@ -155,7 +157,7 @@ def canonicalize(model: onnx.ModelProto, *, unrolled: str = "") -> Canonical:
     give_own_weights(graph_model)
     name_values(graph_model)
     common.TopologicalSortPass()(graph_model)
-    return Canonical(_finish(graph_model, softmax), tuple(notes + _softmax_notes(softmax)), softmax)
+    return Canonical(_finish(graph_model, softmax, functions), tuple(notes + _softmax_notes(softmax)), softmax)
 
 
 def _infer_shapes(model: ir.Model) -> None:
@@ -223,7 +225,9 @@ def _softmax_notes(softmax: dict[str, tuple[str, int]]) -> list[str]:
     ]
 
 
-def _finish(model: ir.Model, softmax: dict[str, tuple[str, int]]) -> onnx.ModelProto:
+def _finish(
+    model: ir.Model, softmax: dict[str, tuple[str, int]], functions: list[onnx.FunctionProto]
+) -> onnx.ModelProto:
     """The model as a protobuf with the functions that it calls."""
     model.opset_imports.clear()
     model.opset_imports[""] = OPSET
@@ -235,7 +239,7 @@ def _finish(model: ir.Model, softmax: dict[str, tuple[str, int]]) -> onnx.ModelP
     del proto.graph.value_info[:]
     del proto.metadata_props[:]
     del proto.functions[:]
-    proto.functions.extend(functions_of(list(proto.graph.node)))
+    proto.functions.extend(functions_of(list(proto.graph.node), functions))
     proto.producer_name, proto.producer_version, proto.doc_string = "qdeploy", "", ""
     proto.graph.name, proto.graph.doc_string = "float", ""
     if softmax:

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
+from ..elementwise import ELEMENTWISE, TABLES
 from ..functions import FLOAT_DOMAIN, float_functions
 from .access import attribute_int, constant, label
 from .pools import POOLS, image_sizes
@@ -25,6 +26,7 @@ STANDARD_OPERATORS = (
     "Clip",
     "Tanh",
     "Sigmoid",
+    *TABLES,
     "Add",
     "Mul",
     *_OVER_TIME,
@@ -36,7 +38,7 @@ _SUPPORTED = (
     "Gather of a constant table by an integer input, "
     "RNN (Relu or Tanh, forward), GRU (forward), "
     "LSTM (forward), Scan and Loop whose step is made of these cells, "
-    "Relu, Clip, Tanh, "
+    "Relu, Clip, Tanh, LeakyRelu, PRelu, Elu, HardSwish and other functions of one value, "
     "Sigmoid, Add and Mul of two activations or with a constant for each channel, BatchNormalization, "
     "ReduceMean and ReduceMax of one axis or of a whole image, MaxPool, AveragePool, "
     "GlobalMaxPool, GlobalAveragePool, Pad of images, Resize to the nearest number by whole factors, Split, DepthToSpace, "
@@ -56,9 +58,6 @@ _NEAREST = {
     "GroupNormalization": _NO_STATISTICS,
     "LpNormalization": _NO_STATISTICS,
     "MeanVarianceNormalization": _NO_STATISTICS,
-    "Gelu": "use Relu, Tanh or Sigmoid",
-    "LeakyRelu": "use Relu, Tanh or Sigmoid",
-    "Elu": "use Relu, Tanh or Sigmoid",
     "Softmax": "only a Softmax that ends the model can be dropped; it must be the last node of an output",
     "LogSoftmax": "only a LogSoftmax that ends the model can be dropped; it must be the last node of an output",
     "QuantizeLinear": "the model is quantized already; export the float model",
@@ -84,7 +83,7 @@ def check_allowed(model: ir.Model) -> None:
         _check_parameters(node)
     for node in model.graph:
         if node.domain == FLOAT_DOMAIN:
-            if (node.op_type, node.overload) not in float_functions():
+            if node.op_type != ELEMENTWISE and (node.op_type, node.overload) not in float_functions():
                 raise UnsupportedModelError(f"{label(node)}: found overload {node.overload!r}, which no function has")
         elif node.domain != "" or node.op_type not in {*STANDARD_OPERATORS, "Identity"}:
             nearest = _NEAREST.get(node.op_type) if node.domain == "" else None

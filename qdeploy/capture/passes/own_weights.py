@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from ..elementwise import ELEMENTWISE
 from ..functions import FLOAT_DOMAIN, float_functions
 from .access import constant, new_initializer
 
@@ -18,7 +19,7 @@ def give_own_weights(model: ir.Model) -> None:
     """
     taken: set[str] = set()
     for node in model.graph:
-        if node.domain == FLOAT_DOMAIN:
+        if node.domain == FLOAT_DOMAIN and node.op_type != ELEMENTWISE:
             parameters = list(float_functions()[node.op_type, node.overload].input)
         elif node.domain == "" and node.op_type == "Conv":
             parameters = ["x", "weight", "bias"]

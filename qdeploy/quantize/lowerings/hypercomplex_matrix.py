@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.quantize.float_graph import attribute
-from qdeploy.quantize.hypercomplex import MATRIX_BITS, Bias, QuantizedAlgebra, quantize_algebra
+from qdeploy.quantize.hypercomplex import Ends, QuantizedAlgebra, matrix_bits, quantize_algebra
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings.layer_weight import Layer, LayerWeight, real_weight, weight_source
 from qdeploy.quantize.lowerings.registry import Context, lowers
@@ -36,11 +36,11 @@ def _hypercomplex(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
     orders = {name: str(attribute(producer, name, "blocked")) for name in ("grouping", "output_grouping")}
     adjacent = orders["output_grouping"] == "adjacent"
     p, q = a.shape[1], s.shape[1]
-    bias = None
+    ends = Ends(layer.x, layer.y, None)
     if layer.bias is not None:
         values = layer.bias.reshape((q, p) if adjacent else (p, q))
-        bias = Bias(values.T if adjacent else values, layer.x, layer.y)
-    quantized = quantize_algebra(a, s.reshape(*s.shape[:2], -1), layer.recipe, bias)
+        ends = Ends(layer.x, layer.y, values.T if adjacent else values)
+    quantized = quantize_algebra(a, s.reshape(*s.shape[:2], -1), layer.recipe, ends)
     if quantized.algebra.nbytes + s.size >= real.size:
         # The algebra takes more bytes than its components save.
         return real_weight(layer, producer.output[0], real)
@@ -59,7 +59,7 @@ def _hypercomplex(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
     )
     error = matrix * scale.reshape(-1, *[1] * (real.ndim - 1)) - real
     exact = quantized.copied and components.exact_grid
-    bits = components.bits if quantized.copied else MATRIX_BITS
+    bits = components.bits if quantized.copied else matrix_bits(layer.recipe)
     whole = QuantizedWeight(matrix, scale, bits, exact, 0.0 if exact else float(np.abs(error).max()))
     if context.integers.storage == "expanded":
         name = context.integers.weight(producer.output[0], whole)

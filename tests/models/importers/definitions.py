@@ -51,6 +51,26 @@ def expanded(w):
     return kernel
 
 
+def rotations(w, x, *, scale=None, outside=False):
+    """[B, 4 m, L] of x [B, 4 n, L]: the sums over n of w x w^-1 by Rodrigues' formula, w [m, n] nearly of unit length.
+
+    Lengths are sqrt(|w|^2 + 0.0001), |w| + 0.0001 where the small number stands ``outside`` of the root.
+    """
+    r, *v = (w[f"{part}_weight"] for part in "rijk")
+    square = r**2 + sum(part**2 for part in v)
+    length = square.sqrt() + 1e-4 if outside else (square + 1e-4).sqrt()
+    axis = torch.stack(v, dim=-1) / length[..., None]
+    vectors = torch.stack(x.chunk(4, 1)[1:], dim=-1)[:, None]
+    axis = axis[None, :, :, None].expand(len(x), -1, -1, x.shape[2], -1)
+    vectors = vectors.expand(axis.shape)
+    across = torch.linalg.cross(axis, vectors)
+    turned = vectors + 2 * (r / length)[None, :, :, None, None] * across + 2 * torch.linalg.cross(axis, across)
+    if scale is not None:
+        turned = turned * scale[None, :, :, None, None]
+    summed = turned.sum(2)
+    return torch.cat([torch.zeros_like(summed[..., 0]), *summed.unbind(-1)], dim=1)
+
+
 def foreign(name, tensors, buffers=None, **attributes):
     """An object of a class of this name that has these parameters, buffers and attributes, and cannot be called."""
     made = type(name, (nn.Module,), {})()

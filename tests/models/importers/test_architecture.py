@@ -61,10 +61,20 @@ def test_the_place_of_the_channels():
     assert parse_architecture(base | {"library": "speechbrain"}).channels_last
     assert parse_architecture(base | {"library": "gaudet", "data_format": "channels_last"}).channels_last
     assert not parse_architecture(base | {"library": "gaudet", "data_format": "channels_first"}).channels_last
-    for library, words in (("gaudet", "data_format is missing"), ("orkis", "data_format='channels_last'")):
-        given = base | {"library": library} | ({"data_format": "channels_last"} if library == "orkis" else {})
+    assert parse_architecture(
+        base | {"library": "orkis", "data_format": "channels_last", "input": [None, 8]}
+    ).input == (None, 8)
+    for given, words in (
+        ({"library": "gaudet"}, "data_format is missing"),
+        (
+            {"library": "htorch", "data_format": "channels_last"},
+            "data_format='channels_last', expected one of channels_first",
+        ),
+        ({"library": "orkis", "input": [None, 8]}, "of a sequence the first may be null"),
+        ({"library": "speechbrain", "input": [None, 4, 8]}, "of a sequence the first may be null"),
+    ):
         with pytest.raises(InvalidFileError, match=words):
-            parse_architecture(given)
+            parse_architecture(base | given)
 
 
 def changed(*path, value=None, drop=False):
@@ -142,6 +152,6 @@ def test_every_kind_has_what_it_needs():
     """Its ends are keys of it, and required."""
     for library in QUATERNION_LIBRARIES.values():
         for kind in library.kinds.values():
-            assert kind.ranks
+            assert set(kind.ranks) <= {0, 1, 2, 3}
             for key in kind.ends or ():
                 assert kind.keys[key].required

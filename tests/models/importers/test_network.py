@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,10 +14,14 @@ from torch.nn import functional
 from qdeploy.models.importers.architecture import parse_architecture
 from qdeploy.models.importers.foreign import import_foreign
 from qdeploy.models.importers.network import build_network, import_network
+from qdeploy.models.importers.orkis import orkis_classifier
 from qdeploy.models.quaternion_conv import QuaternionConv2d
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
-from .definitions import close, conjugate, drawn, hamilton, weights
+from .definitions import close, conjugate, drawn, hamilton, rotations, weights
+from .test_orkis import LSTM, products
+from .test_orkis import state_of as orkis_state
+from .test_speechbrain import QLiGRU
 
 
 def architecture(library, shape, *layers, **others):
@@ -214,6 +217,67 @@ def test_speechbrain_has_the_channels_last():
     close(built(state, description)(x), last(y).detach())
 
 
+@pytest.mark.parametrize("library", ["orkis", "speechbrain"])
+def test_rotations(library):
+    w, scale = weights(2, 3), drawn(2, 3, seed=7)
+    state = named("turn", w | {"scale_param": scale, "zero_kernel": torch.zeros(2, 3), "bias": drawn(12)})
+    kind, options = (
+        ("QuaternionLinearAutograd", {"rotation": True, "scale": True})
+        if library == "orkis"
+        else ("QLinear", {"spinor": True, "vector_scale": True})
+    )
+    layer = {"kind": kind, "name": "turn", "in_features": 8, "out_features": 12}
+    x = drawn(4, 8, seed=9)
+    turned = {name: part.T for name, part in (w if library == "orkis" else conjugate(w)).items()}
+    expected = rotations(turned, x[:, :, None], scale=scale.T, outside=library == "speechbrain")[:, :, 0]
+    close(built(state, architecture(library, (8,), layer | options))(x), expected + drawn(12))
+    with pytest.raises(InvalidFileError, match=r"turn\.scale_param is there"):
+        built(state, architecture(library, (8,), layer | dict([next(iter(options.items()))])))
+    with pytest.raises(InvalidFileError, match="scale=true without rotation"):
+        built(state, architecture(library, (8,), layer | dict([list(options.items())[1]])))
+
+
+def test_a_recurrent_network_of_speechbrain():
+    recurrent = QLiGRU("tanh", layers=2).eval()
+    head = nn.Linear(12, 3)
+    state = named("rnn", recurrent.state_dict()) | named("head.w", head.state_dict())
+    layer = {
+        "kind": "QLiGRU",
+        "name": "rnn",
+        "input_size": 8,
+        "hidden_size": 12,
+        "num_layers": 2,
+        "nonlinearity": "tanh",
+    }
+    last = {"kind": "Linear", "name": "head.w", "in_features": 12, "out_features": 3}
+    x = drawn(4, 6, 8, seed=9)
+    states = recurrent(x)[0]
+    close(built(state, architecture("speechbrain", (None, 8), layer, last))(x), head(states).detach())
+    read = architecture("speechbrain", (None, 8), layer | {"readout": "last"}, last)
+    close(built(state, read)(x), head(states[:, -1]).detach())
+    for change, words in (
+        ({"num_layers": 3}, "expected num_layers=3 of LiGRU"),
+        ({"kind": "QLSTM"}, "expected num_layers=2 of LSTM"),
+        ({"hidden_size": 16}, "hidden_size=16, but its tensors give 12"),
+    ):
+        with pytest.raises(InvalidFileError, match=words):
+            built(state, architecture("speechbrain", (None, 8), layer | change))
+    with pytest.raises(InvalidFileError, match="of a sequence of any length"):
+        built(state, architecture("speechbrain", (None, 8), layer, {"kind": "Flatten"}))
+
+
+def test_a_recurrent_network_of_orkis():
+    state = orkis_state(products(LSTM))
+    layer = {"kind": "QLSTM", "input_size": 8, "hidden_size": 12, "num_classes": 5, "readout": "last"}
+    description = architecture("orkis", (None, 8), layer, data_format="channels_last")
+    x = drawn(4, 6, 8, seed=9)
+    assert torch.equal(built(state, description)(x), orkis_classifier(state, readout="last")(x))
+    prefixed = architecture("orkis", (None, 8), layer | {"name": "net"}, data_format="channels_last")
+    assert torch.equal(built(named("net", state), prefixed)(x), built(state, description)(x))
+    with pytest.raises(InvalidFileError, match="hidden_size=16, but its tensors have 12 units"):
+        built(state, architecture("orkis", (None, 8), layer | {"hidden_size": 16}, data_format="channels_last"))
+
+
 def changed(change):
     state, description = htorch_state(), copy.deepcopy(HTORCH)
     change(state, description["layers"], description)
@@ -270,24 +334,3 @@ def test_what_the_library_cannot_pad_is_refused():
     layer = {"kind": "QConv2d", "name": "c", "in_channels": 4, "out_channels": 4, "kernel_size": 3, "padding": "causal"}
     with pytest.raises(UnsupportedModelError, match="causal of one dimension only"):
         built(named("c", weights(1, 1, 3, 3) | {"bias": drawn(4)}), architecture("speechbrain", (5, 5, 4), layer))
-
-
-def test_a_linear_network_becomes_integers(tmp_path):
-    """From the files to a bundle whose runtimes agree."""
-    import qdeploy
-
-    first, second = weights(4, 8), weights(8, 2, seed=5)
-    torch.save(named("fc1", first | {"bias": drawn(32)}) | named("fc2", second), tmp_path / "net.pt")
-    description = architecture(
-        "orkis",
-        (16,),
-        {"kind": "QuaternionLinear", "name": "fc1", "in_features": 16, "out_features": 32, "activation": "relu"},
-        {"kind": "QuaternionLinear", "name": "fc2", "in_features": 32, "out_features": 8, "bias": False},
-    )
-    (tmp_path / "net.json").write_text(json.dumps(description))
-    x = np.random.default_rng(0).standard_normal((64, 16)).astype(np.float32)
-    bundle = qdeploy.export_model(
-        tmp_path / "net.pt", tmp_path / "bundle", architecture=tmp_path / "net.json", calibration={"inputs": x}
-    )
-    assert bundle.verify(samples=4).passed
-    assert bundle.inspect().operators["HamiltonMatrix"] == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -10,9 +12,10 @@ from torch.nn import functional
 from qdeploy.models import QuaternionLinear
 from qdeploy.models.importers.orkis import convert
 from qdeploy.models.quaternion_conv import QuaternionConv2d, QuaternionConvTranspose2d
+from qdeploy.models.quaternion_rotation import QuaternionRotationLinear
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
-from .definitions import close, conjugate, drawn, expanded, foreign, hamilton, weights
+from .definitions import close, conjugate, drawn, expanded, foreign, hamilton, rotations, weights
 from .test_orkis import LSTM, products, state_of
 
 BIAS = drawn(20, seed=8)
@@ -78,6 +81,37 @@ def test_groups_cut_the_rows_of_the_expanded_kernel(transposed):
     close(converted(x), expected)
 
 
+def turned(w):
+    return {name: tensor.transpose(0, 1) for name, tensor in w.items()}
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_rotations(scaled):
+    w, x, scale = weights(3, 5), drawn(4, 12, seed=9), drawn(3, 5, seed=7)
+    tensors = w | {"bias": BIAS, "zero_kernel": torch.zeros(3, 5)} | ({"scale_param": scale} if scaled else {})
+    layer = foreign("QuaternionLinearAutograd", tensors, rotation=True, quaternion_format=True)
+    converted = convert(nn.Sequential(layer))
+    assert isinstance(converted[0], QuaternionRotationLinear)
+    expected = rotations(turned(w), x[:, :, None], scale=scale.T if scaled else None)[:, :, 0]
+    close(converted(x), expected + BIAS)
+
+
+@pytest.mark.parametrize(("size", "groups"), [((2, 2), 1), ((2,), 1), ((2, 1, 2), 1), ((2, 2), 5)])
+def test_convolutions_of_rotations(size, groups):
+    """Every tap turns what it sees; with groups, the rows of the expanded kernel are cut."""
+    w, scale = weights(5, 3, *size), drawn(5, 3, *size, seed=7)
+    tensors = w | {"scale_param": scale, "zero_kernel": torch.zeros(5, 3, *size)}
+    layer = convolutional("QuaternionConv", tensors, BIAS, rotation=True, quaternion_format=True, groups=groups)
+    x = drawn(2, 12 * groups, *size, seed=9)
+    kernel = torch.zeros(20, 12, *size)
+    for tap in itertools.product(*(range(length) for length in size)):
+        here = {name: part[(..., *tap)] for name, part in w.items()}
+        # One input channel after the other gives the columns.
+        kernel[(..., *tap)] = rotations(here, torch.eye(12)[:, :, None], scale=scale[(..., *tap)])[:, :, 0].T
+    convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[len(size) - 1]
+    close(convert(layer)(x), convolve(x, kernel, BIAS, groups=groups))
+
+
 def test_the_published_lstm():
     parts = products(LSTM)
     state = state_of(parts)
@@ -127,6 +161,21 @@ def test_pruned_components_are_masked():
             convolutional("QuaternionTransposeConv", weights(3, 3, 1, 1), rotation=True),
             UnsupportedModelError,
             "its own forward pass|library's own forward pass",
+        ),
+        (
+            foreign("QuaternionLinearAutograd", weights(3, 3), rotation=True, quaternion_format=False),
+            UnsupportedModelError,
+            "vectors of three",
+        ),
+        (
+            foreign(
+                "QuaternionLinearAutograd",
+                weights(3, 3) | {"zero_kernel": torch.ones(3, 3)},
+                rotation=True,
+                quaternion_format=True,
+            ),
+            InvalidFileError,
+            "zero_kernel is not zero",
         ),
         (foreign("QuaternionLinear", weights(3, 3)), UnsupportedModelError, "has not the attributes"),
         (nn.Linear(4, 4), UnsupportedModelError, "found no layer of Pytorch-Quaternion"),

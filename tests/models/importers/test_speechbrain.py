@@ -288,13 +288,6 @@ def test_layer_normalization_is_refused():
         convert(module)
 
 
-def test_a_spinor_is_refused():
-    layer = QLinear(N, 2, bias=True, seed=1)
-    layer.spinor = True
-    with pytest.raises(UnsupportedModelError, match="spinor=True"):
-        convert(nn.Sequential(layer))
-
-
 def test_layers_that_do_not_stand_on_each_other():
     state = QLSTM("tanh").state_dict()
     for part in "rijk":

@@ -10,7 +10,7 @@ from torch.nn import functional
 from qdeploy.models.importers.speechbrain import convert
 from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
 
-from .definitions import close, drawn, expanded, foreign, hamilton, weights
+from .definitions import close, conjugate, drawn, expanded, foreign, hamilton, rotations, weights
 
 BIAS = drawn(20, seed=8)
 
@@ -95,6 +95,22 @@ def test_groups_cut_the_rows_of_the_expanded_kernel():
     close(convert(convolutional(w, groups=3, padding="valid"))(x), expected)
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_spinors(scaled):
+    """A QLinear turns by the conjugate and takes another small number into the length than a convolution."""
+    w, x, scale = weights(3, 5), drawn(4, 12, seed=9), drawn(3, 5, seed=7)
+    more = {"zero_kernel": torch.zeros(3, 5)} | ({"scale_param": scale} if scaled else {})
+    turned = conjugate({name: part.T for name, part in w.items()})
+    expected = rotations(turned, x[:, :, None], scale=scale.T if scaled else None, outside=True)[:, :, 0]
+    close(convert(linear(w | more, BIAS, spinor=True))(x), expected + BIAS)
+    # One tap.
+    flat = {name: part.T[:, :, None] for name, part in (w | more).items()}
+    signal = drawn(2, 6, 12, seed=9)
+    plain = {name: part.T for name, part in w.items()}
+    expected = rotations(plain, signal.transpose(1, 2), scale=scale.T if scaled else None).transpose(1, 2)
+    close(convert(convolutional(flat, BIAS, spinor=True))(signal), expected + BIAS)
+
+
 def norm(**others):
     buffers = {
         "running_mean": drawn(12, seed=3),
@@ -133,6 +149,11 @@ def test_averages_of_components():
         ),
         (convolutional(weights(3, 3, 3, 3), skip_transpose=True), UnsupportedModelError, "gives None"),
         (foreign("QPooling2d", {}, pool_type="max", pool_axis=(1, 2), pool_layer=None), UnsupportedModelError, "norms"),
+        (
+            convolutional(weights(3, 3, 3, 3) | {"zero_kernel": torch.zeros(3, 3, 3, 3)}, spinor=True),
+            UnsupportedModelError,
+            "spinor of two dimensions does not run",
+        ),
         (norm(dim=1), UnsupportedModelError, "dim=1"),
         (
             foreign("QLinear", weights(3, 3), in_features=3),
