@@ -300,3 +300,64 @@ def mnist() -> dict[str, bytes]:
         "mnist/t10k-images-idx3-ubyte.gz": gzip.compress(images, mtime=0),
         "mnist/t10k-labels-idx1-ubyte.gz": gzip.compress(labels, mtime=0),
     }
+
+
+_LAYERS = [
+    {
+        "kind": "QConv2d",
+        "name": "c",
+        "in_channels": 4,
+        "out_channels": 8,
+        "kernel_size": 3,
+        "padding": 1,
+        "activation": "relu",
+    },
+    {"kind": "Residual", "layers": [{"kind": "QBatchNorm2d", "name": "n", "num_features": 8}], "shortcut": []},
+    {"kind": "MaxPool2d", "kernel_size": [2, 1], "stride": 1},
+    {"kind": "Flatten"},
+    {"kind": "Linear", "name": "out", "in_features": 128, "out_features": 3, "bias": False},
+]
+
+
+@cache
+def foreign() -> dict[str, bytes]:
+    """A state dict in hTorch's layout, and the architecture that describes it."""
+    from safetensors.numpy import save
+
+    rng = np.random.default_rng(0)
+    state = {f"c.{part}_weight": _weights(rng, (1, 2, 3, 3)) for part in "rijk"}
+    state |= {"c.bias": _weights(rng, (8,)), "out.weight": _weights(rng, (3, 128)), "step": np.zeros(1, np.float32)}
+    state |= {
+        "n.weight": _weights(rng, (4, 4, 2)),
+        "n.bias": _weights(rng, (4, 2)),
+        "n.running_mean": _weights(rng, (4, 2)),
+    }
+    state |= {"n.running_cov": np.stack([np.eye(4, dtype=np.float32)] * 2), "n.eye": np.eye(4, dtype=np.float32)[None]}
+    described = {"schema_version": 1, "library": "htorch", "input": [4, 5, 4], "layers": _LAYERS, "ignored": ["step"]}
+    return {"net.safetensors": save(state), "net.json": json.dumps(described).encode()}
+
+
+@cache
+def keras() -> dict[str, bytes]:
+    """Two layers of Gaudet's Keras code as HDF5, and the architecture that describes them."""
+    import h5py
+
+    rng = np.random.default_rng(0)
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        for part in "rijk":
+            file.create_dataset(f"model_weights/d/d/{part}_kernel:0", data=_weights(rng, (2, 3)))
+        file.create_dataset("model_weights/d/d/bias:0", data=_weights(rng, (12,)), compression="gzip")
+        file.create_dataset("model_weights/e/e/kernel:0", data=_weights(rng, (12, 3)))
+    layers = [
+        {"kind": "QuaternionDense", "name": "d", "in_features": 8, "out_features": 12, "activation": "tanh"},
+        {"kind": "Dense", "name": "e", "in_features": 12, "out_features": 3, "bias": False},
+    ]
+    described = {
+        "schema_version": 1,
+        "library": "gaudet",
+        "data_format": "channels_last",
+        "input": [8],
+        "layers": layers,
+    }
+    return {"net.h5": stream.getvalue(), "net.json": json.dumps(described).encode()}
