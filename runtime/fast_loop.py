@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qdeploy.runtime.accumulator import INT32_REACH, product_reach, recurrent_reach
 from qdeploy.runtime.numeric import IntArray, exact_matmul, product_bound, product_type, requantize
+from qdeploy.runtime.straight_lines import on_straight_lines
 
 if TYPE_CHECKING:
     from qdeploy.runtime.ops.operator import Node
@@ -155,13 +156,9 @@ def table_entries(table: IntArray) -> NDArray[np.int64]:
     With d = 2^(12 - n), entry i d + k is t_i + floor(((t_(i+1) - t_i) k + d/2) / d) for 0 <= k < d; nothing is added for
     d = 1. The last of the table's own is where the last line would end.
     """
-    own = table.astype(np.int64)
-    if own.size in _TABLE_SIZES:
-        return own
-    apart = 2**LARGEST_TABLE_BITS // (own.size - 1)
-    rises = np.diff(own)[:, None] * np.arange(apart) + apart // 2
-    entries: NDArray[np.int64] = (own[:-1, None] + rises // apart).reshape(-1)
-    return entries
+    if table.size in _TABLE_SIZES:
+        return table.astype(np.int64)
+    return on_straight_lines(table, 2**LARGEST_TABLE_BITS)
 
 
 def table_index(sums: IntArray, index_shift: IntArray, size: int) -> IntArray:

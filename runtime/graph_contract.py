@@ -36,6 +36,7 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "matrix": (_INT16, 3),
     "table": (_STATES, 1),
     "entries": (_STATES, 1),
+    "knots": ((onnx.TensorProto.INT16,), 1),
     **dict.fromkeys(
         ("sigmoid_table", "tanh_table", "gate_table", "candidate_table", "cell_table"), ((onnx.TensorProto.INT16,), 1)
     ),

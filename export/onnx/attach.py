@@ -21,6 +21,7 @@ WEIGHT_OPERATORS = (
     "GateRows",
     "HadamardMatrix",
     "HypercomplexMatrix",
+    "InterpolatedTable",
 )
 """Operators on constants only; their results are constants too."""
 
@@ -105,12 +106,17 @@ def sites(model: onnx.ModelProto) -> Iterator[Site]:
         yield site
 
 
+def made_of_constants(operator: str) -> int:
+    """The element type of what an operator of ``WEIGHT_OPERATORS`` gives: weights are int8, tables int16."""
+    return int(onnx.TensorProto.INT16 if operator == "InterpolatedTable" else onnx.TensorProto.INT8)
+
+
 def _layer_dtype(site: Site) -> int:
     if "dtype" in site.attributes:
         return int(site.attributes["dtype"])
     operator = operator_name(site.node.op_type)
     if operator in WEIGHT_OPERATORS:
-        return onnx.TensorProto.INT8
+        return made_of_constants(operator)
     return site.dtypes.get("entries" if operator == "Table" else "x", onnx.TensorProto.UNDEFINED)
 
 

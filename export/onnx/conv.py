@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from qdeploy.export.onnx import fragments
-from qdeploy.export.onnx.conv_rows import rows_form
+from qdeploy.export.onnx.conv_rows import ELEMENTS, rows_form
 from qdeploy.export.onnx.functions import Site, body, function, kind_of
 
 WINDOW = "strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilations, group: int = @group"
@@ -13,17 +13,34 @@ WINDOW = "strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilat
 
 @body("Conv")
 def conv(site: Site) -> onnx.FunctionProto:
-    """A product of rows where there is one; else uint8 activations take one convolution, int16 ones two."""
+    """A product of rows where there is one; else uint8 activations take one convolution, int16 ones two.
+
+    Images are processed one by one, so that accumulators and the wide numbers of the requantization stay in the processor's
+    cache.
+    """
     by_rows = rows_form(site)
     if by_rows is not None:
         return by_rows
     x_kind = kind_of(site, "x")
-    rank = site.constants["weight"].ndim - 2
-    lines, kernel, zero_point = unsigned_kernel("w", "weight")
-    product, accumulator = convolution("p", "x", x_kind, kernel, zero_point)
-    requantize, result = channel_requantization("r", accumulator, rank)
-    lines += [*product, *requantize, f"y = Cast<to: int = @dtype>({result})"]
-    return function("Conv", f"{x_kind}_{rank}d", lines)
+    rank, kind = site.constants["weight"].ndim - 2, ELEMENTS[int(site.attributes["dtype"])]
+    constants, kernel, zero_point = unsigned_kernel("w", "weight")
+    prepared, product, accumulator = convolution("p", "x_one", x_kind, kernel, zero_point)
+    requantized, requantize, result = channel_requantization("r", accumulator, rank)
+    unknown = ", ".join("?" * (rank + 1))
+    given = {"u8": "uint8", "s16": "int16"}[x_kind]
+    lines = [
+        *constants,
+        *prepared,
+        *requantized,
+        *fragments.vector("batch", [0]),
+        f"y = Scan<num_scan_inputs = 1, body = image ({given}[{unknown}] x_image) => ({kind}[{unknown}] y_image) {{",
+        "  x_one = Unsqueeze(x_image, batch)",
+        *(f"  {line}" for line in [*product, *requantize]),
+        f"  y_one = Cast<to = {int(site.attributes['dtype'])}>({result})",
+        "  y_image = Squeeze(y_one, batch)",
+        "}>(x)",
+    ]
+    return function("Conv", f"{x_kind}_{rank}d_images_{kind}", lines)
 
 
 def unsigned_kernel(prefix: str, weight: str) -> tuple[list[str], str, str]:
@@ -43,29 +60,29 @@ def unsigned_kernel(prefix: str, weight: str) -> tuple[list[str], str, str]:
     return lines, f"{p}_u", f"{p}_z"
 
 
-def convolution(prefix: str, x: str, x_kind: str, kernel: str, zero_point: str) -> tuple[list[str], str]:
-    """The int32 convolution; of int16 values x = 256 (hi - 128) + lo, two of them.
+def convolution(prefix: str, x: str, x_kind: str, kernel: str, zero_point: str) -> tuple[list[str], list[str], str]:
+    """Constants, the int32 convolution, and its name; of int16 values x = 256 (hi - 128) + lo, two of them.
 
     Zero points are what ConvInteger pads with: 128 in the high bytes and 0 in the low ones make 0.
     """
     p = prefix
     if x_kind == "u8":
-        return [
-            *fragments.attribute("x_zero_point", fragments.UINT8, result=f"{p}_xz"),
-            f"{p}_acc = ConvInteger<{WINDOW}>({x}, {kernel}, {p}_xz, {zero_point})",
-        ], f"{p}_acc"
+        constants = fragments.attribute("x_zero_point", fragments.UINT8, result=f"{p}_xz")
+        return constants, [f"{p}_acc = ConvInteger<{WINDOW}>({x}, {kernel}, {p}_xz, {zero_point})"], f"{p}_acc"
     lines, high, low = fragments.bytes_of(p, x)
+    constants = [line for line in lines if "= Constant<" in line]
+    lines = [line for line in lines if line not in constants]
     lines += [
         f"{p}_ah = ConvInteger<{WINDOW}>({high}, {kernel}, {p}_z128, {zero_point})",
         f"{p}_al = ConvInteger<{WINDOW}>({low}, {kernel}, {p}_z0, {zero_point})",
         f"{p}_ah256 = Mul({p}_ah, {p}_256)",
         f"{p}_acc = Add({p}_ah256, {p}_al)",
     ]
-    return lines, f"{p}_acc"
+    return constants, lines, f"{p}_acc"
 
 
-def channel_requantization(prefix: str, accumulator: str, rank: int) -> tuple[list[str], str]:
-    """Requantizes ``[B, N, *out]`` with ``rank`` axes behind the channels, as uint64 whose low bytes are the result.
+def channel_requantization(prefix: str, accumulator: str, rank: int) -> tuple[list[str], list[str], str]:
+    """Constants, the requantization of ``[B, N, *out]``, and the name of its result, uint64 with the result in its low bytes.
 
     The bias joins the constant that is added behind the multiplication: (acc + bias) M + c = acc M + (bias M + c), also where
     both sides wrap. That spares one pass over the accumulators.
@@ -88,4 +105,4 @@ def channel_requantization(prefix: str, accumulator: str, rank: int) -> tuple[li
     ]
     joined = fragments.Requantization(names.multiplier, f"{p}_addend", names.shift, names.low, names.high)
     requantize, result = fragments.requantization(p, accumulator, joined)
-    return lines + requantize, result
+    return lines, requantize, result

@@ -36,7 +36,15 @@ Progress = Callable[[str, int, int], None]
 SAMPLES = 32
 """Sequences that are compared unless ``limit`` says otherwise: every tensor of every step is kept."""
 
-_WEIGHTS = ("UnpackWeights", "SparseWeights", "HamiltonMatrix", "GateRows", "HadamardMatrix", "HypercomplexMatrix")
+_WEIGHTS = (
+    "UnpackWeights",
+    "SparseWeights",
+    "HamiltonMatrix",
+    "GateRows",
+    "HadamardMatrix",
+    "HypercomplexMatrix",
+    "InterpolatedTable",
+)
 
 
 @dataclass(frozen=True)

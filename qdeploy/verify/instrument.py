@@ -105,10 +105,14 @@ def constants_model(model: onnx.ModelProto) -> onnx.ModelProto | None:
         part.graph.value_info,
     ):
         del repeated[:]
+    from qdeploy.export.onnx.attach import made_of_constants
+
     part.graph.node.extend(chosen)
     part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
     for node in chosen:
         part.graph.output.extend(
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT8, None) for name in node.output if name
+            onnx.helper.make_tensor_value_info(name, made_of_constants(operator_name(node.op_type)), None)
+            for name in node.output
+            if name
         )
     return part

@@ -73,6 +73,15 @@ _FUNCTIONS = f"""<ir_version: 8, opset_import: ["": 18, "own": 1]>
         m = Gemm <alpha: float = @slope> (a, b)
         c = Relu (m)
     }}"""
+_CONVOLUTIONS = f"""<ir_version: 8, opset_import: ["": 18]>
+    convolutions (float[batch, {FEATURES}] x) => (float[batch, rest] y) {{
+        shape = Constant <value = int64[3] {{-1, 2, 2}}> ()
+        image = Reshape (x, shape)
+        wide = Conv <pads = [1, 1], dilations = [1], group = 2> (image, w, b)
+        active = Relu (wide)
+        wider = ConvTranspose <strides = [2], pads = [0, 1]> (active, v)
+        y = Flatten (wider)
+    }}"""
 
 _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     _DENSE: {"w1": (FEATURES, HIDDEN), "b1": (HIDDEN,), "w2": (CLASSES, HIDDEN), "b2": (CLASSES,)},
@@ -80,6 +89,7 @@ _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     _SCAN: {"w": (HIDDEN, HIDDEN), "u": (FEATURES, HIDDEN), "bias": (HIDDEN,), "w2": (HIDDEN, CLASSES)},
     _QUATERNION: {"r": (1, 1), "i": (1, 1), "j": (1, 1), "k": (1, 1), "w2": (4, CLASSES)},
     _FUNCTIONS: {"w1": (FEATURES, HIDDEN), "w2": (HIDDEN, CLASSES)},
+    _CONVOLUTIONS: {"w": (4, 1, 2), "b": (4,), "v": (4, 1, 2)},
 }
 
 
@@ -126,7 +136,7 @@ def float_models() -> tuple[dict[str, bytes], ...]:
 
 @cache
 def bundles() -> tuple[dict[str, bytes], ...]:
-    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders."""
+    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders, convolutions."""
     import qdeploy
 
     made = []
@@ -136,6 +146,7 @@ def bundles() -> tuple[dict[str, bytes], ...]:
         (_QUATERNION, {}),
         (_RNN, {"time_axis": 0, "inline": True, "storage": "expanded"}),
         (_DENSE, {"float_io": True}),
+        (_CONVOLUTIONS, {}),
     )
     with tempfile.TemporaryDirectory() as folder:
         for index, (text, options) in enumerate(kinds):
@@ -149,7 +160,7 @@ def bundles() -> tuple[dict[str, bytes], ...]:
 
 def bundle_samples(index: int) -> dict[str, np.ndarray]:
     """Samples with labels for the bundle of this index."""
-    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE)[index]
+    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE, _CONVOLUTIONS)[index]
     samples = _samples(text)
     shape = (SAMPLES, STEPS) if text == _RNN else (SAMPLES,)
     return {**samples, "y": np.zeros(shape, np.int64)}

@@ -123,6 +123,7 @@ CONVOLUTIONS = {
     "conv-rows-3d": _network(CONV_3D),
     "quaternion-conv": _network(QUATERNION),
     "quaternion-conv-rows-weights7": _network(QUATERNION, options={"inline": True}, weight_bits=7),
+    "conv-images-2d": _network(CONV_2D),
     "conv-transposed": _network(TRANSPOSED),
     "quaternion-conv-separable": _network(SEPARABLE),
     "quaternion-conv-expanded": _network(QUATERNION, options={"storage": "expanded"}),

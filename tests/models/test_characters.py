@@ -188,6 +188,37 @@ def test_a_text_of_unknown_characters_is_read_by_the_models_vocabulary(bundle, t
     assert report.integer_value is not None
 
 
+def test_characters_are_indices_of_an_embedding(text, config, tmp_path):
+    """The same way for a network that takes numbers in place of one-hot vectors: training, data, streams."""
+    changed = json.loads(config.read_text())
+    changed["architecture"] = "recurrent-classifier"
+    changed["hyperparameters"] = {
+        "cell": "gru",
+        "readout": "every",
+        "input_size": 97,
+        "hidden_size": 16,
+        "num_classes": 97,
+    }
+    changed["hyperparameters"]["embedding_size"] = 8
+    for name in ("recurrent_learning_rate", "initial_random", "initial_resting_state"):
+        del changed[name]
+    file = tmp_path / "indices.json"
+    file.write_text(json.dumps(changed))
+    trained = qdeploy.training.train(file, tmp_path / "net", data=[text])
+    assert trained.best.test_bits < trained.references["unigram_bits_per_character"]
+    assert load_checkpoint(trained.checkpoint).metadata["input"]["shape"] == [128]
+    bundle = qdeploy.export_model(trained.checkpoint, tmp_path / "out", calibration=str(text))
+    (spec,) = bundle.manifest.inputs
+    assert (spec.dtype, spec.shape) == ("int64", ("batch", "time"))
+    assert spec.vocabulary_size == len(bundle.manifest.created_from["vocabulary"])
+    report = bundle.validate(str(text), metric="bits")
+    assert report.integer_value == pytest.approx(report.float_value, abs=0.05)
+    assert bundle.verify(data=str(text), samples=2).passed
+    stream = CharacterStream(bundle)
+    assert stream.feed("the ").shape == (4, spec.vocabulary_size)
+    assert stream.bits("the quick brown fox") < math.log2(spec.vocabulary_size)
+
+
 def test_the_shipped_network_keeps_its_grid(tmp_path):
     # 97 inputs of which any could be 255: the accumulator is nearly full, and W stays as it was trained all the same.
     bundle = qdeploy.export_model("qornn-characters", tmp_path / "out")

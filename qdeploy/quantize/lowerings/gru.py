@@ -42,6 +42,7 @@ from qdeploy.quantize.lowerings.loop_state import hand_over_state, wanted_states
 from qdeploy.quantize.lowerings.quaternion_rows import shared_by_quaternion, store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
+from qdeploy.quantize.lowerings.stored_table import stored_table
 from qdeploy.quantize.lowerings.table import INDEX_BITS
 from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.state_range import StateRange
@@ -150,8 +151,8 @@ def gru(context: Context, node: onnx.NodeProto) -> None:
             ),
             graph.constant(f"{name}.input_multiplier", for_all_rows(input_multiplier, 3 * hidden), bits=32),
             graph.constant(f"{name}.multiplier", for_all_rows(multiplier, 3 * hidden), bits=32),
-            graph.constant(f"{name}.sigmoid_table", sigmoids, bits=16),
-            graph.constant(f"{name}.tanh_table", tanhs, bits=16),
+            stored_table(graph, f"{name}.sigmoid_table", sigmoids, 16),
+            stored_table(graph, f"{name}.tanh_table", tanhs, 16),
         ],
         [wanted_states(context, node), state_out],
         name,

@@ -29,6 +29,7 @@ from qdeploy.quantize.lowerings.loop_state import hand_over_state, wanted_states
 from qdeploy.quantize.lowerings.quaternion_rows import shared_by_quaternion, store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
+from qdeploy.quantize.lowerings.stored_table import stored_table
 from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.recipe import Recipe
@@ -111,7 +112,7 @@ def ligru(context: Context, node: onnx.NodeProto) -> None:
         index = rows.candidate_unit * 2.0**candidate_shift * np.arange(-_HALF, _HALF)
         least, most = ((bound - state.zero_point) << state_shift for bound in (state.low, state.high))
         entries = np.clip(round_half_away(np.tanh(index) / fine), least, most).astype(np.int16)
-        candidate_table = graph.constant(f"{name}.candidate_table", entries, bits=16)
+        candidate_table = stored_table(graph, f"{name}.candidate_table", entries, 16)
     state_in, state_out = state_tensors(context, node)
     graph.node(
         "LiGRU",
@@ -123,7 +124,7 @@ def ligru(context: Context, node: onnx.NodeProto) -> None:
             graph.constant(f"{name}.bias", integer_bias.astype(np.int32), bits=32, scale=product),
             graph.constant(f"{name}.input_multiplier", input_multiplier.values, bits=32),
             graph.constant(f"{name}.multiplier", rows.multiplier.values, bits=32),
-            graph.constant(f"{name}.sigmoid_table", sigmoids.astype(np.int16), bits=16),
+            stored_table(graph, f"{name}.sigmoid_table", sigmoids.astype(np.int16), 16),
             candidate_table,
         ],
         [wanted_states(context, node), state_out],

@@ -22,6 +22,7 @@ from qdeploy.quantize.integer_graph import State, accumulator_bits
 from qdeploy.quantize.lowerings.quaternion_rows import store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
+from qdeploy.quantize.lowerings.stored_table import stored_table
 from qdeploy.quantize.lowerings.table import FUNCTIONS, INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import choose_multiplier
 from qdeploy.quantize.recipe import Recipe
@@ -116,7 +117,7 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
             graph.constant(f"{name}.bias", chosen.bias, bits=32, scale=chosen.scale),
             graph.constant(f"{name}.input_multiplier", chosen.input_multiplier, bits=32),
             graph.constant(f"{name}.multiplier", multiplier.values, bits=32),
-            *(graph.constant(f"{name}.{table}", entries, bits=16) for table, entries in tables.items()),
+            *(stored_table(graph, f"{name}.{table}", entries, 16) for table, entries in tables.items()),
         ],
         [node.output[0] if wanted else "", state_out, cell_out],
         name,

@@ -28,6 +28,7 @@ from qdeploy.quantize.integer_graph import accumulator_bits
 from qdeploy.quantize.lowerings.loop_state import hand_over_state, wanted_states
 from qdeploy.quantize.lowerings.quaternion_rows import store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
+from qdeploy.quantize.lowerings.stored_table import stored_table
 from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.orthogonality import Orthogonality
@@ -126,7 +127,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
             f"{name}.modrelu_bias", rectifier_bias.astype(np.int32), bits=32, scale=loop.accumulator_scale
         )
     if table is not None:
-        inputs[7] = graph.constant(f"{name}.table", table.astype(loop.state.dtype), bits=loop.state.bits)
+        inputs[7] = stored_table(graph, f"{name}.table", table.astype(loop.state.dtype), loop.state.bits)
     input_shift = loop.input_shift
     if loop.input_multiplier is not None:
         inputs[8] = graph.constant(f"{name}.input_multiplier", loop.input_multiplier.values, bits=32)

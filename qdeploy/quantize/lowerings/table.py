@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qdeploy.quantize.lowerings.registry import FLAT_BEYOND, Context, lowers
 from qdeploy.quantize.lowerings.rescale import rescale
+from qdeploy.quantize.lowerings.stored_table import stored_table
 from qdeploy.quantize.tensor_type import TensorType, activation_type, state_type, with_power_of_two_scale
 
 INDEX_BITS = 12
@@ -58,7 +59,7 @@ def table(context: Context, node: onnx.NodeProto) -> None:
     entries = round_half_away(values / result.scale) + result.zero_point
     name = f"{node.name}.entries"
     kept = np.clip(entries, result.low, result.high).astype(result.dtype)
-    context.integers.constant(name, kept, bits=result.bits)
+    stored_table(context.integers, name, kept, result.bits)
     context.integers.node("Table", [operand, name], [node.output[0]], node.name)
     context.integers.types[node.output[0]] = result
 
