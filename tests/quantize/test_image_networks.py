@@ -47,7 +47,9 @@ class Mobile(nn.Module):
         self.depthwise = nn.Sequential(nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.BatchNorm2d(12), nn.Hardswish())
         self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(12, 12, 1), nn.Hardsigmoid())
         self.project = nn.Conv2d(12, 4, 1)
-        self.head = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 8, 3, 2), nn.LeakyReLU(0.1), nn.AdaptiveMaxPool2d(1))
+        self.head = nn.Sequential(
+            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 8, 3, 2), nn.LeakyReLU(0.1), nn.AdaptiveMaxPool2d(1)
+        )
         self.output = nn.Linear(8, 5)
 
     def forward(self, x: Any) -> Any:
