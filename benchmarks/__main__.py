@@ -128,42 +128,25 @@ def image_rows() -> list[Row]:
     }
     rows = []
     for network, (module, shape) in networks.items():
-        found = convolution.measure(module, shape)
+        found, judged = convolution.measure(module, shape), network == "conv2"
         for batch, times in found.microseconds.items():
-            name, goal = f"onnx-{network}-b{batch}", 1.5 if network == "conv2" else None
-            for label, other, limit in (
-                ("", convolution.FLOAT, goal),
-                ("-quantize-static", convolution.STATIC, None),
+            for suffix, recipe, other, goal in (
+                ("", "default", convolution.FLOAT, 1.5),
+                ("-w7a8", "w7a8", convolution.FLOAT, 1.0),
+                ("-quantize-static", "default", convolution.STATIC, None),
             ):
-                against = "onnxruntime's float model" if other == convolution.FLOAT else "onnxruntime's quantize_static"
-                rows += [
-                    _row(f"{name}{label}{suffix}", times[recipe], times[other], against, limit, unit="µs a sample")
-                    for suffix, recipe in (("", "default"), ("-w7a8", "w7a8"))
-                ]
-        times = found.microseconds[1]
+                name, against = f"onnx-{network}-b{batch}{suffix}", f"onnxruntime, {other}"
+                limit = goal if judged else None
+                rows.append(_row(name, times[recipe], times[other], against, limit, unit="µs a sample"))
+        numpy, times = f"numpy-{network}-b1", found.microseconds[1]
+        against = f"onnxruntime, {convolution.FLOAT}"
         rows.append(
-            _row(
-                f"numpy-{network}-b1",
-                times[convolution.REFERENCE],
-                times[convolution.FLOAT],
-                "onnxruntime's float model",
-                None,
-                unit="µs a sample",
-            )
+            _row(numpy, times[convolution.REFERENCE], times[convolution.FLOAT], against, None, unit="µs a sample")
         )
-        for other, limit in ((convolution.STATIC, 0.27), (convolution.FLOAT, 0.07)):
-            goal = limit if network == "conv2" else None
-            against = f"the expanded network's file, {other}"
-            rows.append(
-                _row(
-                    f"{network}-file-{other.replace('_', '-')}",
-                    found.bytes["default"],
-                    found.bytes[other],
-                    against,
-                    goal,
-                    unit="bytes",
-                )
-            )
+        for other, goal in ((convolution.STATIC, 0.27), (convolution.FLOAT, 0.07)):
+            name, against = f"{network}-file-{other.replace('_', '-')}", f"the expanded network's file, {other}"
+            limit = goal if judged else None
+            rows.append(_row(name, found.bytes["default"], found.bytes[other], against, limit, unit="bytes"))
     return rows
 
 

@@ -20,7 +20,17 @@ from qdeploy.runtime.hamilton_product import HamiltonProduct
 from qdeploy.runtime.numeric import exact_matmul, product_bound, product_type
 from qdeploy.runtime.ops import OPERATORS, Node
 
-SIZES = ((512, 512), (1024, 512), (1024, 1024), (2048, 2048), (256, 4096), (256, 16384), (64, 16384))
+SIZES = (
+    (512, 512),
+    (1024, 512),
+    (1024, 1024),
+    (2048, 2048),
+    (256, 4096),
+    (256, 16384),
+    (64, 16384),
+    (64, 576),
+    (256, 2304),
+)
 ROWS = (1, 4, 16, 64, 256, 1024)
 SECONDS = 0.25
 

@@ -23,6 +23,8 @@ from qdeploy.runtime.errors import UnsupportedModelError
 
 from .checkpoint import read_checkpoint, save_tensors
 from .masks import ORIGINAL
+from .quaternion_batch_norm import QuaternionBatchNorm, QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm
+from .quaternion_conv import QuaternionConv1d, QuaternionConv2d, QuaternionConv3d
 from .quaternion_linear import QuaternionLinear
 from .registry import build
 
@@ -32,7 +34,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Pruning", "iteration_name", "next_masks", "prunable", "smallest_cut", "train_pruned"]
 
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, QuaternionLinear)
+_LAYERS = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    QuaternionLinear,
+    QuaternionConv1d,
+    QuaternionConv2d,
+    QuaternionConv3d,
+)
+_NORMALIZATIONS = (QuaternionSplitBatchNorm, QuaternionBatchNorm, QuaternionWhiteningBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ def prunable(module: nn.Module) -> dict[str, nn.Parameter]:
             full = f"{path}.{name}".removeprefix(".")
             if isinstance(part, _LAYERS) and name.endswith("weight"):
                 found[full] = parameter
-            elif parameter.dim() > 1:
+            elif parameter.dim() > 1 and not isinstance(part, _NORMALIZATIONS):
                 raise UnsupportedModelError(
                     f"pruning: {full} is a weight of {type(part).__name__}; expected networks of linear and convolution "
                     "layers (training another kind pruned is not supported; capturing its masks is)"

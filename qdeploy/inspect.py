@@ -103,14 +103,16 @@ class InspectReport:
         lines += self.tensors
         lines.append("operators: " + ", ".join(f"{count} {name}" for name, count in sorted(self.operators.items())))
         columns = ("weights", 8), ("input", 6), ("state", 6), ("parameters", 11), ("MACs", 9), ("acc. bits", 10)
-        header = f"{'layer':24} {'operator':10} " + " ".join(f"{name:>{width}}" for name, width in columns)
+        # As wide as most operators' names, or as the longest is.
+        width = max([10, *(len(layer.operator) for layer in self.layers)])
+        header = f"{'layer':24} {'operator':{width}} " + " ".join(f"{name:>{size}}" for name, size in columns)
         lines += ["", header]
         for layer in self.layers:
             weights = (
                 "" if layer.weight_bits is None else f"{layer.weight_bits} bit" + ("=" if layer.exact_grid else "")
             )
             lines.append(
-                f"{layer.name[:24]:24} {layer.operator:10} {weights:>8} {_bits(layer.activation_bits):>6} "
+                f"{layer.name[:24]:24} {layer.operator:{width}} {weights:>8} {_bits(layer.activation_bits):>6} "
                 f"{_bits(layer.state_bits):>6} {layer.parameters or 0:>11,} {layer.macs or 0:>9,} {_accumulator(layer):>10}"
             )
         if any(layer.exact_grid for layer in self.layers):

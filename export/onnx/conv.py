@@ -5,7 +5,8 @@ from __future__ import annotations
 import onnx
 
 from qdeploy.export.onnx import fragments
-from qdeploy.export.onnx.conv_rows import ELEMENTS, rows_form
+from qdeploy.export.onnx.conv_requantization import ELEMENTS, is_narrow, requantization_of
+from qdeploy.export.onnx.conv_rows import rows_form
 from qdeploy.export.onnx.functions import Site, body, function, kind_of
 
 WINDOW = "strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilations, group: int = @group"
@@ -13,34 +14,40 @@ WINDOW = "strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilat
 
 @body("Conv")
 def conv(site: Site) -> onnx.FunctionProto:
-    """A product of rows where there is one; else uint8 activations take one convolution, int16 ones two.
+    """A product of rows where there is one, else ConvInteger."""
+    return rows_form(site) or images_form(site)
+
+
+def images_form(site: Site) -> onnx.FunctionProto:
+    """The body of one ConvInteger for uint8 activations, and of two for int16 ones; groups and all else are its own.
 
     Images are processed one by one, so that accumulators and the wide numbers of the requantization stay in the processor's
     cache.
     """
-    by_rows = rows_form(site)
-    if by_rows is not None:
-        return by_rows
     x_kind = kind_of(site, "x")
     rank, kind = site.constants["weight"].ndim - 2, ELEMENTS[int(site.attributes["dtype"])]
     constants, kernel, zero_point = unsigned_kernel("w", "weight")
     prepared, product, accumulator = convolution("p", "x_one", x_kind, kernel, zero_point)
-    requantized, requantize, result = channel_requantization("r", accumulator, rank)
+    narrow, dtype = is_narrow(site), int(site.attributes["dtype"])
+    requantized, requantize = requantization_of(
+        narrow=narrow, dtype=dtype, multiplier="channel_multiplier", bias="channel_bias"
+    )
     unknown = ", ".join("?" * (rank + 1))
     given = {"u8": "uint8", "s16": "int16"}[x_kind]
     lines = [
         *constants,
         *prepared,
+        f"behind = Constant<value = int64[{rank}] {{{', '.join(str(1 + axis) for axis in range(rank))}}}>()",
+        "channel_multiplier = Unsqueeze(multiplier, behind)",
+        "channel_bias = Unsqueeze(bias, behind)",
         *requantized,
         *fragments.vector("batch", [0]),
         f"y = Scan<num_scan_inputs = 1, body = image ({given}[{unknown}] x_image) => ({kind}[{unknown}] y_image) {{",
         "  x_one = Unsqueeze(x_image, batch)",
-        *(f"  {line}" for line in [*product, *requantize]),
-        f"  y_one = Cast<to = {int(site.attributes['dtype'])}>({result})",
-        "  y_image = Squeeze(y_one, batch)",
+        *(f"  {line}" for line in [*product, f"acc = Squeeze({accumulator}, batch)", *requantize]),
         "}>(x)",
     ]
-    return function("Conv", f"{x_kind}_{rank}d_images_{kind}", lines)
+    return function("Conv", f"{x_kind}_{rank}d_images{'_narrow' * narrow}_{kind}", lines)
 
 
 def unsigned_kernel(prefix: str, weight: str) -> tuple[list[str], str, str]:
@@ -79,30 +86,3 @@ def convolution(prefix: str, x: str, x_kind: str, kernel: str, zero_point: str) 
         f"{p}_acc = Add({p}_ah256, {p}_al)",
     ]
     return constants, lines, f"{p}_acc"
-
-
-def channel_requantization(prefix: str, accumulator: str, rank: int) -> tuple[list[str], list[str], str]:
-    """Constants, the requantization of ``[B, N, *out]``, and the name of its result, uint64 with the result in its low bytes.
-
-    The bias joins the constant that is added behind the multiplication: (acc + bias) M + c = acc M + (bias M + c), also where
-    both sides wrap. That spares one pass over the accumulators.
-    """
-    p = prefix
-    attributes = [line for name in ("shift", "y_zero_point", "low", "high") for line in fragments.attribute(name, 7)]
-    axes = ", ".join(str(1 + axis) for axis in range(rank))
-    constants, names = fragments.requantization_constants(
-        f"{p}q", multiplier=f"{p}_m", shift="shift", zero_point="y_zero_point", low="low", high="high"
-    )
-    lines = [
-        *attributes,
-        f"{p}_axes = Constant<value = int64[{rank}] {{{axes}}}>()",
-        f"{p}_m = Unsqueeze(multiplier, {p}_axes)",
-        f"{p}_b = Unsqueeze(bias, {p}_axes)",
-        *constants,
-        f"{p}_b64 = Cast<to = {fragments.UINT64}>({p}_b)",
-        f"{p}_bm = Mul({p}_b64, {names.multiplier})",
-        f"{p}_addend = Add({p}_bm, {names.addend})",
-    ]
-    joined = fragments.Requantization(names.multiplier, f"{p}_addend", names.shift, names.low, names.high)
-    requantize, result = fragments.requantization(p, accumulator, joined)
-    return lines, requantize, result

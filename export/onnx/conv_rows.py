@@ -14,17 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 
 from qdeploy.export.onnx import fragments
-from qdeploy.export.onnx.fragments import INT8, INT32, INT64, UINT8, UINT64
+from qdeploy.export.onnx.conv_requantization import ELEMENTS, is_narrow, requantization_of
+from qdeploy.export.onnx.fragments import INT8, INT32, UINT8
 from qdeploy.export.onnx.functions import Site, function, kind_of, weight_form
-
-ELEMENTS = {2: "uint8", 5: "int16", 6: "int32"}
-
-_LARGEST_DIVISOR = 30
-"""2^30 is the largest power of two of int32."""
 
 
 @dataclass(frozen=True)
@@ -66,76 +61,15 @@ def rows_form(site: Site) -> onnx.FunctionProto | None:
         strided=tuple(stride > 1 for stride in attributes["strides"]),
         padded=any(attributes["pads"]),
         form="s8" if weight_form(columns) == "s8" else "sum",
-        narrow=_narrow(site),
+        narrow=is_narrow(site),
         dtype=int(attributes["dtype"]),
     )
     return function("Conv", rows.name, _lines(rows))
 
 
-def _narrow(site: Site) -> bool:
-    """Whether acc M and all that is added to it is proven to stay within 32 bits, and y is of 8 bits, thus never below 0."""
-    attributes, weight = site.attributes, site.constants["weight"]
-    multiplier = site.constants.get("multiplier")
-    if multiplier is None or attributes["dtype"] != UINT8:
-        return False
-    if attributes["low"] < 0 or attributes["shift"] > _LARGEST_DIVISOR:
-        return False
-    largest = max(attributes["x_zero_point"], 255 - attributes["x_zero_point"])
-    sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1).astype(object) * largest
-    factors = np.abs(multiplier.astype(np.int64)).astype(object)
-    added = np.abs(site.constants["bias"].astype(np.int64)).astype(object) * factors
-    rounding = (attributes["y_zero_point"] << attributes["shift"]) + (1 << attributes["shift"] >> 1)
-    return bool((sums * factors + added + rounding < 2**31).all())
-
-
-def _requantization(rows: Rows) -> tuple[list[str], list[str]]:
-    """Constants, and ``y_image`` from ``acc``.
-
-    (acc + bias) M + c = acc M + (bias M + c), also where both sides wrap: that is one pass over the accumulators less.
-    """
-    attributes = [
-        line for name in ("shift", "y_zero_point", "low", "high") for line in fragments.attribute(name, INT64)
-    ]
-    if not rows.narrow:
-        constants, names = fragments.requantization_constants(
-            "q", multiplier="multiplier", shift="shift", zero_point="y_zero_point", low="low", high="high"
-        )
-        constants += [
-            f"bias_64 = Cast<to = {UINT64}>(bias)",
-            f"bias_m = Mul(bias_64, {names.multiplier})",
-            f"addend = Add(bias_m, {names.addend})",
-        ]
-        joined = fragments.Requantization(names.multiplier, "addend", names.shift, names.low, names.high)
-        requantize, result = fragments.requantization("r", "acc", joined)
-        return [*attributes, *constants], [*requantize, f"y_image = Cast<to = {rows.dtype}>({result})"]
-    constants = [
-        *fragments.constant("one_64", "uint64", 1),
-        f"shift_u64 = Cast<to = {UINT64}>(shift)",
-        'divisor_u64 = BitShift<direction = "LEFT">(one_64, shift_u64)',
-        'half_u64 = BitShift<direction = "RIGHT">(divisor_u64, one_64)',
-        f"divisor = Cast<to = {INT32}>(divisor_u64)",
-        f"half = Cast<to = {INT32}>(half_u64)",
-        f"zero_32 = Cast<to = {INT32}>(y_zero_point)",
-        f"low_32 = Cast<to = {INT32}>(low)",
-        f"high_32 = Cast<to = {INT32}>(high)",
-        "zero_m = Mul(zero_32, divisor)",
-        "bias_m = Mul(bias, multiplier)",
-        "rounding = Add(zero_m, half)",
-        "addend = Add(bias_m, rounding)",
-    ]
-    # Div rounds towards zero: other than down only below zero, where the lower bound of 8 bits is met either way.
-    return [*attributes, *constants], [
-        "acc_m = Mul(acc, multiplier)",
-        "sum = Add(acc_m, addend)",
-        "quotient = Div(sum, divisor)",
-        "bounded = Clip(quotient, low_32, high_32)",
-        f"y_image = Cast<to = {rows.dtype}>(bounded)",
-    ]
-
-
 def _lines(rows: Rows) -> list[str]:
     rank = len(rows.kernel)
-    constants, requantize = _requantization(rows)
+    constants, requantize = requantization_of(narrow=rows.narrow, dtype=rows.dtype)
     slices, row_lines, row = _rows(rows)
     matrices, products = _products(rows, row)
     kind, unknown = ELEMENTS[rows.dtype], ", ".join("?" * (rank + 1))

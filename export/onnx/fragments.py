@@ -11,7 +11,9 @@ where int8 could saturate on x86 without VNNI.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 UINT8, INT8, UINT16, INT16, INT32, INT64, UINT64 = 2, 3, 4, 5, 6, 7, 13
 
@@ -91,6 +93,55 @@ def requantization(prefix: str, accumulator: str, constants: Requantization) -> 
         f"{p}_wa = Add({p}_wm, {constants.addend})",
         f'{p}_ws = BitShift<direction = "RIGHT">({p}_wa, {constants.shift})',
         f"{p}_r = Clip({p}_ws, {constants.low}, {constants.high})",
+    ]
+    return lines, f"{p}_r"
+
+
+NARROW_REACH = 2**30
+"""Below it, a sum with its rounding and its zero point can be closed in int32 by :func:`narrow_requantization`."""
+
+
+def fits_narrow(reach: int, attributes: Mapping[str, Any]) -> bool:
+    """Whether sums up to ``reach`` leave int32 the room that :func:`narrow_requantization` needs, to 8 or 16 bits."""
+    shift, zero_point = int(attributes["shift"]), abs(int(attributes["y_zero_point"]))
+    small = int(attributes["dtype"]) != INT32
+    return small and shift <= 30 and reach + (zero_point << shift) + (1 << shift) < NARROW_REACH
+
+
+def narrow_constants(prefix: str) -> list[str]:
+    """What :func:`narrow_requantization` reads, from the attributes ``shift``, ``y_zero_point``, ``low`` and ``high`` (int64).
+
+    Sums are lifted by K 2^s = 2^30, so that Div, which truncates, rounds down.
+    """
+    p = prefix
+    return [
+        f"{p}_s = Cast<to = {UINT64}>(shift)",
+        f"{p}_u1 = Constant<value = uint64 {{1}}>()",
+        f'{p}_up = BitShift<direction = "LEFT">({p}_u1, {p}_s)',
+        f"{p}_power = Cast<to = {INT64}>({p}_up)",
+        f'{p}_uh = BitShift<direction = "RIGHT">({p}_up, {p}_u1)',
+        f"{p}_half = Cast<to = {INT64}>({p}_uh)",
+        f"{p}_top = Constant<value = int64 {{{NARROW_REACH}}}>()",
+        f"{p}_k = Div({p}_top, {p}_power)",
+        f"{p}_zs = Mul(y_zero_point, {p}_power)",
+        f"{p}_a0 = Add({p}_top, {p}_zs)",
+        f"{p}_a = Add({p}_a0, {p}_half)",
+        f"{p}_l = Add(low, {p}_k)",
+        f"{p}_h = Add(high, {p}_k)",
+        *(
+            f"{p}_{name} = Cast<to = {INT32}>({p}_{source})"
+            for name, source in (("p32", "power"), ("k32", "k"), ("a32", "a"), ("lo", "l"), ("hi", "h"))
+        ),
+    ]
+
+
+def narrow_requantization(prefix: str, lifted: str, constants: str) -> tuple[list[str], str]:
+    """clip(round(sum / 2^s) + zero_point) in int32, of sums to which ``<constants>_a32`` was added."""
+    p, c = prefix, constants
+    lines = [
+        f"{p}_d = Div({lifted}, {c}_p32)",
+        f"{p}_c = Clip({p}_d, {c}_lo, {c}_hi)",
+        f"{p}_r = Sub({p}_c, {c}_k32)",
     ]
     return lines, f"{p}_r"
 

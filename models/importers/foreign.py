@@ -41,13 +41,14 @@ def import_foreign(path: str | Path, description: str | Path) -> ForeignCheckpoi
         UnsupportedModelError: a network that has no form here.
     """
     values, source = read_json(description), str(description)
-    library = values.get("library") if isinstance(values, dict) else None
+    named = values.get("library") if isinstance(values, dict) else None
+    library = named if isinstance(named, str) else None
     if library in QUATERNION_LIBRARIES:
         architecture = parse_architecture(values, source)
         return ForeignCheckpoint(build_network(read_state(path), architecture, str(path)), architecture.dataset)
     if isinstance(values, dict) and library not in LIBRARIES:
         raise InvalidFileError(
-            f"{source}: library={library!r}, expected one of {', '.join(sorted([*LIBRARIES, *QUATERNION_LIBRARIES]))}"
+            f"{source}: library={repr(named)[:200]}, expected one of {', '.join(sorted([*LIBRARIES, *QUATERNION_LIBRARIES]))}"
         )
     side_car = parse_side_car(values, source)
     return ForeignCheckpoint(import_tensors(read_tensors(path), side_car), side_car.dataset)

@@ -110,6 +110,14 @@ class _Placement:
         alone = self.uses[source] == 1 and source not in self.outputs
         return layer if layer is not None and layer.op_type in PRODUCTS and alone else None
 
+    def _first_of_maps(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """The first of the affine maps that stand one behind the other up to ``node``."""
+        while True:
+            source = self.producers.get(node.input[0])
+            if source is None or source.op_type != "ChannelAffine" or self.uses[node.input[0]] != 1:
+                return node
+            node = source
+
     def _place(self, node: onnx.NodeProto, layer: onnx.NodeProto) -> bool:
         factors, shift = (self._array(name) for name in node.input[1:3])
         if node.op_type == "QuaternionAffine":
@@ -184,7 +192,7 @@ class _Placement:
             return self.recipe.weight_granularity == "per_channel" and not (
                 self.recipe.recognise_grid and self._lies_on_grid(layer)
             )
-        return not self.operator_pays or self._saved_by_operator(layer) <= 0
+        return not self.operator_pays
 
     def _saved_by_operator(self, layer: onnx.NodeProto) -> int:
         """How many bytes less quaternion weights and the 4 x 4 operator have than the weights written in full."""
@@ -193,13 +201,12 @@ class _Placement:
         return 3 * weight.size * self.recipe.weight_bits // 32 - _STAGE_BYTES * len(weight) // 4
 
     def _operator_pays(self) -> bool:
-        """Whether the 4 x 4 operators save more than the body that they share, or one stands alone and brings it anyway."""
+        """Whether 4 x 4 operators behind all quaternion layers save more than their body takes, if none brings it anyway."""
         maps = [node for node in self.nodes if node.op_type == "QuaternionAffine"]
-        layers = [self._layer_of(node) for node in maps]
-        layers = [None if layer is None or attribute(layer, "group", 1) != 1 else layer for layer in layers]
-        behind = [layer for layer in layers if layer is not None and layer.input[1] not in self.tensors]
-        alone = any(layer is None for layer in layers)
-        return alone or sum(max(0, self._saved_by_operator(layer)) for layer in behind) > _BODY_BYTES
+        layers = [self._layer_of(self._first_of_maps(node)) for node in maps]
+        mixable = [layer for layer in layers if layer is not None and attribute(layer, "group", 1) == 1]
+        saved = sum(self._saved_by_operator(layer) for layer in mixable if layer.input[1] not in self.tensors)
+        return saved > (_BODY_BYTES if len(mixable) == len(maps) else 0)
 
     def _fold_matrix(self, layer: onnx.NodeProto, matrix: Floats, shift: Floats) -> None:
         weight = self._weight(layer)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -362,8 +363,9 @@ def _load_pickled(folder: Path) -> None:
 
 
 def _weights(random: Random) -> Files:
-    if random.random() < 0.5:
-        return {"state.pt": mutate_torch(random, seeds.checkpoint()["state.pt"])}
+    if random.random() < 0.6:
+        name = random.choice(("state.pt", "pruned.pt"))
+        return {name: mutate_torch(random, seeds.checkpoint()[name])}
     return {"state.safetensors": mutate_safetensors(random, seeds.checkpoint()["state.safetensors"])}
 
 
@@ -399,6 +401,40 @@ def _load_config(folder: Path) -> None:
     if config.hyperparameters.get("hidden_size", 0) <= 256:
         initial_module(config)
     (folder / f"{config.name}.safetensors").write_bytes(b"")
+
+
+# Networks of other libraries.
+
+
+def _foreign(random: Random) -> Files:
+    files: Files = dict(seeds.foreign())
+    kind = random.random()
+    if kind < 0.5:
+        return {**files, "net.json": mutate_json(random, _bytes(files["net.json"]))}
+    if kind < 0.95:
+        return {**files, "net.safetensors": mutate_safetensors(random, _bytes(files["net.safetensors"]))}
+    return mutate_files(random, files)
+
+
+@_reader("architecture + state dict", 40, _foreign)
+def _import_foreign(folder: Path) -> None:
+    from qdeploy.models.importers.foreign import import_foreign
+
+    import_foreign(folder / "net.safetensors", folder / "net.json")
+
+
+def _keras(random: Random) -> Files:
+    files: Files = dict(seeds.keras())
+    return {**files, "net.h5": mutate_bytes(random, _bytes(files["net.h5"]))}
+
+
+if find_spec("h5py") is not None:
+
+    @_reader("architecture + Keras .h5", 25, _keras)
+    def _import_keras(folder: Path) -> None:
+        from qdeploy.models.importers.foreign import import_foreign
+
+        import_foreign(folder / "net.h5", folder / "net.json")
 
 
 def _mnist(random: Random) -> Files:

@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 
 FEATURES, CLASSES, HIDDEN, STEPS, SAMPLES = 4, 3, 5, 6, 3
+UNITS = 1200
+"""Of the pruned layer: as many as make its file smaller without the zeros."""
 
 _DENSE = f"""<ir_version: 8, opset_import: ["": 17]>
     dense (float[batch, {FEATURES}] x) => (float[batch, {CLASSES}] y) {{
@@ -73,6 +75,21 @@ _FUNCTIONS = f"""<ir_version: 8, opset_import: ["": 18, "own": 1]>
         m = Gemm <alpha: float = @slope> (a, b)
         c = Relu (m)
     }}"""
+_PRUNED = f"""<ir_version: 8, opset_import: ["": 18]>
+    pruned (float[batch, {FEATURES}] x) => (float[batch, {CLASSES}] y) {{
+        hidden = MatMul (x, pruned)
+        active = Relu (hidden)
+        y = MatMul (active, w2)
+    }}"""
+_CONVOLUTIONS = f"""<ir_version: 8, opset_import: ["": 18]>
+    convolutions (float[batch, {FEATURES}] x) => (float[batch, rest] y) {{
+        shape = Constant <value = int64[3] {{-1, 2, 2}}> ()
+        image = Reshape (x, shape)
+        wide = Conv <pads = [1, 1], dilations = [1], group = 2> (image, w, b)
+        active = Relu (wide)
+        wider = ConvTranspose <strides = [2], pads = [0, 1]> (active, v)
+        y = Flatten (wider)
+    }}"""
 
 _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     _DENSE: {"w1": (FEATURES, HIDDEN), "b1": (HIDDEN,), "w2": (CLASSES, HIDDEN), "b2": (CLASSES,)},
@@ -80,6 +97,8 @@ _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     _SCAN: {"w": (HIDDEN, HIDDEN), "u": (FEATURES, HIDDEN), "bias": (HIDDEN,), "w2": (HIDDEN, CLASSES)},
     _QUATERNION: {"r": (1, 1), "i": (1, 1), "j": (1, 1), "k": (1, 1), "w2": (4, CLASSES)},
     _FUNCTIONS: {"w1": (FEATURES, HIDDEN), "w2": (HIDDEN, CLASSES)},
+    _CONVOLUTIONS: {"w": (4, 1, 2), "b": (4,), "v": (4, 1, 2)},
+    _PRUNED: {"pruned": (FEATURES, UNITS), "w2": (UNITS, CLASSES)},
 }
 
 
@@ -87,7 +106,10 @@ def _model(text: str) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     model = onnx.parser.parse_model(text)
     for name, shape in _SHAPES[text].items():
-        model.graph.initializer.append(onnx.numpy_helper.from_array(_weights(rng, shape), name))
+        weights = _weights(rng, shape)
+        if text == _PRUNED:
+            weights[rng.random(shape) < 0.97] = 0
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
     onnx.checker.check_model(model)
     return model
 
@@ -126,7 +148,7 @@ def float_models() -> tuple[dict[str, bytes], ...]:
 
 @cache
 def bundles() -> tuple[dict[str, bytes], ...]:
-    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders."""
+    """Folders of the files of small bundles: dense, recurrent, quaternion, inlined, with float borders, convolutions, pruned."""
     import qdeploy
 
     made = []
@@ -136,6 +158,8 @@ def bundles() -> tuple[dict[str, bytes], ...]:
         (_QUATERNION, {}),
         (_RNN, {"time_axis": 0, "inline": True, "storage": "expanded"}),
         (_DENSE, {"float_io": True}),
+        (_CONVOLUTIONS, {}),
+        (_PRUNED, {}),
     )
     with tempfile.TemporaryDirectory() as folder:
         for index, (text, options) in enumerate(kinds):
@@ -149,7 +173,7 @@ def bundles() -> tuple[dict[str, bytes], ...]:
 
 def bundle_samples(index: int) -> dict[str, np.ndarray]:
     """Samples with labels for the bundle of this index."""
-    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE)[index]
+    text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE, _CONVOLUTIONS, _PRUNED)[index]
     samples = _samples(text)
     shape = (SAMPLES, STEPS) if text == _RNN else (SAMPLES,)
     return {**samples, "y": np.zeros(shape, np.int64)}
@@ -198,7 +222,7 @@ CONFIG: dict[str, Any] = {
 
 @cache
 def checkpoint() -> dict[str, bytes]:
-    """A checkpoint as a pair of files, as .pt, and its state dict as .safetensors and as .pt."""
+    """A checkpoint as a pair of files, as .pt, and its state dict as .safetensors, as .pt, and as .pt with masks of weights."""
     import torch
     from safetensors.torch import save
 
@@ -214,7 +238,13 @@ def checkpoint() -> dict[str, bytes]:
         save_checkpoint(Path(folder) / "small", module, metadata)
         files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
     plain = save({name: value.contiguous() for name, value in module.state_dict().items()})
-    return {**files, "small.pt": whole.getvalue(), "state.pt": state.getvalue(), "state.safetensors": plain}
+    name, weight = next((name, value) for name, value in module.state_dict().items() if value.dim() > 1)
+    masked = {key: value for key, value in module.state_dict().items() if key != name}
+    masked |= {f"{name}_orig": weight, f"{name}_mask": (weight > 0).float()}
+    pruned = io.BytesIO()
+    torch.save(masked, pruned)
+    states = {"state.pt": state.getvalue(), "state.safetensors": plain, "pruned.pt": pruned.getvalue()}
+    return {**files, "small.pt": whole.getvalue(), **states}
 
 
 def training_data() -> Any:
@@ -270,3 +300,64 @@ def mnist() -> dict[str, bytes]:
         "mnist/t10k-images-idx3-ubyte.gz": gzip.compress(images, mtime=0),
         "mnist/t10k-labels-idx1-ubyte.gz": gzip.compress(labels, mtime=0),
     }
+
+
+_LAYERS = [
+    {
+        "kind": "QConv2d",
+        "name": "c",
+        "in_channels": 4,
+        "out_channels": 8,
+        "kernel_size": 3,
+        "padding": 1,
+        "activation": "relu",
+    },
+    {"kind": "Residual", "layers": [{"kind": "QBatchNorm2d", "name": "n", "num_features": 8}], "shortcut": []},
+    {"kind": "MaxPool2d", "kernel_size": [2, 1], "stride": 1},
+    {"kind": "Flatten"},
+    {"kind": "Linear", "name": "out", "in_features": 128, "out_features": 3, "bias": False},
+]
+
+
+@cache
+def foreign() -> dict[str, bytes]:
+    """A state dict in hTorch's layout, and the architecture that describes it."""
+    from safetensors.numpy import save
+
+    rng = np.random.default_rng(0)
+    state = {f"c.{part}_weight": _weights(rng, (1, 2, 3, 3)) for part in "rijk"}
+    state |= {"c.bias": _weights(rng, (8,)), "out.weight": _weights(rng, (3, 128)), "step": np.zeros(1, np.float32)}
+    state |= {
+        "n.weight": _weights(rng, (4, 4, 2)),
+        "n.bias": _weights(rng, (4, 2)),
+        "n.running_mean": _weights(rng, (4, 2)),
+    }
+    state |= {"n.running_cov": np.stack([np.eye(4, dtype=np.float32)] * 2), "n.eye": np.eye(4, dtype=np.float32)[None]}
+    described = {"schema_version": 1, "library": "htorch", "input": [4, 5, 4], "layers": _LAYERS, "ignored": ["step"]}
+    return {"net.safetensors": save(state), "net.json": json.dumps(described).encode()}
+
+
+@cache
+def keras() -> dict[str, bytes]:
+    """Two layers of Gaudet's Keras code as HDF5, and the architecture that describes them."""
+    import h5py
+
+    rng = np.random.default_rng(0)
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        for part in "rijk":
+            file.create_dataset(f"model_weights/d/d/{part}_kernel:0", data=_weights(rng, (2, 3)))
+        file.create_dataset("model_weights/d/d/bias:0", data=_weights(rng, (12,)), compression="gzip")
+        file.create_dataset("model_weights/e/e/kernel:0", data=_weights(rng, (12, 3)))
+    layers = [
+        {"kind": "QuaternionDense", "name": "d", "in_features": 8, "out_features": 12, "activation": "tanh"},
+        {"kind": "Dense", "name": "e", "in_features": 12, "out_features": 3, "bias": False},
+    ]
+    described = {
+        "schema_version": 1,
+        "library": "gaudet",
+        "data_format": "channels_last",
+        "input": [8],
+        "layers": layers,
+    }
+    return {"net.h5": stream.getvalue(), "net.json": json.dumps(described).encode()}

@@ -124,6 +124,7 @@ CONVOLUTIONS = {
     "quaternion-conv": _network(QUATERNION),
     "quaternion-conv-rows-weights7": _network(QUATERNION, options={"inline": True}, weight_bits=7),
     "conv-images-2d": _network(CONV_2D),
+    "conv-images-2d-narrow": _network(CONV_2D, weight_bits=7, product_multiplier_bits=8),
     "conv-transposed": _network(TRANSPOSED),
     "quaternion-conv-separable": _network(SEPARABLE),
     "quaternion-conv-expanded": _network(QUATERNION, options={"storage": "expanded"}),

@@ -126,6 +126,14 @@ g (float[batch, 16] x) => (float[batch, 5] y)
   h = Relu (n)
   y = qdeploy.float.Linear (h, w2, b2)
 }"""
+HYPERCOMPLEX_KERNELS = """
+g (float[batch, 8, 5, 4] x) => (float[batch, 12, 1, 1] y)
+{
+  m = qdeploy.float.HypercomplexMatrix <grouping = "blocked", output_grouping = "blocked"> (a, k)
+  c = Conv <kernel_shape = [3, 2], pads = [1, 0, 1, 1]> (x, m, b1)
+  h = Relu (c)
+  y = GlobalAveragePool (h)
+}"""
 TABLES = """
 g (float[batch, 16] x) => (float[batch, 5] y)
 {
@@ -219,7 +227,8 @@ def hypercomplex_weights(algebra: str) -> Weights:
         rows = ((4, -3, 2, 1), (3, 4, -1, 2), (-2, 1, 4, 3), (-1, -2, -3, 4))
         a = np.array([[[np.sign(e) * (abs(e) == part) for e in row] for row in rows] for part in (1, 2, 3, 4)], float)
     s = generator.standard_normal((len(a), 12 // len(a), 16 // len(a))) / 2
-    return {"a": a, "s": s} | {
+    k = generator.standard_normal((len(a), 12 // len(a), 8 // len(a), 3, 2)) / 2
+    return {"a": a, "s": s, "k": k} | {
         name: array for name, array in feedforward_weights().items() if name in ("b1", "w2", "b2")
     }
 
@@ -346,7 +355,7 @@ def _feedforward(text: str, *, options: dict[str, Any] | None = None, **recipe: 
 
 def _hypercomplex(algebra: str, grouping: str, output_grouping: str, **recipe: Any) -> Network:
     text = HYPERCOMPLEX % (grouping, output_grouping)
-    return Network(text, partial(hypercomplex_weights, algebra), (16,), recipe)
+    return Network(text, _used(text, partial(hypercomplex_weights, algebra)), (16,), recipe)
 
 
 def _lstm(text: str = LSTM, *, options: dict[str, Any] | None = None, **recipe: Any) -> Network:
@@ -480,6 +489,9 @@ NETWORKS: dict[str, Network] = {
     "hypercomplex": _hypercomplex("learned", "blocked", "blocked"),
     "hypercomplex-adjacent-weights4": _hypercomplex("learned", "adjacent", "adjacent", weight_bits=4),
     "hypercomplex-multiplier1": _hypercomplex("learned", "blocked", "adjacent", multiplier_bits=1),
+    "hypercomplex-kernels": Network(
+        HYPERCOMPLEX_KERNELS, _used(HYPERCOMPLEX_KERNELS, partial(hypercomplex_weights, "learned")), (8, 5, 4)
+    ),
     "hypercomplex-quaternions": _hypercomplex("reordered", "adjacent", "blocked"),
     "tables-sums": _feedforward(TABLES),
     "tables-sums-multiplier1": _feedforward(TABLES, multiplier_bits=1),

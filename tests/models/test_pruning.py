@@ -16,6 +16,7 @@ from torch.nn.utils import prune
 
 from qdeploy.models.checkpoint import load_checkpoint, save_tensors
 from qdeploy.models.config import TrainingConfig
+from qdeploy.models.image_layers import BATCH_NORMS
 from qdeploy.models.initialization import initial_module
 from qdeploy.models.masks import apply_masks, masked_products, masks_of
 from qdeploy.models.pruning import Pruning, iteration_name, next_masks, prunable, smallest_cut, train_pruned
@@ -53,6 +54,20 @@ def test_all_weights_and_no_bias():
     assert not any("bias" in name for name in shapes)
     real = prunable(build("lenet-300-100", CONFIG.hyperparameters))
     assert list(real) == ["hidden1.weight", "hidden2.weight", "output.weight"]
+
+
+@pytest.mark.parametrize("batch_norm", BATCH_NORMS)
+def test_convolutions_and_no_normalization(batch_norm):
+    module = build("resnet", {"kind": "quaternion", "width": 8, "num_classes": 3, "batch_norm": batch_norm})
+    normalizations = [f"{name}." for name, part in module.named_modules() if "BatchNorm" in type(part).__name__]
+    expected = [
+        name
+        for name, parameter in module.named_parameters()
+        if parameter.dim() > 1 and not name.startswith(tuple(normalizations))
+    ]
+    found = prunable(module)
+    assert sorted(found) == sorted(expected)
+    assert any(parameter.dim() == 4 for parameter in found.values())
 
 
 def test_a_recurrent_network_is_refused():

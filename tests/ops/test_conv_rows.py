@@ -34,8 +34,8 @@ IMAGE = np.zeros((1, 2, 5, 5), np.uint8)
         (IMAGE, 63, (3, 3), {"m": [1], "shift": 31, "y": "uint8"}, "Conv_u8_rows3x3_s8_uint8"),
         (IMAGE, 63, (1, 1), {"y": "int16"}, "Conv_u8_rows1x1_s8_int16"),
         (IMAGE[0], 63, (3,), {}, "Conv_u8_rows3_s8_int32"),
-        (IMAGE, 63, (3, 3), {"group": 2}, "Conv_u8_2d"),
-        (IMAGE.astype(np.int16), 63, (3, 3), {}, "Conv_s16_2d"),
+        (IMAGE, 63, (3, 3), {"group": 2}, "Conv_u8_2d_images_int32"),
+        (IMAGE.astype(np.int16), 63, (3, 3), {}, "Conv_s16_2d_images_int32"),
     ],
 )
 def test_the_form(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
+from qdeploy.export.onnx import attach_bodies
 from qdeploy.runtime.errors import ContractError
 from qdeploy.runtime.reference import ReferenceModel
 
@@ -34,9 +35,11 @@ def test_channel_affine(data: st.DataObject, x_kind: str, y_kind: str, trailing:
     chosen = data.draw(requantizations(1, y_kind))
     x_zero_point = data.draw(whole(0, 255)) if x_kind == "uint8" else 0
     x = data.draw(filled(x_kind, shape, x_zero_point, x_zero_point + 1))
-    multiplier = data.draw(filled("int32", channels, 0, 1, 1 << 14, low=-LARGEST))
-    half = min(1 << max(chosen["shift"] - 1, 0), LARGEST)
-    addend = data.draw(filled("int32", channels, 0, half, -half))
+    # Where all is small the body has 32 bits.
+    top, most = data.draw(st.sampled_from([(LARGEST, LARGEST), (1 << 14, 1 << 22), (1 << 14, 1 << 29)]))
+    multiplier = data.draw(filled("int32", channels, 0, 1, 1 << 14, low=-top, high=top))
+    half = min(1 << max(chosen["shift"] - 1, 0), most)
+    addend = data.draw(filled("int32", channels, 0, half, -half, low=-most, high=most))
     model = one_node(
         "ChannelAffine", {"x": x}, {"m": multiplier, "a": addend}, ["x", "m", "a"], {"y": y_kind},
         x_zero_point=x_zero_point, trailing=trailing, **attributes_of(chosen),
@@ -56,10 +59,12 @@ def test_quaternion_affine(data: st.DataObject, x_kind: str, y_kind: str, traili
     chosen = data.draw(requantizations(1, y_kind))
     x_zero_point = data.draw(whole(0, 255)) if x_kind == "uint8" else 0
     x = data.draw(filled(x_kind, shape, x_zero_point))
-    # A row of four products of int16 has room for entries up to 2^14 - 1, and then for a small constant only.
-    matrix = data.draw(filled("int16", (quaternions, 4, 4), 0, 1, low=-(2**14) + 1, high=2**14 - 1))
+    # A row of four products of int16 has room for entries up to 2^14 - 1, and then for a small constant only; where less is
+    # used the body has 32 bits.
+    top, most = data.draw(st.sampled_from([(2**14 - 1, LARGEST), (2**12, 2**28)]))
+    matrix = data.draw(filled("int16", (quaternions, 4, 4), 0, 1, low=-top, high=top))
     reach = int(np.abs(matrix.astype(int)).sum(axis=2).max()) * (255 if x_kind == "uint8" else 2**15)
-    room = LARGEST - reach
+    room = min(LARGEST - reach, most)
     half = min(1 << max(chosen["shift"] - 1, 0), room)
     addend = data.draw(filled("int32", (4, quaternions), 0, half, -half, low=-room, high=room))
     model = one_node(
@@ -94,6 +99,22 @@ def quaternion(matrix: np.ndarray, addend: np.ndarray, channels: int = 4, **chan
     return ReferenceModel(
         one_node("QuaternionAffine", {"x": x}, constants, ["x", "m", "a"], {"y": "int16"}, **(AFFINE | changed))
     )
+
+
+@pytest.mark.parametrize("reach", [-1, 0])
+@pytest.mark.parametrize("low_end", [False, True])
+def test_both_sides_of_the_room_that_32_bits_have(reach: int, low_end: bool) -> None:
+    """The largest sum that the narrow body takes, and one more: 2^15 M + A + 2^s = 2^30."""
+    addend = 2**30 - 2**15 * 2**14 - 2**10 + reach
+    sign = -1 if low_end else 1
+    constants = {"m": np.full(2, 2**14, np.int32), "a": np.full(2, sign * addend, np.int32)}
+    x = np.array([[-(2**15), 2**15 - 1]], np.int16)
+    chosen = AFFINE | {"shift": 10}
+    model = one_node("ChannelAffine", {"x": x}, constants, ["x", "m", "a"], {"y": "int16"}, **chosen)
+    narrow = attach_bodies(model).graph.node[0].op_type.endswith("narrow")
+    assert narrow == (reach < 0)
+    total = x.astype(object) * 2**14 + sign * addend
+    assert (agreed(model, {"x": x})["y"] == np.clip((total + 2**9) // 2**10, -(2**15), 2**15 - 1)).all()
 
 
 def test_one_rounding_serves_product_and_constant() -> None:

@@ -22,6 +22,7 @@ from .access import (
     replace,
 )
 from .access import label as named
+from .activations import activation_in_front
 
 __all__ = ["AFFINE_OPERATORS", "insert_affine", "level_matrices", "make_affines", "move_affines"]
 
@@ -48,7 +49,7 @@ def make_affines(model: ir.Model) -> None:
 
 
 def move_affines(model: ir.Model) -> None:
-    """Moves affine maps of channels in front of Transpose and Reshape, to the layer that writes the channels.
+    """Moves affine maps of channels in front of Transpose and Reshape, to the layer that writes the channels; activations too.
 
     A layer over [batch, steps, channels] is normalized between two Transposes, or with batch and steps as one axis.
 
@@ -58,6 +59,9 @@ def move_affines(model: ir.Model) -> None:
     for node in list(model.graph):
         if node.domain == FLOAT_DOMAIN and node.op_type in AFFINE_OPERATORS:
             while (moved := _in_front(node)) is not None:
+                node = moved  # noqa: PLW2901  # the node that took its place
+        else:
+            while (moved := activation_in_front(node)) is not None:
                 node = moved  # noqa: PLW2901  # the node that took its place
     for node in list(model.graph):
         _join_transposes(node)

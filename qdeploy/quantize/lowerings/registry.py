@@ -42,13 +42,21 @@ class Context:
         if self.leaves(name):
             return logits_type(self.calibration[name].low, self.calibration[name].high)
         low, high = self.calibration[name].bounds(self.recipe.range, self.recipe.percentile)
-        readers = self.floats.readers(name)
-        if readers and all(reader.op_type == "QuaternionAffine" for reader in readers):
-            # What is normalized may be far smaller in one channel than in another.
+        if self._is_whitened(name):
+            # What is whitened may be far smaller in one channel than in another.
             return state_type(max(-low, high) or 1.0, 16, signed=True)
         bend = self._bend(name)
         low, high = max(low, -bend), min(high, bend)
         return activation_type(low, high, self.recipe.activation_bits)
+
+    def _is_whitened(self, name: str) -> bool:
+        """Whether only 4 x 4 affine maps read ``name``, or what layout operators make of it."""
+        readers = [] if name in self.floats.outputs else self.floats.readers(name)
+        return bool(readers) and all(
+            reader.op_type == "QuaternionAffine"
+            or (reader.op_type in LAYOUT_OPERATORS and self._is_whitened(reader.output[0]))
+            for reader in readers
+        )
 
     def _bend(self, name: str) -> float:
         """Beyond this nobody distinguishes the values of ``name``: where all its readers' tables are flat."""

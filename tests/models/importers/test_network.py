@@ -278,6 +278,13 @@ def test_a_recurrent_network_of_orkis():
         built(state, architecture("orkis", (None, 8), layer | {"hidden_size": 16}, data_format="channels_last"))
 
 
+@pytest.mark.parametrize("library", [["orkis"], None, "keras", "side-car"])
+def test_a_description_of_no_library(tmp_path, library):
+    (tmp_path / "net.json").write_text(json.dumps({"schema_version": 1, "library": library}))
+    with pytest.raises(InvalidFileError, match=r"library=.*, expected one of exprnn, gaudet, .*, torch-orthogonal"):
+        import_foreign(tmp_path / "net.pt", tmp_path / "net.json")
+
+
 def changed(change):
     state, description = htorch_state(), copy.deepcopy(HTORCH)
     change(state, description["layers"], description)
