@@ -190,7 +190,7 @@ def main() -> None:
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
-    print(f"{'row':36} {'ours':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
+    print(f"{'row':42} {'ours':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
     for row in rows:
         value = row.ours if row.ratio is None else row.ratio
         other, ratio = (
@@ -198,7 +198,7 @@ def main() -> None:
         )
         missed = row.goal is not None and value > row.goal
         goal = "" if row.goal is None else f"{row.goal:7.2f}{' missed' if missed else ''}"
-        print(f"{row.name:36} {row.ours:9.2f} {other:>9} {ratio:>7} {goal}".rstrip())
+        print(f"{row.name:42} {row.ours:9.2f} {other:>9} {ratio:>7} {goal}".rstrip())
     print(f"\nwritten: {output}")
 
 

@@ -71,6 +71,16 @@ g (float[batch, 4, 5, 5] x) => (float[batch, 4, 5, 5] y)
   l = LeakyRelu <alpha = 0.2> (a)
   y = Add (h, l)
 }"""
+RESIDUAL = """
+g (float[batch, 4, 5, 5] x) => (float[batch, 4, 5, 5] y)
+{
+  a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w, b)
+  s = Add (a, x)
+  r = Relu (s)
+  c = Conv <kernel_shape = [1, 1]> (r, u)
+  t = Add (c, r)
+  y = Conv <kernel_shape = [1, 1]> (t, u)
+}"""
 WIDE_ACTIVATIONS = """
 g (float[time, batch, 3] x) => (float[batch, 12] y)
 {
@@ -102,6 +112,11 @@ def activation_weights() -> Weights:
     return found | {"slopes": np.array([0.25, -0.5, 1.5, 0.0]).reshape(4, 1, 1)}
 
 
+def residual_weights() -> Weights:
+    """The convolutions of the activations."""
+    return {name: array for name, array in activation_weights().items() if name != "slopes"}
+
+
 def wide_activation_weights() -> Weights:
     """Of the recurrence of the clips."""
     return {name: array for name, array in clip_weights().items() if name in {"u", "w", "b"}}
@@ -122,6 +137,7 @@ IMAGE_NETWORKS = {
     "pools-wide-3d": Network(WIDE_POOLS, wide_pool_weights, (4, 3, 4, 5)),
     "pools-1d": Network(POOLS_1D, lambda: {"w": np.random.default_rng(9).standard_normal((4, 4, 3))}, (4, 12)),
     "activations": Network(ACTIVATIONS, activation_weights, (4, 5, 5)),
+    "residual": Network(RESIDUAL, residual_weights, (4, 5, 5)),
     "activations-wide": Network(WIDE_ACTIVATIONS, wide_activation_weights, (10, 3), {}, {"time_axis": 0}),
     "clips": Network(CLIPS, clip_weights, (10, 3), {}, {"time_axis": 0}),
 }

@@ -240,3 +240,21 @@ def test_prelu(data: st.DataObject, shape: tuple[int, ...], kind: str, y_kind: s
         factor = multiplier if value > 0 else int(slopes[index[1] % slopes.size])
         expected = defined(np.array([value * factor], object), chosen | {"m": np.array([1], object)})
         assert y[index] == expected[0]
+
+
+@some
+@given(st.data(), whole(0, 24), st.tuples(*[whole(0, 255)] * 3), st.tuples(*[whole(0, 2**15 - 1, 2**14)] * 2))
+def test_add_of_bytes(data: st.DataObject, shift: int, zeros: tuple[int, int, int], factors: tuple[int, int]) -> None:
+    """Around the largest shift of 32 bits, with extremes on both sides."""
+    shape = data.draw(array_shapes(min_dims=2, max_dims=4, max_side=3))
+    a, b = (data.draw(filled("uint8", shape, zeros[index])) for index in range(2))
+    low = data.draw(whole(0, 255, zeros[2]))
+    high = data.draw(whole(low, 255))
+    model = one_node(
+        "Add", {"a": a, "b": b}, {}, ["a", "b"], {"y": "uint8"},
+        a_zero_point=zeros[0], b_zero_point=zeros[1], y_zero_point=zeros[2],
+        a_multiplier=factors[0], b_multiplier=factors[1], shift=shift, low=low, high=high, dtype=2,
+    )  # fmt: skip
+    total = (a.astype(int) - zeros[0]) * factors[0] + (b.astype(int) - zeros[1]) * factors[1]
+    expected = np.clip((total + ((1 << shift) >> 1)) // (1 << shift) + zeros[2], low, high)
+    assert (agreed(model, {"a": a, "b": b})["y"] == expected).all()

@@ -72,12 +72,19 @@ class Context:
 
     def _concatenated(self, name: str) -> str:
         """The result of the Concat, or of several behind each other, that alone reads ``name``; else ``name``."""
-        found, current = name, name
-        while (reader := self.floats.only_reader(current, "Concat", *KEEPING_TYPE)) is not None:
-            current = reader.output[0]
+        while (joined := self._joined(name)) is not None:
+            name = joined
+        return name
+
+    def _joined(self, name: str) -> str | None:
+        """The result of the one Concat to which all readers of ``name`` lead, such as those of its chunks."""
+        found = set()
+        for reader in [] if name in self.floats.outputs else self.floats.readers(name):
             if reader.op_type == "Concat":
-                found = current
-        return found
+                found.add(reader.output[0])
+            else:
+                found.add(self._joined(reader.output[0]) if reader.op_type in KEEPING_TYPE else None)
+        return found.pop() if len(found) == 1 else None
 
 
 KEEPING_TYPE = (*LAYOUT_OPERATORS, "MaxPool", "GlobalMaxPool", "Pad")
