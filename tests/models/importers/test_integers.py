@@ -100,7 +100,9 @@ def test_a_network_from_files(tmp_path):
         tmp_path / "net.pt", tmp_path / "bundle", architecture=tmp_path / "net.json", calibration={"inputs": x}
     )
     assert bundle.verify(samples=2).passed
-    assert Counter(bundle.inspect().operators)["QuaternionAffine"] == 1
+    found = Counter(bundle.inspect().operators)
+    # The normalization is folded or stands by itself, whichever file is smaller.
+    assert (found["Conv"], found["Add"], found["Linear"]) == (2, 1, 1)
     (integer,) = bundle.run({"inputs": x}).values()
     wanted = test_network.htorch_forward(torch.from_numpy(x)).numpy()
     assert float(np.abs(integer - wanted).mean()) < 0.02 * float(np.abs(wanted).max())
