@@ -94,6 +94,10 @@ class _QuaternionBatchNorm(nn.Module):
             )
         if self.training:
             self.num_batches_tracked.add_(1)
+        else:
+            evaluated = self._evaluate(inputs)
+            if evaluated is not None:
+                return evaluated
         # [values, 4C]: every form works on one row of channels after another.
         rows = inputs.movedim(self.dim, -1)
         # Sums over a batch want float32 where the products before them were made in bfloat16.
@@ -103,6 +107,14 @@ class _QuaternionBatchNorm(nn.Module):
     def _normalize(self, rows: Tensor) -> Tensor:
         """``rows`` [N, 4C] normalized; in training the running statistics follow them."""
         raise NotImplementedError
+
+    def _evaluate(self, inputs: Tensor) -> Tensor | None:
+        """``inputs`` normalized by the running statistics in their own layout, where that is one map for each channel.
+
+        An exported graph then holds three operators with a constant for each channel, whoever reads it.
+        """
+        del inputs
+        return None
 
     def _share(self) -> float:
         """What part of a running statistic this batch makes."""
@@ -185,6 +197,13 @@ class QuaternionBatchNorm(_QuaternionBatchNorm):
             centred, variance = rows - self.running_mean, self.running_var
         scale = (self.gamma * torch.rsqrt(variance + self.eps)).repeat(4)
         return torch.addcmul(self.beta, centred, scale)
+
+    def _evaluate(self, inputs: Tensor) -> Tensor:
+        shape = [1] * inputs.ndim
+        shape[self.dim] = self.num_features
+        scale = (self.gamma * torch.rsqrt(self.running_var + self.eps)).repeat(4)
+        centred = inputs.to(self.gamma.dtype) - self.running_mean.reshape(shape)
+        return (centred * scale.reshape(shape) + self.beta.reshape(shape)).to(inputs.dtype)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """``scale`` [4C], equal for a quaternion's four components, and ``shift`` [4C], float64: ``y = scale x + shift``."""

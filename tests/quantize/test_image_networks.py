@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402  # after the skip
 from torch.nn import functional  # noqa: E402  # after the skip
 
 import qdeploy  # noqa: E402  # after the skip
-from qdeploy.models import QuaternionConv2d, QuaternionDropout2d  # noqa: E402  # after the skip
+from qdeploy.models import QuaternionBatchNorm, QuaternionConv2d, QuaternionDropout2d  # noqa: E402  # after the skip
 
 SIZE = 12
 
@@ -59,18 +59,19 @@ class Mobile(nn.Module):
 
 
 class Quaternions(nn.Module):
-    """Branches that are concatenated with their quaternions blocked, a shuffle, and dropout of whole quaternions."""
+    """Branches that are concatenated with their quaternions blocked, normalization and dropout of whole quaternions."""
 
     def __init__(self) -> None:
         super().__init__()
         self.one = QuaternionConv2d(4, 8, 3, padding=1)
+        self.norm = QuaternionBatchNorm(8)
         self.other = QuaternionConv2d(4, 8, 1)
         self.dropout = QuaternionDropout2d(0.5)
         self.both = QuaternionConv2d(16, 8, 3, 2, 1, groups=2)
         self.output = nn.Linear(8 * 9, 5)
 
     def forward(self, x: Any) -> Any:
-        a, b = torch.relu(self.one(x)), functional.max_pool2d(torch.relu(self.other(x)), 3, 1, 1)
+        a, b = torch.relu(self.norm(self.one(x))), functional.max_pool2d(torch.relu(self.other(x)), 3, 1, 1)
         h = torch.cat([part for pair in zip(a.chunk(4, 1), b.chunk(4, 1), strict=True) for part in pair], 1)
         h = functional.gelu(self.both(self.dropout(h)))
         return self.output(functional.avg_pool2d(h, 2).flatten(1))
@@ -105,7 +106,7 @@ def test_from_torch_and_from_its_file(kind: type[nn.Module], tmp_path: Path) -> 
         (integer,) = bundle.run(x).values()
         # 8-bit weights and activations over a handful of layers.
         assert np.abs(integer - real).max() < 0.06 * np.abs(real).max(), name
-        assert {"Requantize", "Relu", "Clip"}.isdisjoint(bundle.inspect().operators)
+        assert {"Requantize", "Relu", "Clip", "ChannelAffine", "onnx.Transpose"}.isdisjoint(bundle.inspect().operators)
         assert bundle.inspect().activation_bytes is not None
 
 
