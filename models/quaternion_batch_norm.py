@@ -109,8 +109,9 @@ class _QuaternionBatchNorm(nn.Module):
         return self._normalize(values).to(inputs.dtype).reshape(rows.shape).movedim(-1, self.dim)
 
     def _scaled_and_shifted(self, inputs: Tensor) -> Tensor | None:
-        """The evaluation as one product and one sum, which exporters write as such; ``None`` where it is none."""
+        """The evaluation as one product and one sum, which exporters write as such; ``None`` where the form has none."""
         del inputs
+        return None  # noqa: RET501, PLR1711  # mypy wants to see it
 
     def _normalize(self, rows: Tensor) -> Tensor:
         """``rows`` [N, 4C] normalized; in training the running statistics follow them."""
