@@ -111,7 +111,7 @@ class _QuaternionBatchNorm(nn.Module):
     def _scaled_and_shifted(self, inputs: Tensor) -> Tensor | None:
         """The evaluation as one product and one sum, which exporters write as such; ``None`` where the form has none."""
         del inputs
-        return None  # noqa: RET501, PLR1711  # mypy wants to see it
+        return None
 
     def _normalize(self, rows: Tensor) -> Tensor:
         """``rows`` [N, 4C] normalized; in training the running statistics follow them."""
