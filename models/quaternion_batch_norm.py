@@ -98,20 +98,12 @@ class _QuaternionBatchNorm(nn.Module):
             evaluated = self._evaluate(inputs)
             if evaluated is not None:
                 return evaluated
-        if not self.training:
-            plain = self._scaled_and_shifted(inputs)
-            if plain is not None:
-                return plain
         # [values, 4C]: every form works on one row of channels after another.
         rows = inputs.movedim(self.dim, -1)
         # Sums over a batch want float32 where the products before them were made in bfloat16.
         values = rows.reshape(-1, self.num_features).to(next(self.parameters()).dtype)
-        return self._normalize(values).to(inputs.dtype).reshape(rows.shape).movedim(-1, self.dim)
-
-    def _scaled_and_shifted(self, inputs: Tensor) -> Tensor | None:
-        """The evaluation as one product and one sum, which exporters write as such; ``None`` where the form has none."""
-        del inputs
-        return None
+        with torch.autocast(inputs.device.type, enabled=False):
+            return self._normalize(values).to(inputs.dtype).reshape(rows.shape).movedim(-1, self.dim)
 
     def _normalize(self, rows: Tensor) -> Tensor:
         """``rows`` [N, 4C] normalized; in training the running statistics follow them."""
@@ -213,12 +205,6 @@ class QuaternionBatchNorm(_QuaternionBatchNorm):
         scale = (self.gamma * torch.rsqrt(self.running_var + self.eps)).repeat(4)
         centred = inputs.to(self.gamma.dtype) - self.running_mean.reshape(shape)
         return (centred * scale.reshape(shape) + self.beta.reshape(shape)).to(inputs.dtype)
-
-    def _scaled_and_shifted(self, inputs: Tensor) -> Tensor:
-        scale = (self.gamma * torch.rsqrt(self.running_var + self.eps)).repeat(4)
-        shift = self.beta - scale * self.running_mean
-        sizes = [-1 if axis == self.dim % inputs.ndim else 1 for axis in range(inputs.ndim)]
-        return inputs * scale.view(sizes) + shift.view(sizes)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """``scale`` [4C], equal for a quaternion's four components, and ``shift`` [4C], float64: ``y = scale x + shift``."""

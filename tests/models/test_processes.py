@@ -198,7 +198,7 @@ def test_a_batch_for_each_process():
     from qdeploy.models.training import _Run
 
     with pytest.raises(InvalidInputError, match="batch_size=7 is that of all 9 processes"):
-        _Run(CONFIGS["float"], data, None, None, None, place)
+        _Run(CONFIGS["float"], data, None, None, None, place, None)
 
 
 def test_the_first_process_prints(monkeypatch):

@@ -235,3 +235,18 @@ def test_unknown_whitening():
         QuaternionWhiteningBatchNorm(8, whitening="zca")
     with pytest.raises(InvalidInputError, match="cholesky, htorch, gaudet"):
         whitening_matrix(torch.eye(4)[None], "zca")
+
+
+@pytest.mark.parametrize("form", [QuaternionSplitBatchNorm, QuaternionBatchNorm, QuaternionWhiteningBatchNorm])
+def test_products_in_bfloat16_leave_the_statistics_in_float32(form):
+    torch.manual_seed(0)
+    layer = form(8)
+    x = torch.randn(64, 8).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    exact = form(8)
+    expected = exact(x.float())
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), expected, rtol=0.01, atol=0.01)
+    for name, value in layer.named_buffers():
+        torch.testing.assert_close(value, dict(exact.named_buffers())[name])
