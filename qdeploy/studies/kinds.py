@@ -244,8 +244,8 @@ def draw(report: KindsReport, path: Path) -> None:
     speed.set_yticks(places, [row.kind for row in report.rows])
     speed.invert_yaxis()
     speed.margins(x=0.18)
-    speed.set_xlabel(f"training images a second ({report.precision}, {report.threads} thread(s))")
-    speed.set_title("training speed", fontsize=10)
+    speed.set_xlabel("training images a second")
+    speed.set_title(f"training speed, {report.precision}, {report.threads} thread(s)", fontsize=10)
     for axes in (curves, speed):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png", dpi=110)
