@@ -16,6 +16,8 @@ covariances are divided by the number of values, as in the published codes.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -102,7 +104,9 @@ class _QuaternionBatchNorm(nn.Module):
         rows = inputs.movedim(self.dim, -1)
         # Sums over a batch want float32 where the products before them were made in bfloat16.
         values = rows.reshape(-1, self.num_features).to(next(self.parameters()).dtype)
-        with torch.autocast(inputs.device.type, enabled=False):
+        device = inputs.device.type
+        exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+        with exact:
             return self._normalize(values).to(inputs.dtype).reshape(rows.shape).movedim(-1, self.dim)
 
     def _normalize(self, rows: Tensor) -> Tensor:

@@ -56,7 +56,11 @@ def hypercomplex_matrix(site: Site) -> onnx.FunctionProto:
         "quotient = Div(numerator, power)",
         *fragments.constant("lowest", "int64", 1),
         *fragments.constant("highest", "int64", 255),
-        "clipped = Clip(quotient, lowest, highest)",
+        # Not Clip: of int64 onnxruntime's compares wrongly where a number does not fit 32 bits.
+        "too_low = Less(quotient, lowest)",
+        "raised = Where(too_low, lowest, quotient)",
+        "too_high = Greater(raised, highest)",
+        "clipped = Where(too_high, highest, raised)",
         "centred = Sub(clipped, middle)",
         f"bytes = Cast<to = {fragments.INT8}>(centred)",
         "kernel = Shape<start = 3>(components)",
