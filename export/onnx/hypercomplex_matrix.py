@@ -13,10 +13,7 @@ ORDERS = {"blocked": {"rows": (0, 2), "columns": (1, 3)}, "adjacent": {"rows": (
 
 @body("HypercomplexMatrix")
 def hypercomplex_matrix(site: Site) -> onnx.FunctionProto:
-    """The sums are int32, what a factor makes of them int64; an offset of 128 keeps the numerators that matter positive.
-
-    Division truncates towards zero, which is not the floor of a negative numerator: both are below the lower bound.
-    """
+    """The sums are int32, what a factor makes of them int64; a shift rounds them, unsigned and far above zero."""
     outputs, inputs = str(site.attributes["output_grouping"]), str(site.attributes["grouping"])
     perm = (*ORDERS[outputs]["rows"], *ORDERS[inputs]["columns"], 4)
     lines = [
@@ -47,21 +44,23 @@ def hypercomplex_matrix(site: Site) -> onnx.FunctionProto:
         *fragments.constant("one_bit", "uint64", 1),
         'power_u = BitShift<direction = "LEFT">(one_bit, shift)',
         'half_u = BitShift<direction = "RIGHT">(power_u, one_bit)',
-        f"power = Cast<to = {fragments.INT64}>(power_u)",
-        f"half = Cast<to = {fragments.INT64}>(half_u)",
-        *fragments.constant("middle", "int64", 128),
-        "offset = Mul(power, middle)",
-        "addend = Add(offset, half)",
-        "numerator = Add(scaled, addend)",
-        "quotient = Div(numerator, power)",
-        *fragments.constant("lowest", "int64", 1),
-        *fragments.constant("highest", "int64", 255),
-        # Not Clip: of int64 onnxruntime's compares wrongly where a number does not fit 32 bits.
-        "too_low = Less(quotient, lowest)",
-        "raised = Where(too_low, lowest, quotient)",
-        "too_high = Greater(raised, highest)",
-        "clipped = Where(too_high, highest, raised)",
-        "centred = Sub(clipped, middle)",
+        # Far above what a sum times a factor reaches, 2^46: every numerator is positive, and BitShift is its floor. Unsigned,
+        # since onnxruntime's Clip of int64 compares wrongly where a number does not fit 32 bits.
+        *fragments.constant("offset", "uint64", 1 << 62),
+        f"offset_signed = Cast<to = {fragments.INT64}>(offset)",
+        "lifted = Add(scaled, offset_signed)",
+        f"lifted_u = Cast<to = {fragments.UINT64}>(lifted)",
+        "numerator = Add(lifted_u, half_u)",
+        'quotient = BitShift<direction = "RIGHT">(numerator, shift)',
+        'middle = BitShift<direction = "RIGHT">(offset, shift)',
+        *fragments.constant("reach", "uint64", 127),
+        "lowest = Sub(middle, reach)",
+        "highest = Add(middle, reach)",
+        "clipped = Clip(quotient, lowest, highest)",
+        "above = Sub(clipped, lowest)",
+        f"above_signed = Cast<to = {fragments.INT64}>(above)",
+        *fragments.constant("reach_signed", "int64", 127),
+        "centred = Sub(above_signed, reach_signed)",
         f"bytes = Cast<to = {fragments.INT8}>(centred)",
         "kernel = Shape<start = 3>(components)",
         "weight_shape = Concat<axis = 0>(size, kernel)",
