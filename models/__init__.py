@@ -17,6 +17,7 @@ from .shipped import resolve, shipped_names
 if TYPE_CHECKING:
     from .bjorck import bjorck_orthogonalize
     from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+    from .evaluation import evaluate
     from .fast_grnn import FastGRNN
     from .fast_rnn import FastRNN
     from .hadamard_rnn import HadamardRNN
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     )
     from .recurrent_classifier import RecurrentClassifier
     from .registry import ARCHITECTURES, build
-    from .training import TrainingData, TrainReport, evaluate, train
+    from .training import TrainingData, TrainReport, train
 
 __all__ = [
     "ARCHITECTURES",
@@ -146,7 +147,7 @@ _LAZY = {
     "build": "registry",
     "edgeml_classifier": "importers.edgeml",
     "edgeml_layer": "importers.edgeml",
-    "evaluate": "training",
+    "evaluate": "evaluation",
     "hamilton_matrix": "quaternion_linear",
     "load_checkpoint": "checkpoint",
     "quantize_weight": "quantizer",

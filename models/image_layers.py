@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from .quaternion_batch_norm import QuaternionBatchNorm, QuaternionSplitBatchNorm, QuaternionWhiteningBatchNorm
 from .quaternion_conv import QuaternionConv2d
 from .quaternion_linear import QuaternionLinear
 
-__all__ = ["BATCH_NORMS", "KINDS", "batch_norm2d", "conv2d", "linear"]
+__all__ = ["BATCH_NORMS", "KINDS", "PooledClassifier", "batch_norm2d", "conv2d", "linear"]
 
 KINDS = ("real", "quaternion")
 
@@ -50,3 +50,32 @@ def batch_norm2d(kind: str, channels: int, form: str) -> nn.Module:
         "whitening": QuaternionWhiteningBatchNorm,
     }
     return forms[form](channels)
+
+
+class PooledClassifier(nn.Module):
+    """A 3 x 3 stem, stages, the global average, and a real layer: what residual and separable networks have in common."""
+
+    def __init__(
+        self,
+        kind: str,
+        batch_norm: str,
+        in_channels: int,
+        width: int,
+        stages: nn.Sequential,
+        channels: int,
+        classes: int,
+    ) -> None:
+        """Builds the stem of ``width`` channels and the last layer, around ``stages`` that end in ``channels``."""
+        super().__init__()
+        self.stem = nn.Sequential(
+            conv2d(kind, in_channels, width, 3, padding=1, bias=False), batch_norm2d(kind, width, batch_norm), nn.ReLU()
+        )
+        self.stages = stages
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.output = nn.Linear(channels, classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits [B, classes] of ``inputs`` [B, in_channels, H, W]."""
+        logits: Tensor = self.output(self.flatten(self.pool(self.stages(self.stem(inputs)))))
+        return logits

@@ -6,9 +6,9 @@ convolution convolves every quaternion alone: four channels mix, as the Hamilton
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
-from .image_layers import batch_norm2d, conv2d
+from .image_layers import PooledClassifier, batch_norm2d, conv2d
 
 __all__ = ["MobileNet"]
 
@@ -37,7 +37,7 @@ def _separable(kind: str, before: int, after: int, stride: int, batch_norm: str)
     )
 
 
-class MobileNet(nn.Module):
+class MobileNet(PooledClassifier):
     """A stem of ``width`` channels, thirteen depthwise separable convolutions up to 32 times ``width``, a global average.
 
     ``width=32`` is the published network. The last layer is real; with ``kind="quaternion"`` all others are quaternion
@@ -53,21 +53,9 @@ class MobileNet(nn.Module):
         batch_norm: str = "quaternion",
     ) -> None:
         """Builds the network with weights drawn from torch's global generator."""
-        super().__init__()
-        self.stem = nn.Sequential(
-            conv2d(kind, in_channels, width, 3, padding=1, bias=False), batch_norm2d(kind, width, batch_norm), nn.ReLU()
-        )
         layers: list[nn.Module] = []
         before = width
         for factor, stride in _BLOCKS:
             layers.append(_separable(kind, before, factor * width, stride, batch_norm))
             before = factor * width
-        self.blocks = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.output = nn.Linear(before, num_classes)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits [B, classes] of ``inputs`` [B, in_channels, H, W]."""
-        logits: Tensor = self.output(self.flatten(self.pool(self.blocks(self.stem(inputs)))))
-        return logits
+        super().__init__(kind, batch_norm, in_channels, width, nn.Sequential(*layers), before, num_classes)

@@ -191,15 +191,13 @@ class QuaternionBatchNorm(_QuaternionBatchNorm):
         self.register_buffer("running_var", torch.ones(quaternions))
 
     def _normalize(self, rows: Tensor) -> Tensor:
-        if self.training:
-            mean = rows.mean(dim=0)
-            centred = rows - mean
-            # torch.var of this axis takes fifty times as long.
-            variance = centred.square().mean(dim=0).reshape(4, -1).sum(dim=0)
-            self._follow(self.running_mean, mean)
-            self._follow(self.running_var, variance)
-        else:
-            centred, variance = rows - self.running_mean, self.running_var
+        # Of a training batch: in evaluation ``_evaluate`` answers.
+        mean = rows.mean(dim=0)
+        centred = rows - mean
+        # torch.var of this axis takes fifty times as long.
+        variance = centred.square().mean(dim=0).reshape(4, -1).sum(dim=0)
+        self._follow(self.running_mean, mean)
+        self._follow(self.running_var, variance)
         scale = (self.gamma * torch.rsqrt(variance + self.eps)).repeat(4)
         return torch.addcmul(self.beta, centred, scale)
 

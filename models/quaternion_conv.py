@@ -107,12 +107,26 @@ class _QuaternionConvolution(nn.Module):
         """``r, i, j, k``, each [out/4, in/4/groups, *kernel] ([in/4, out/4/groups, *kernel] where transposed)."""
         return self.r_weight, self.i_weight, self.j_weight, self.k_weight
 
-    def _check(self, inputs: Tensor) -> None:
+    def kernel(self) -> Tensor:
+        """The real kernel; its rows are group after group, each group's blocked."""
+        raise NotImplementedError
+
+    def _products(self, inputs: Tensor) -> Tensor:
+        """``inputs`` with channels in runs of groups, multiplied by the kernel."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``inputs`` [B, in, ...] to [B, out, ...]."""
         if inputs.dim() != self.dimensions + 2 or inputs.shape[1] != self.in_channels:
             raise InvalidInputError(
                 f"inputs of shape {list(inputs.shape)}: expected [B, {self.in_channels}] and {self.dimensions} spatial "
                 "dimensions"
             )
+        if self.groups == 1:
+            outputs = self._products(inputs)
+        else:
+            outputs = _blocked_channels(self._products(_grouped_channels(inputs, self.groups)), self.groups)
+        return outputs if self.bias is None else outputs + self.bias.reshape(-1, *[1] * self.dimensions)
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows of it."""
@@ -156,16 +170,9 @@ class _QuaternionConv(_QuaternionConvolution):
         parts = zip(*(component.chunk(self.groups) for component in self.components()), strict=True)
         return torch.cat([hamilton_matrix(*part) for part in parts])
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``inputs`` [B, in, ...] to [B, out, ...]."""
-        self._check(inputs)
+    def _products(self, inputs: Tensor) -> Tensor:
         convolve = _CONVOLUTIONS[self.dimensions]
-        sizes = (self.stride, self.padding, self.dilation)
-        if self.groups == 1:
-            return convolve(inputs, self.kernel(), self.bias, *sizes)
-        outputs = convolve(_grouped_channels(inputs, self.groups), self.kernel(), None, *sizes, self.groups)
-        outputs = _blocked_channels(outputs, self.groups)
-        return outputs if self.bias is None else outputs + self.bias.reshape(-1, *[1] * self.dimensions)
+        return convolve(inputs, self.kernel(), None, self.stride, self.padding, self.dilation, self.groups)
 
 
 class QuaternionConv1d(_QuaternionConv):
@@ -233,17 +240,11 @@ class _QuaternionConvTranspose(_QuaternionConvolution):
             [hamilton_matrix(*(part.transpose(0, 1) for part in parts)).transpose(0, 1) for parts in groups]
         )
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``inputs`` [B, in, ...] to [B, out, ...]."""
-        self._check(inputs)
+    def _products(self, inputs: Tensor) -> Tensor:
         convolve = _TRANSPOSED[self.dimensions]
-        x = inputs if self.groups == 1 else _grouped_channels(inputs, self.groups)
-        outputs = convolve(
-            x, self.kernel(), None, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return convolve(
+            inputs, self.kernel(), None, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
-        if self.groups > 1:
-            outputs = _blocked_channels(outputs, self.groups)
-        return outputs if self.bias is None else outputs + self.bias.reshape(-1, *[1] * self.dimensions)
 
 
 class QuaternionConvTranspose1d(_QuaternionConvTranspose):

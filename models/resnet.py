@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .image_layers import batch_norm2d, conv2d
+from .image_layers import PooledClassifier, batch_norm2d, conv2d
 
 __all__ = ["ResNet"]
 
@@ -36,7 +36,7 @@ class _Block(nn.Module):
         return outputs
 
 
-class ResNet(nn.Module):
+class ResNet(PooledClassifier):
     """Four stages of ``blocks`` residual blocks of ``width``, 2, 4 and 8 times ``width`` channels, then a global average.
 
     With ``blocks=2`` and ``width=64`` it is ResNet-18. The last layer is real; with ``kind="quaternion"`` all others are
@@ -53,10 +53,6 @@ class ResNet(nn.Module):
         batch_norm: str = "quaternion",
     ) -> None:
         """Builds the network with weights drawn from torch's global generator."""
-        super().__init__()
-        self.stem = nn.Sequential(
-            conv2d(kind, in_channels, width, 3, padding=1, bias=False), batch_norm2d(kind, width, batch_norm), nn.ReLU()
-        )
         layers: list[nn.Module] = []
         before = width
         for stage in range(4):
@@ -65,12 +61,4 @@ class ResNet(nn.Module):
                 stride = 2 if stage > 0 and block == 0 else 1
                 layers.append(_Block(kind, before, after, stride, batch_norm))
                 before = after
-        self.stages = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.output = nn.Linear(before, num_classes)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits [B, classes] of ``inputs`` [B, in_channels, H, W]."""
-        logits: Tensor = self.output(self.flatten(self.pool(self.stages(self.stem(inputs)))))
-        return logits
+        super().__init__(kind, batch_norm, in_channels, width, nn.Sequential(*layers), before, num_classes)

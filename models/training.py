@@ -25,6 +25,7 @@ from .atomic import write_atomically
 from .augmentation import flipped_and_shifted
 from .checkpoint import save_tensors
 from .config import TrainingConfig
+from .evaluation import count_right
 from .initialization import initial_module
 from .learning_curve import draw_learning_curve
 from .masks import apply_masks, masks_of
@@ -40,10 +41,8 @@ if TYPE_CHECKING:
 
     from .pruning import Pruning
 
-__all__ = ["EpochReport", "TrainReport", "TrainingData", "evaluate", "train"]
+__all__ = ["EpochReport", "TrainReport", "TrainingData", "train"]
 
-# Sequences a forward pass of an evaluation: enough for the matrix products, little memory at 784 steps.
-EVALUATION_BATCH = 200
 # Seconds between two writings of the files: the epochs of small sets take less time than their learning curve.
 WRITE_INTERVAL = 10.0
 
@@ -121,27 +120,6 @@ def train(
         while run.epoch < config.epochs:
             run.train_epoch()
         return run.report()
-
-
-def evaluate(module: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Part of right classes, over samples (or over samples and steps where ``y`` is [N, T])."""
-    return _count(module, x, y, lambda rows: rows)[0] / y.numel()
-
-
-def _count(module: nn.Module, x: Tensor, y: Tensor, prepare: Callable[[Tensor], Tensor]) -> tuple[int, float]:
-    """How many classes are right, and the sum of all cross-entropies in bits; ``prepare`` makes inputs of rows of x."""
-    was_training = module.training
-    module.eval()
-    right, bits = 0, 0.0
-    with torch.no_grad():
-        for start in range(0, len(x), EVALUATION_BATCH):
-            logits = module(prepare(x[start : start + EVALUATION_BATCH]))
-            classes = y[start : start + EVALUATION_BATCH].to(logits.device, torch.int64)
-            right += int((logits.argmax(dim=-1) == classes).sum())
-            losses = nn.functional.cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none")
-            bits += float(losses.double().sum()) / math.log(2)
-    module.train(was_training)
-    return right, bits
 
 
 @contextmanager
@@ -387,7 +365,7 @@ class _Run:
 
     def measure(self, x: Tensor, y: Tensor) -> tuple[float, float | None]:
         """Accuracy, and of a text the bits per character; each process counts its share of the samples."""
-        right, bits = _count(
+        right, bits = count_right(
             self.module, self.place.share(x), self.place.share(y), lambda rows: self.inputs(rows).to(self.place.device)
         )
         right_sum, bits_sum = self.place.sums(right, bits)

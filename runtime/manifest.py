@@ -7,7 +7,6 @@ know are kept in ``extra`` and written back; a schema number that it does not kn
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias
 
 from qdeploy.runtime.errors import InvalidFileError
 from qdeploy.runtime.indices import LARGEST_TABLE
+from qdeploy.runtime.manifest_reader import Reader, Shape, no_constant, unique
 
 __all__ = [
     "FileSpec",
@@ -31,14 +31,9 @@ __all__ = [
 
 SCHEMA = 1
 LARGEST_MANIFEST = 16 << 20
-_LARGEST_DIMENSION = 1 << 24
 _LARGEST_FILE = 4 << 30
-_MOST_ELEMENTS = 1 << 26
-_MOST_ENTRIES = 100_000
 _DTYPES = ("uint8", "int8", "int16", "int32", "int64", "float32")
 
-#: Fixed dimensions are integers, symbolic ones ("batch", "time") strings.
-Shape: TypeAlias = tuple[int | str, ...]
 Extra: TypeAlias = Mapping[str, Any]
 
 
@@ -181,11 +176,11 @@ def parse_manifest(text: str | bytes, *, name: str = "manifest.json") -> Manifes
         msg = f"{name}: found {len(text)} bytes, expected at most {LARGEST_MANIFEST}; export again"
         raise InvalidFileError(msg)
     try:
-        root = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        root = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         msg = f"{name}: is not JSON ({error}); export again"
         raise InvalidFileError(msg) from error
-    reader = _Reader(root, name, "")
+    reader = Reader(root, name, "")
     schema = reader.integer("schema", 0, 1 << 31)
     if schema != SCHEMA:
         msg = f"{name}: found schema {schema}, this version reads schema {SCHEMA}; update qdeploy or export again"
@@ -215,16 +210,16 @@ def parse_manifest(text: str | bytes, *, name: str = "manifest.json") -> Manifes
     return manifest
 
 
-def _origin(reader: _Reader) -> dict[str, Any]:
+def _origin(reader: Reader) -> dict[str, Any]:
     """What the bundle was made from: free, but for the sizes that are shown as numbers."""
     origin = reader.mapping("created_from")
-    sizes = _Reader(origin, reader.file, "created_from")
+    sizes = Reader(origin, reader.file, "created_from")
     for key in origin.keys() & {"float_parameters", "float_bytes_expanded"}:
         sizes.optional_integer(key, 0, 1 << 62)
     return origin
 
 
-def _input(reader: _Reader) -> InputSpec:
+def _input(reader: Reader) -> InputSpec:
     name, shape = reader.string("name"), reader.shape("shape")
     float_name, dtype = reader.string("float_name"), reader.choice("dtype", _DTYPES)
     scale = None if reader.is_null("scale") else reader.scale("scale")
@@ -248,7 +243,7 @@ def _input(reader: _Reader) -> InputSpec:
     )
 
 
-def _output(reader: _Reader) -> OutputSpec:
+def _output(reader: Reader) -> OutputSpec:
     return OutputSpec(
         name=reader.string("name"),
         dtype=reader.choice("dtype", _DTYPES),
@@ -259,7 +254,7 @@ def _output(reader: _Reader) -> OutputSpec:
     )
 
 
-def _state(reader: _Reader) -> StateSpec:
+def _state(reader: Reader) -> StateSpec:
     return StateSpec(
         input=reader.string("input"),
         output=reader.string("output"),
@@ -272,7 +267,7 @@ def _state(reader: _Reader) -> StateSpec:
     )
 
 
-def _tensor(reader: _Reader) -> TensorSpec:
+def _tensor(reader: Reader) -> TensorSpec:
     return TensorSpec(
         dtype=reader.choice("dtype", _DTYPES),
         scale=reader.scales("scale"),
@@ -314,7 +309,7 @@ _LAYER_GROUPS = (
 )
 
 
-def _layer(reader: _Reader) -> LayerSpec:
+def _layer(reader: Reader) -> LayerSpec:
     name, operator = reader.string("name"), reader.string("operator")
     extra = reader.rest()
     for key in extra.keys() & set(_LAYER_INTEGERS):
@@ -326,7 +321,7 @@ def _layer(reader: _Reader) -> LayerSpec:
     for key in extra.keys() & {"exact_grid", "shaped_rounding"}:
         reader.get(key, (bool,), "true, false or null", optional=True)
     if extra.get("calibrated_ranges") is not None:
-        ranges = _Reader(extra["calibrated_ranges"], reader.file, f"layer {name!r}: calibrated_ranges")
+        ranges = Reader(extra["calibrated_ranges"], reader.file, f"layer {name!r}: calibrated_ranges")
         for part in extra["calibrated_ranges"]:
             ranges.interval(part)
     for key in extra.keys() & {"state_range"}:
@@ -343,152 +338,10 @@ def _layer(reader: _Reader) -> LayerSpec:
     return LayerSpec(name=name, operator=operator, extra=extra)
 
 
-def _file(key: str, reader: _Reader) -> FileSpec:
+def _file(key: str, reader: Reader) -> FileSpec:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}", key) or ".." in key:
         reader.fail("", f"the file name {key!r}", "a plain name without a folder, such as model.onnx")
     sha256 = reader.string("sha256")
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         reader.fail("sha256", repr(sha256[:80]), "64 hexadecimal digits")
     return FileSpec(sha256=sha256, bytes=reader.integer("bytes", 0, _LARGEST_FILE))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        msg = "a key stands twice in one object"
-        raise ValueError(msg)
-    return result
-
-
-def _no_constant(text: str) -> Any:
-    msg = f"found {text}, expected a finite number"
-    raise ValueError(msg)
-
-
-class _Reader:
-    """One JSON object with its place in the file; remembers which keys were asked for."""
-
-    def __init__(self, value: Any, file: str, place: str) -> None:
-        self.file, self._place = file, place
-        if not isinstance(value, dict):
-            self.fail("", type(value).__name__, "an object")
-        self._value: dict[str, Any] = value
-        self._seen: set[str] = set()
-
-    def fail(self, key: str, found: str, expected: str) -> None:
-        """Raises; the return type stays None so that callers read as checks."""
-        place = ".".join(part for part in (self._place, key) if part) or "the top level"
-        msg = f"{self.file}: {place}: found {found}, expected {expected}; export again"
-        raise InvalidFileError(msg)
-
-    def get(self, key: str, kinds: tuple[type, ...], expected: str, *, optional: bool = False) -> Any:
-        self._seen.add(key)
-        if key not in self._value:
-            if optional:
-                return None
-            self.fail(key, "nothing", expected)
-        value = self._value[key]
-        if optional and value is None:
-            return None
-        # bool is an int to Python, not to a manifest.
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            self.fail(key, f"{type(value).__name__} {str(value)[:60]!r}", expected)
-        return value
-
-    def rest(self) -> dict[str, Any]:
-        return {key: value for key, value in self._value.items() if key not in self._seen}
-
-    def string(self, key: str) -> str:
-        value: str = self.get(key, (str,), "a text")
-        if not 0 < len(value) <= 1024 or any(ord(c) < 32 for c in value):
-            self.fail(key, repr(value[:60]), "a text of 1 to 1024 printable characters")
-        return value
-
-    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
-        value = self.string(key)
-        if value not in allowed:
-            self.fail(key, repr(value), f"one of {', '.join(allowed)}")
-        return value
-
-    def integer(self, key: str, low: int, high: int) -> int:
-        value: int = self.get(key, (int,), "an integer")
-        if not low <= value <= high:
-            self.fail(key, str(value)[:60], f"an integer in {low} … {high}")
-        return value
-
-    def is_null(self, key: str) -> bool:
-        """Whether the key stands there with the value null."""
-        return key in self._value and self._value[key] is None
-
-    def peek_integer(self, key: str, low: int, high: int) -> None:
-        """Checks an integer that stays in ``rest``."""
-        self.integer(key, low, high)
-        self._seen.discard(key)
-
-    def optional_integer(self, key: str, low: int, high: int) -> None:
-        if self.get(key, (int,), "an integer or null", optional=True) is not None:
-            self.integer(key, low, high)
-
-    def optional_number(self, key: str) -> None:
-        value = self.get(key, (int, float), "a number or null", optional=True)
-        if value is not None and not abs(value) < 1e300:
-            self.fail(key, str(value)[:60], "a finite number or null")
-
-    def interval(self, key: str) -> None:
-        """A list of two numbers."""
-        value = self.get(key, (list,), "two numbers")
-        if len(value) != 2 or not all(type(item) in {int, float} and abs(item) < 1e300 for item in value):
-            self.fail(key, str(value)[:60], "two finite numbers")
-
-    def axis(self, key: str, shape: Shape) -> int | None:
-        value: int | None = self.get(key, (int,), "an axis or null", optional=True)
-        if value is not None and not 0 <= value < len(shape):
-            self.fail(key, str(value), f"an axis of {list(shape)} or null")
-        return value
-
-    def scale(self, key: str) -> float:
-        value = self.get(key, (int, float), "a positive number")
-        return self._positive(key, value)
-
-    def _positive(self, key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
-            self.fail(key, str(value)[:60], "a positive number")
-        number = float(value)
-        if not (number > 0 and math.isfinite(number)):
-            self.fail(key, str(value), "a positive finite number")
-        return number
-
-    def scales(self, key: str) -> float | tuple[float, ...] | None:
-        value = self.get(key, (int, float, list), "a positive number, a list of them or null", optional=True)
-        if isinstance(value, list):
-            return tuple(self._positive(key, item) for item in value)
-        return None if value is None else self._positive(key, value)
-
-    def shape(self, key: str) -> Shape:
-        value: list[Any] = self.get(key, (list,), "a list of dimensions")
-        for dimension in value:
-            symbolic = isinstance(dimension, str) and 0 < len(dimension) <= 128
-            fixed = type(dimension) is int and 1 <= dimension <= _LARGEST_DIMENSION
-            if not (symbolic or fixed):
-                self.fail(key, repr(dimension)[:60], f"names and integers in 1 … {_LARGEST_DIMENSION}")
-        if len(value) > 16:
-            self.fail(key, f"{len(value)} dimensions", "at most 16")
-        if math.prod(dimension for dimension in value if isinstance(dimension, int)) > _MOST_ELEMENTS:
-            self.fail(key, str(value)[:60], f"at most {_MOST_ELEMENTS} elements")
-        return tuple(value)
-
-    def mapping(self, key: str) -> dict[str, Any]:
-        value: dict[str, Any] = self.get(key, (dict,), "an object")
-        return value
-
-    def items(self, key: str) -> list[_Reader]:
-        value: list[Any] = self.get(key, (list,), "a list")
-        if len(value) > _MOST_ENTRIES:
-            self.fail(key, f"{len(value)} entries", f"at most {_MOST_ENTRIES}")
-        return [_Reader(item, self.file, f"{self._place}{key}[{i}]") for i, item in enumerate(value)]
-
-    def entries(self, key: str) -> list[tuple[str, _Reader]]:
-        value = self.mapping(key)
-        if len(value) > _MOST_ENTRIES:
-            self.fail(key, f"{len(value)} entries", f"at most {_MOST_ENTRIES}")
-        return [(name, _Reader(item, self.file, f"{self._place}{key}[{name!r}]")) for name, item in value.items()]

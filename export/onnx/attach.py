@@ -12,18 +12,7 @@ from numpy.typing import NDArray
 from qdeploy.export.onnx.functions import BODIES, IR_VERSION, OPSET, Site
 from qdeploy.runtime.errors import ContractError, QdeployError, UnsupportedModelError
 from qdeploy.runtime.graph_contract import check_operators
-from qdeploy.runtime.ops import DOMAIN, OPERATORS, VERSION, Node, operator_name
-
-WEIGHT_OPERATORS = (
-    "UnpackWeights",
-    "SparseWeights",
-    "HamiltonMatrix",
-    "GateRows",
-    "HadamardMatrix",
-    "HypercomplexMatrix",
-    "InterpolatedTable",
-)
-"""Operators on constants only; their results are constants too."""
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, VERSION, WEIGHT_OPERATORS, Node, operator_name
 
 LAYOUT_DTYPE_SOURCE = 0
 """Layout operators hand on the element type of their first input."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx
 
-from qdeploy.export.onnx.attach import WEIGHT_OPERATORS, attach_bodies, sites
-from qdeploy.runtime.ops import DOMAIN, OPERATORS, RECURRENT, operator_name
+from qdeploy.export.onnx.attach import attach_bodies, sites
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, RECURRENT, WEIGHT_OPERATORS, operator_name
 
 
 def expose(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qdeploy.evaluation import Samples, data_sha256, load_samples
 from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 from qdeploy.runtime.numeric import dequantize
-from qdeploy.runtime.ops import DOMAIN, RECURRENT, operator_name
+from qdeploy.runtime.ops import DOMAIN, RECURRENT, WEIGHT_OPERATORS, operator_name
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.text_form import TextForm
 from qdeploy.validate import arranged, float_inputs
@@ -35,16 +35,6 @@ Progress = Callable[[str, int, int], None]
 
 SAMPLES = 32
 """Sequences that are compared unless ``limit`` says otherwise: every tensor of every step is kept."""
-
-_WEIGHTS = (
-    "UnpackWeights",
-    "SparseWeights",
-    "HamiltonMatrix",
-    "GateRows",
-    "HadamardMatrix",
-    "HypercomplexMatrix",
-    "InterpolatedTable",
-)
 
 
 @dataclass(frozen=True)
@@ -264,7 +254,7 @@ def _pairs(
             yield pair("input", "", spec.name, kinds[spec.name], tensors[spec.name], real[spec.name], time)
     for node in model.graph.node:
         operator = operator_name(node.op_type)
-        if node.domain != DOMAIN or operator in _WEIGHTS:
+        if node.domain != DOMAIN or operator in WEIGHT_OPERATORS:
             continue
         if operator in RECURRENT:
             for output, part in zip(node.output[1:], ("state", "cell"), strict=False):

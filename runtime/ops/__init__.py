@@ -25,4 +25,25 @@ state of LSTM is the third of both."""
 WHOLE_SEQUENCE = ("TimeMean", "TimeMax")
 """Operators whose result is of all steps of a call: what comes of them is not the same when a sequence is cut."""
 
-__all__ = ["DOMAIN", "OPERATORS", "RECURRENT", "VERSION", "WHOLE_SEQUENCE", "Node", "Operator", "operator_name"]
+WEIGHT_OPERATORS = (
+    "UnpackWeights",
+    "SparseWeights",
+    "HamiltonMatrix",
+    "GateRows",
+    "HadamardMatrix",
+    "HypercomplexMatrix",
+    "InterpolatedTable",
+)
+"""Operators on constants only; their results are constants too."""
+
+__all__ = [
+    "DOMAIN",
+    "OPERATORS",
+    "RECURRENT",
+    "VERSION",
+    "WEIGHT_OPERATORS",
+    "WHOLE_SEQUENCE",
+    "Node",
+    "Operator",
+    "operator_name",
+]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from qdeploy.runtime.numeric import MAX_SHIFT, IntArray, requantize
+from qdeploy.runtime.channels import channel_axis
+from qdeploy.runtime.numeric import IntArray, requantize
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import cast_output
-
-MAX_TRAILING = 3
-"""The axes behind the channels of a batch of volumes."""
 
 
 @operator("ChannelAffine", outputs=("y",))
@@ -44,18 +42,11 @@ def channel_affine(
     The product has 64 bits: |x - x_zero_point| < 2^16, |multiplier| < 2^31. The float layer is torch.nn.BatchNorm1d, 2d and 3d in
     evaluation, ONNX BatchNormalization.
     """
-    node.require_dtype("x", x, np.uint8, np.int16)
-    node.require(
-        0 <= x_zero_point < 256 if x.dtype == np.uint8 else x_zero_point == 0,
-        f"x_zero_point={x_zero_point} is none of a {x.dtype} tensor's.",
-    )
-    node.require(0 <= trailing <= MAX_TRAILING, f"trailing={trailing}; expected 0 to {MAX_TRAILING}.")
-    node.require(x.ndim >= trailing + 2, f"x has shape {list(x.shape)}; expected at least {trailing + 2} axes.")
-    channels = x.shape[x.ndim - 1 - trailing]
+    axis = channel_axis(node, x, x_zero_point, trailing, shift)
+    channels = x.shape[axis]
     for name, value in (("multiplier", multiplier), ("addend", addend)):
         node.require_dtype(name, value, np.int32)
         node.require_shape(name, value, channels)
-    node.require(0 <= shift <= MAX_SHIFT, f"shift={shift}; expected 0 to {MAX_SHIFT}.")
     behind = (channels, *[1] * trailing)
     total = (x.astype(np.int64) - x_zero_point) * multiplier.astype(np.int64).reshape(behind)
     total += addend.reshape(behind)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qdeploy.runtime.numeric import MAX_SHIFT, IntArray, check_int32, requantize
-from qdeploy.runtime.ops.channel_affine import MAX_TRAILING
+from qdeploy.runtime.channels import channel_axis
+from qdeploy.runtime.numeric import IntArray, check_int32, requantize
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import cast_output
 
@@ -46,14 +46,7 @@ def quaternion_affine(
     The accumulator is int32 and exact: sum over d of |matrix| max|x - x_zero_point| + |addend| < 2^31. The float layer is
     ``QuaternionWhiteningBatchNorm`` in evaluation. Source: Gaudet and Maida, arXiv 1712.04604, section 3.5.
     """
-    node.require_dtype("x", x, np.uint8, np.int16)
-    node.require(
-        0 <= x_zero_point < 256 if x.dtype == np.uint8 else x_zero_point == 0,
-        f"x_zero_point={x_zero_point} is none of a {x.dtype} tensor's.",
-    )
-    node.require(0 <= trailing <= MAX_TRAILING, f"trailing={trailing}; expected 0 to {MAX_TRAILING}.")
-    node.require(x.ndim >= trailing + 2, f"x has shape {list(x.shape)}; expected at least {trailing + 2} axes.")
-    axis = x.ndim - 1 - trailing
+    axis = channel_axis(node, x, x_zero_point, trailing, shift)
     channels = x.shape[axis]
     node.require(channels % 4 == 0, f"x has {channels} channels; expected a multiple of 4.")
     node.require_dtype("matrix", matrix, np.int16)
@@ -63,7 +56,6 @@ def quaternion_affine(
     node.require(
         int(np.abs(matrix.astype(np.int32)).max()) < MATRIX_REACH, f"matrix has entries of {MATRIX_REACH} or more."
     )
-    node.require(0 <= shift <= MAX_SHIFT, f"shift={shift}; expected 0 to {MAX_SHIFT}.")
     # [..., 4, C, S]: all axes behind the channels as one.
     centred = (x.astype(np.int64) - x_zero_point).reshape(*x.shape[:axis], 4, channels // 4, -1)
     total = np.einsum("qcd,...dqs->...cqs", matrix.astype(np.int64), centred)

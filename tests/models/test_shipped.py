@@ -9,9 +9,9 @@ from qdeploy import datasets
 from qdeploy.capture.checkpoint_source import load_named
 from qdeploy.models.checkpoint import load_checkpoint
 from qdeploy.models.config import config_names, load_config, parse_config
+from qdeploy.models.evaluation import evaluate
 from qdeploy.models.orthogonal_classifier import OrthogonalClassifier
 from qdeploy.models.shipped import resolve, shipped_names
-from qdeploy.models.training import evaluate
 from qdeploy.runtime.errors import InvalidInputError, MissingDataError
 
 

@@ -15,9 +15,10 @@ from qdeploy.datasets import Dataset
 from qdeploy.models import shipped, training
 from qdeploy.models.checkpoint import load_checkpoint
 from qdeploy.models.config import TrainingConfig, load_config
+from qdeploy.models.evaluation import evaluate
 from qdeploy.models.optimizer import cosine_factor
 from qdeploy.models.orthogonal_rnn import OrthogonalRNN
-from qdeploy.models.training import TrainingData, evaluate, train
+from qdeploy.models.training import TrainingData, train
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingDataError, QdeployError
 
 
