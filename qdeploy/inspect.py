@@ -119,7 +119,7 @@ class InspectReport:
             lines.append("= weights lie on the grid they were trained on and are unchanged")
         for layer in self.layers:
             lines += _recurrent_lines(layer)
-        return lines + _sparse_lines(self.weights)
+        return lines + _normalization_lines(self.layers) + _sparse_lines(self.weights)
 
 
 def _sparse_lines(weights: tuple[WeightStorage, ...]) -> list[str]:
@@ -151,6 +151,20 @@ _PLACES = {
 """Where a batch normalization went, and what it costs."""
 
 
+def _normalization_lines(layers: tuple[LayerReport, ...]) -> list[str]:
+    """Where batch normalizations went: a line for all layers that were treated alike."""
+    alike: dict[tuple[str, bool], list[LayerReport]] = {}
+    for layer in layers:
+        if layer.extra.get("batch_norm") in _PLACES:
+            alike.setdefault((layer.extra["batch_norm"], layer.extra.get("multiplier_bits") == 31), []).append(layer)
+    lines = []
+    for (place, wide), found in alike.items():
+        where = _PLACES[place].format(sum(layer.extra.get("batch_norm_bytes", 0) for layer in found))
+        names = found[0].name if len(found) == 1 else f"{found[0].name} and {len(found) - 1} more"
+        lines.append(f"{names}: batch normalization {where}{', of 31 bits for factors far apart' if wide else ''}")
+    return lines
+
+
 def _bits(bits: int | None) -> str:
     return "" if bits is None else str(bits)
 
@@ -168,10 +182,6 @@ def _recurrent_lines(layer: LayerReport) -> list[str]:
             f"{layer.name}: quaternion weights of {compact:,} bytes; {full:,} as real matrices of integers, "
             f"{real:,} as components in float32, {4 * real:,} as real matrices in float32"
         )
-    if extra.get("batch_norm") in _PLACES:
-        place = _PLACES[extra["batch_norm"]].format(extra.get("batch_norm_bytes", 0))
-        wide = ", of 31 bits for factors far apart" if extra.get("multiplier_bits") == 31 else ""
-        lines.append(f"{layer.name}: batch normalization {place}{wide}")
     if "hypercomplex" in extra:
         lines.append(_hypercomplex_line(layer))
     if "hadamard_block" in extra:

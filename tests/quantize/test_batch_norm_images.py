@@ -65,6 +65,10 @@ def test_behind_a_convolution(mode, kind, operator):
     compact = any(node.op_type == "HamiltonMatrix" for node in integers.model.graph.node)
     folded = mode == "fold" or (mode == "auto" and operator == "QuaternionAffine")
     assert compact == (kind == "quaternion" and not folded)
+    if compact and not stays:
+        # Multipliers for 16 channels where 4 quaternions need one each: what inspect tells of a convolution, too.
+        assert layer(integers)["batch_norm"] == "multiplier"
+        assert layer(integers)["batch_norm_bytes"] == 4 * (16 - 4)
 
 
 @pytest.mark.parametrize("mode", MODES)

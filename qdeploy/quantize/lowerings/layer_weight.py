@@ -125,7 +125,10 @@ def layer_weight(context: Context, node: onnx.NodeProto, x: TensorType, y: Tenso
     place = attribute(node, NORM_PLACE)
     if place is None:
         return weight
-    record = {**weight.record, "batch_norm": place, "batch_norm_bytes": 0}
+    record = {**weight.record, "batch_norm": place}
+    # What factors in the multipliers cost, the stage behind the products counts.
+    if weight.factor is None:
+        record["batch_norm_bytes"] = 0
     if place == "expanded":
         stored = 2 if weight.bits <= 2 else 4 if weight.bits <= 4 else 8
         record["batch_norm_bytes"] = weight.integers.size * stored // 8 * 3 // 4
