@@ -39,7 +39,7 @@ verify-cpus: $(STAMP) ## Verify the shipped networks on other processors, emulat
 
 bench: $(STAMP) ## Measure ratios to other implementations in one run
 	@mkdir -p build/bench
-	@$(BIN)/python -m benchmarks --output build/bench/report.json
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --output build/bench/report.json
 
 weight-bits: $(STAMP) ## Train at 3 to 8 bits of weights: the tables and the picture of docs/orthogonal_rnn.md (half an hour)
 	@mkdir -p build/study
