@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest fuzz interrupt verify-cpus bench weight-bits cells pruning lint types format wheel-check python-check docs-output clean
+.PHONY: help setup demo test pytest properties fuzz interrupt verify-cpus bench weight-bits cells pruning lint types format wheel-check python-check docs-output clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: lint pytest ## Lint, then all tests
 
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)
+
+properties: $(STAMP) ## Draw the examples of the property tests anew (ARGS="tests/ops")
+	$(BIN)/python -m pytest -q --hypothesis-profile=anew $(ARGS)
 
 fuzz: $(STAMP) ## Give mutated files to everything that reads files (ARGS="--inputs 30000 --seed 0")
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)

@@ -11,6 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Whoever runs the tests twice gets the same verdict twice; `make properties` draws anew.
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.register_profile("anew", max_examples=500)
+settings.load_profile("repeatable")
 
 # Official onnxruntime wheels report usage unless told otherwise; it is read when the package is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
