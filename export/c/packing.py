@@ -69,7 +69,7 @@ def _blocks(weight: IntArray, bits: int, tile: int) -> NDArray[np.uint8]:
     full[:rows, :columns] = weight
     codes = (full < 0).astype(np.int16) if bits == 1 else full & ((1 << bits) - 1)
     split = codes.reshape(len(full) // tile, tile, -1, fields, COLUMNS)
-    byte = np.zeros(split.shape[:3] + (COLUMNS,), np.int16)
+    byte = np.zeros((*split.shape[:3], COLUMNS), np.int16)
     for field in range(fields):
         byte |= split[:, :, :, field] << (field * bits)
     return np.ascontiguousarray(byte.transpose(0, 2, 1, 3)).astype(np.uint8)

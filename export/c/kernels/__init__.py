@@ -18,7 +18,8 @@ CONDITIONS = {
     "avxvnni": "defined(__AVXVNNI__) && defined(__AVX2__)",
     "avx2": "defined(__AVX2__)",
     "neon_dot": "defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)",
-    "neon": "defined(__ARM_NEON)",
+    "neon": "defined(__aarch64__) && defined(__ARM_NEON)",
+    "neon32": "defined(__arm__) && defined(__ARM_NEON)",
     "dsp": "defined(__ARM_FEATURE_SIMD32)",
 }
 """By suffix of a file, when the compiler's target can run it; the fastest first."""
