@@ -1,0 +1,92 @@
+"""The functions that generated C calls, as text: one a file, its fast paths beside it.
+
+``NAME.c`` is plain C, the reference. ``NAME_SUFFIX.c`` does the same with the instructions of one processor; the
+preprocessor takes the first that the compiler's target has. A line ``/* needs: OTHER */`` at a file's start names a kernel
+that it calls.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+__all__ = ["CONDITIONS", "kernel_names", "kernel_text", "needed", "variants"]
+
+CONDITIONS = {
+    "avx512vnni": "defined(__AVX512VNNI__) && defined(__AVX512BW__)",
+    "avxvnni": "defined(__AVXVNNI__) && defined(__AVX2__)",
+    "avx2": "defined(__AVX2__)",
+    "neon_dot": "defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)",
+    "neon": "defined(__aarch64__) && defined(__ARM_NEON)",
+    "neon32": "defined(__arm__) && defined(__ARM_NEON)",
+    "dsp": "defined(__ARM_FEATURE_SIMD32)",
+}
+"""By suffix of a file, when the compiler's target can run it; the fastest first."""
+
+_NEEDS = re.compile(r"^/\* needs: (\w+(?:, \w+)*) \*/\n", re.MULTILINE)
+
+
+@cache
+def _sources() -> dict[str, str]:
+    return {
+        entry.name.removesuffix(".c"): entry.read_text(encoding="utf-8")
+        for entry in files(__name__).iterdir()
+        if entry.name.endswith(".c")
+    }
+
+
+def kernel_names() -> list[str]:
+    """Every kernel, without its variants."""
+    return sorted(name for name in _sources() if _base(name) == name)
+
+
+def variants(name: str) -> list[str]:
+    """The suffixes of a kernel's fast paths, in the order in which the preprocessor tries them."""
+    return [suffix for suffix in CONDITIONS if f"{name}_{suffix}" in _sources()]
+
+
+@cache
+def kernel_text(name: str) -> str:
+    """A kernel with all its variants, without the kernels that it needs.
+
+    Raises KeyError where there is no such kernel.
+    """
+    plain = _body(name)
+    found = variants(name)
+    if not found:
+        return plain
+    parts: list[str] = []
+    for place, suffix in enumerate(found):
+        parts.append(f"#{'el' if place else ''}if {CONDITIONS[suffix]}\n{_body(f'{name}_{suffix}')}")
+    return "".join([*parts, f"#else\n{plain}#endif\n"])
+
+
+def needed(names: set[str]) -> list[str]:
+    """These kernels and all that they call, each behind what it calls."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in order:
+            return
+        for text in (name, *(f"{name}_{suffix}" for suffix in variants(name))):
+            for match in _NEEDS.finditer(_sources()[text]):
+                for other in match[1].split(", "):
+                    visit(other)
+        order.append(name)
+
+    for name in sorted(names):
+        visit(name)
+    return order
+
+
+def _body(name: str) -> str:
+    return _NEEDS.sub("", _sources()[name]).strip("\n") + "\n"
+
+
+def _base(name: str) -> str:
+    for suffix in CONDITIONS:
+        stem = name.removesuffix(f"_{suffix}")
+        if stem != name and stem in _sources():
+            return stem
+    return name
