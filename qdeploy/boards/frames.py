@@ -29,7 +29,7 @@ def send(stream: IO[bytes], header: Mapping[str, Any], arrays: Mapping[str, Arra
     _put(stream, json.dumps({**header, _ARRAYS: list(arrays)}).encode())
     for array in arrays.values():
         content = io.BytesIO()
-        np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array(content, array, allow_pickle=False)
         _put(stream, content.getvalue())
     stream.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -57,11 +58,21 @@ class PythonBoard:
 
     def close(self) -> None:
         """Ends the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        self._end()
         self._folder.cleanup()
+
+    def _end(self) -> int:
+        """Ends the process and closes its pipes; gives its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                # What was not sent to a process that died cannot be flushed.
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        return process.wait()
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -96,8 +107,9 @@ class PythonBoard:
         except (BrokenPipeError, EOFError):
             reply = None
         if reply is None:
-            code = process.wait()
-            self._process = None
+            # It has closed its end: it is dead, or about to be.
+            process.wait()
+            code = self._end()
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             msg = f"the emulated Python of {self.board} died ({how}) while it computed"
             raise ContractError(msg)
