@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ class Row:
     """One comparison.
 
     ``goal`` is the largest ratio (or, without ``other``, the largest value) that is good enough; None where a row is there to
-    be seen.
+    be seen. Rows of networks have the file size of both sides in bytes and, where the test images are on this machine, the
+    accuracy of both in percent, and say what images those are.
     """
 
     name: str
@@ -35,6 +37,11 @@ class Row:
     ratio: float | None
     against: str
     goal: float | None
+    ours_bytes: int | None = None
+    other_bytes: int | None = None
+    ours_accuracy: float | None = None
+    other_accuracy: float | None = None
+    images: str | None = None
 
 
 def loop_rows() -> list[Row]:
@@ -115,20 +122,14 @@ def pruned_rows() -> list[Row]:
 
 def image_rows() -> list[Row]:
     """Image classifiers, batch 1 and 64, against onnxruntime's float model and its ``quantize_static``; files beside them."""
-    import torch
-
-    from qdeploy.models.conv_net import ConvNet
-    from qdeploy.models.lenet import QuaternionLenet300100
-
-    torch.manual_seed(0)
     networks = {
-        "conv2": (ConvNet(kind="quaternion"), (4, 32, 32)),
-        "conv2-real": (ConvNet(kind="real"), (4, 32, 32)),
-        "quaternion-lenet": (QuaternionLenet300100(), (784,)),
+        "conv2": ("quaternion-conv2-cifar10", (4, 32, 32)),
+        "conv2-real": ("real4-conv2-cifar10", (4, 32, 32)),
+        "quaternion-lenet": ("quaternion-lenet300-mnist", (784,)),
     }
     rows = []
-    for network, (module, shape) in networks.items():
-        found, judged = convolution.measure(module, shape), network == "conv2"
+    for network, (checkpoint, shape) in networks.items():
+        found, judged = convolution.measure(checkpoint, shape), network == "conv2"
         for batch, times in found.microseconds.items():
             for suffix, recipe, other, goal in (
                 ("", "default", convolution.FLOAT, 1.5),
@@ -137,7 +138,8 @@ def image_rows() -> list[Row]:
             ):
                 name, against = f"onnx-{network}-b{batch}{suffix}", f"onnxruntime, {other}"
                 limit = goal if judged else None
-                rows.append(_row(name, times[recipe], times[other], against, limit, unit="µs a sample"))
+                row = _row(name, times[recipe], times[other], against, limit, unit="µs a sample")
+                rows.append(_with_files(row, found, recipe, other))
         numpy, times = f"numpy-{network}-b1", found.microseconds[1]
         against = f"onnxruntime, {convolution.FLOAT}"
         rows.append(
@@ -148,6 +150,19 @@ def image_rows() -> list[Row]:
             limit = goal if judged else None
             rows.append(_row(name, found.bytes["default"], found.bytes[other], against, limit, unit="bytes"))
     return rows
+
+
+def _with_files(row: Row, found: convolution.Measured, ours: str, other: str) -> Row:
+    """The row with accuracy and file size of both sides."""
+    percent = {contender: round(100 * value, 2) for contender, value in found.accuracy.items()}
+    return dataclasses.replace(
+        row,
+        ours_bytes=found.bytes[ours],
+        other_bytes=found.bytes[other],
+        ours_accuracy=percent.get(ours),
+        other_accuracy=percent.get(other),
+        images=found.images,
+    )
 
 
 def command_rows() -> list[Row]:
@@ -182,6 +197,30 @@ def _export_and_verify() -> float:
         )
 
 
+def _table(rows: Sequence[Row]) -> list[str]:
+    """All rows for people; under them the networks' accuracies and files, a line for each pair of contenders."""
+    lines = [f"{'row':42} {'ours':>9} {'other':>9} {'ratio':>7} {'goal':>7}"]
+    for row in rows:
+        value = row.ours if row.ratio is None else row.ratio
+        other, ratio = (
+            ("", "") if row.ratio is None or row.other is None else (f"{row.other:9.2f}", f"{row.ratio:7.2f}")
+        )
+        missed = row.goal is not None and value > row.goal
+        goal = "" if row.goal is None else f"{row.goal:7.2f}{' missed' if missed else ''}"
+        lines.append(f"{row.name:42} {row.ours:9.2f} {other:>9} {ratio:>7} {goal}".rstrip())
+    lines += ["", f"{'network':42} {'ratio':>7} {'accuracy':>9} {'against':>9} {'bytes':>11} {'against':>11}"]
+    networks = [row for row in rows if row.ours_bytes is not None]
+    for row in networks:
+        ours, other = ("" if value is None else f"{value:.2f} %" for value in (row.ours_accuracy, row.other_accuracy))
+        lines.append(f"{row.name:42} {row.ratio:7.2f} {ours:>9} {other:>9} {row.ours_bytes:11,} {row.other_bytes:11,}")
+    for images in dict.fromkeys(row.images for row in networks):
+        absent = [row.name for row in networks if row.images == images and row.ours_accuracy is None]
+        lines.append(
+            f"accuracy left out of {len(absent)} rows: {images} (qdeploy doctor)" if absent else f"accuracy on {images}"
+        )
+    return lines
+
+
 def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -190,15 +229,8 @@ def main() -> None:
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
-    print(f"{'row':42} {'ours':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
-    for row in rows:
-        value = row.ours if row.ratio is None else row.ratio
-        other, ratio = (
-            ("", "") if row.ratio is None or row.other is None else (f"{row.other:9.2f}", f"{row.ratio:7.2f}")
-        )
-        missed = row.goal is not None and value > row.goal
-        goal = "" if row.goal is None else f"{row.goal:7.2f}{' missed' if missed else ''}"
-        print(f"{row.name:42} {row.ours:9.2f} {other:>9} {ratio:>7} {goal}".rstrip())
+    for line in _table(rows):
+        print(line)
     print(f"\nwritten: {output}")
 
 
