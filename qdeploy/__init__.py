@@ -14,7 +14,7 @@ The whole public API; everything is loaded when it is first used, so that ``impo
 
     QdeployError                                                   base of all errors
     CheckFailedError, ContractError, InvalidInputError, InvalidFileError, UnsupportedModelError,
-    AccumulatorOverflowError, MissingRequirementError, MissingDataError
+    AccumulatorOverflowError, MissingRequirementError, MissingDataError, BuildError
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .exporter import export_model
     from .runtime.errors import (
         AccumulatorOverflowError,
+        BuildError,
         CheckFailedError,
         ContractError,
         InvalidFileError,
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccumulatorOverflowError",
+    "BuildError",
     "Bundle",
     "CheckFailedError",
     "ContractError",

@@ -9,7 +9,8 @@
     ├── UnsupportedModelError       3   a layer, an activation or an arithmetic that qdeploy does not do
     │   └── AccumulatorOverflowError 3  a 32-bit accumulator cannot be proven sufficient
     ├── MissingRequirementError     4   a package or a program that this machine lacks
-    │   └── MissingDataError        4   a data set that is not on this machine
+    │   ├── MissingDataError        4   a data set that is not on this machine
+    │   └── BuildError              4   a C compiler that did not build what it was given
     └── ContractError               1   an integer operator met a value that its contract forbids
 
 Every message says what was found, where, what was expected and what to do next.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 __all__ = [
     "AccumulatorOverflowError",
+    "BuildError",
     "CheckFailedError",
     "ContractError",
     "InvalidFileError",
@@ -80,5 +82,11 @@ class MissingRequirementError(QdeployError):
 
 class MissingDataError(MissingRequirementError):
     """A named data set is not on this machine; the message says where its files belong."""
+
+    exit_code = 4
+
+
+class BuildError(MissingRequirementError):
+    """A C compiler refused the sources that it was given, or took too long; the message holds its own words."""
 
     exit_code = 4

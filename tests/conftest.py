@@ -45,7 +45,10 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what this machine cannot run, each with its reason."""
     qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+    compilers = [name for name in ("cc", "gcc", "clang") if shutil.which(name)]
     for item in items:
+        if item.get_closest_marker("cc") and not compilers:
+            item.add_marker(pytest.mark.skip(reason="no C compiler (Linux package gcc)"))
         if item.get_closest_marker("qemu") and qemu is None:
             item.add_marker(pytest.mark.skip(reason="no qemu-x86_64 (Linux package qemu-user)"))
         for marker in item.iter_markers("needs"):

@@ -110,7 +110,7 @@ _NAMED = (
         "pi2",
         "Raspberry Pi 2 (Cortex-A7), and later boards with a 32-bit system",
         4,
-        0,
+        128,
         _ARM32,
         "cortex_a7",
         emulator=("qemu-arm", "-cpu", "cortex-a7"),

@@ -13,16 +13,22 @@ from importlib.resources import files
 
 __all__ = ["CONDITIONS", "kernel_names", "kernel_text", "needed", "variants"]
 
+_X86_LAYOUT = "MODEL_TILE == 16 && MODEL_OFFSET == 0"
+_ARM64_LAYOUT = "MODEL_TILE == 16 && MODEL_OFFSET == 128 && defined(__aarch64__)"
+_ARM32_LAYOUT = "MODEL_TILE == 4 && MODEL_OFFSET == 128 && defined(__arm__)"
+_PLAIN_LAYOUT = "MODEL_TILE == 4 && MODEL_OFFSET == 0"
+
 CONDITIONS = {
-    "avx512vnni": "defined(__AVX512VNNI__) && defined(__AVX512BW__)",
-    "avxvnni": "defined(__AVXVNNI__) && defined(__AVX2__)",
-    "avx2": "defined(__AVX2__)",
-    "neon_dot": "defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)",
-    "neon": "defined(__aarch64__) && defined(__ARM_NEON)",
-    "neon32": "defined(__arm__) && defined(__ARM_NEON)",
-    "dsp": "defined(__ARM_FEATURE_SIMD32)",
+    "avx512vnni": f"{_X86_LAYOUT} && defined(__AVX512VNNI__) && defined(__AVX512BW__)",
+    "avxvnni": f"{_X86_LAYOUT} && defined(__AVXVNNI__) && defined(__AVX2__)",
+    "avx2": f"{_X86_LAYOUT} && defined(__AVX2__)",
+    "neon_dot": f"{_ARM64_LAYOUT} && defined(__ARM_FEATURE_DOTPROD)",
+    "neon": f"{_ARM64_LAYOUT} && defined(__ARM_NEON)",
+    "neon32": f"{_ARM32_LAYOUT} && defined(__ARM_NEON)",
+    "dsp": f"{_PLAIN_LAYOUT} && defined(__ARM_FEATURE_SIMD32)",
 }
-"""By suffix of a file, when the compiler's target can run it; the fastest first."""
+"""By suffix of a file, when the compiler's target can run it, the fastest first. Each reads one layout of the weights only:
+sources of the target ``generic`` are right on every processor, and none of its own paths reads another's tiles."""
 
 _NEEDS = re.compile(r"^/\* needs: (\w+(?:, \w+)*) \*/\n", re.MULTILINE)
 

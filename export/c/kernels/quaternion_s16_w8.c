@@ -1,0 +1,30 @@
+/* y += L(w) x of quaternions, modulo 2^32, from the four components of the weights without the real matrix:
+       y_r += r x_r - i x_i - j x_j - k x_k     y_i += i x_r + r x_i - k x_j + j x_k
+       y_j += j x_r + k x_i + r x_j - i x_k     y_k += k x_r - j x_i + i x_j + r x_k
+   rows and columns are those of one component, multiples of MODEL_TILE and of 4. Part p of acc starts at acc + p * rows,
+   part p of x at x + p * part.
+   Weights: per tile and block of 4 columns one of r, i, j and k. */
+static void quaternion_s16_w8(int32_t *acc, const uint8_t *weight, const int16_t *x, size_t rows, size_t columns,
+                              size_t part)
+{
+    static const int8_t sign[4][4] = {{1, 1, 1, 1}, {1, -1, 1, -1}, {1, -1, -1, 1}, {1, 1, -1, -1}};
+    const int8_t *w = (const int8_t *)weight;
+    uint32_t *sum = (uint32_t *)acc; /* unsigned, since it may wrap */
+    for (size_t first = 0; first < rows; first += MODEL_TILE) {
+        for (size_t column = 0; column < columns; column += 4) {
+            for (size_t p = 0; p < 4; ++p) {
+                for (size_t row = first; row < first + MODEL_TILE; ++row, w += 4) {
+                    for (size_t q = 0; q < 4; ++q) {
+                        /* Component p of the weights times part q of x belongs to part p ^ q of y. */
+                        const int16_t *v = x + q * part + column;
+                        int32_t dot = 0;
+                        for (size_t c = 0; c < 4; ++c) {
+                            dot += w[c] * v[c];
+                        }
+                        sum[(p ^ q) * rows + row] += (uint32_t)(sign[p][q] * dot);
+                    }
+                }
+            }
+        }
+    }
+}

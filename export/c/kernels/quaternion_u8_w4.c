@@ -1,0 +1,31 @@
+/* y += L(w) x of quaternions, modulo 2^32, from the four components of the weights without the real matrix:
+       y_r += r x_r - i x_i - j x_j - k x_k     y_i += i x_r + r x_i - k x_j + j x_k
+       y_j += j x_r + k x_i + r x_j - i x_k     y_k += k x_r - j x_i + i x_j + r x_k
+   rows and columns are those of one component, multiples of MODEL_TILE and of 8. Part p of acc starts at acc + p * rows,
+   part p of x at x + p * part, its entries less MODEL_OFFSET.
+   Weights: per tile and block of 8 columns one of r, i, j and k. */
+static void quaternion_u8_w4(int32_t *acc, const uint8_t *weight, const uint8_t *x, size_t rows, size_t columns,
+                             size_t part)
+{
+    static const int8_t sign[4][4] = {{1, 1, 1, 1}, {1, -1, 1, -1}, {1, -1, -1, 1}, {1, 1, -1, -1}};
+    const uint8_t *w = weight;
+    uint32_t *sum = (uint32_t *)acc; /* unsigned, since it may wrap */
+    for (size_t first = 0; first < rows; first += MODEL_TILE) {
+        for (size_t column = 0; column < columns; column += 8) {
+            for (size_t p = 0; p < 4; ++p) {
+                for (size_t row = first; row < first + MODEL_TILE; ++row, w += 4) {
+                    for (size_t q = 0; q < 4; ++q) {
+                        /* Component p of the weights times part q of x belongs to part p ^ q of y. */
+                        const uint8_t *v = x + q * part + column;
+                        int32_t dot = 0;
+                        for (size_t c = 0; c < 4; ++c) {
+                            dot += (((w[c] & 15) ^ 8) - 8) * (v[c] - MODEL_OFFSET);
+                            dot += (((w[c] >> 4) ^ 8) - 8) * (v[c + 4] - MODEL_OFFSET);
+                        }
+                        sum[(p ^ q) * rows + row] += (uint32_t)(sign[p][q] * dot);
+                    }
+                }
+            }
+        }
+    }
+}
