@@ -7,8 +7,8 @@ about shapes is derived twice, and a graph whose sizes hang on its length in ano
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.manifest import InputSpec, Manifest, StateSpec
 from qdeploy.runtime.numeric import IntArray
-from qdeploy.runtime.ops import DOMAIN, OPERATORS, WEIGHT_OPERATORS, WHOLE_SEQUENCE, operator_name
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, RECURRENT, WEIGHT_OPERATORS, WHOLE_SEQUENCE, operator_name
 from qdeploy.runtime.reference import ReferenceModel
 
-__all__ = ["Graph", "Layer", "Source", "Tensor", "read_graph"]
+__all__ = ["Graph", "Layer", "Source", "Tensor", "initial_states", "read_graph"]
 
 _LENGTHS = (5, 7)
 """Steps of the two runs; lengths that no other dimension multiplies by chance in both."""
@@ -130,9 +130,9 @@ def read_graph(model: onnx.ModelProto, manifest: Manifest) -> Graph:
     Raises:
         UnsupportedModelError: where floats stand at the borders, or sizes depend on the number of steps in an unusual way.
     """
-    for spec in (*manifest.inputs, *manifest.outputs, *manifest.states):
-        if spec.dtype == "float32":
-            name = spec.input if isinstance(spec, StateSpec) else spec.name
+    borders = [(spec.name, spec.dtype) for spec in (*manifest.inputs, *manifest.outputs)]
+    for name, dtype in [*borders, *((spec.input, spec.dtype) for spec in manifest.states)]:
+        if dtype == "float32":
             raise UnsupportedModelError(
                 f"{name} is a float tensor; generated C has integers at its borders. Export without --float-io."
             )
@@ -169,9 +169,14 @@ def read_graph(model: onnx.ModelProto, manifest: Manifest) -> Graph:
         for layer in nodes
         if _is_alias(layer, tensors, constants, whole=whole)
     }
+    nodes = [_with_states(layer, tensors) for layer in nodes]
+    if not whole:
+        # Of one step, all states are the last one.
+        recurrent = [layer for layer in nodes if layer.operator in RECURRENT and layer.outputs.get("y")]
+        aliases |= {layer.outputs["y"]: layer.outputs["y_h"] for layer in recurrent}
     state_names = {spec.input for spec in manifest.states} | {spec.output for spec in manifest.states}
     return Graph(
-        layers=tuple(layer for layer in nodes if next(iter(layer.outputs.values())) not in aliases),
+        layers=tuple(layer for layer in nodes if layer.layer_operator or layer.outputs["y0"] not in aliases),
         tensors={name: tensor for name, tensor in tensors.items() if tensor is not None},
         constants=constants,
         sources=sources,
@@ -190,7 +195,9 @@ def _run(reference: ReferenceModel, manifest: Manifest, steps: int) -> dict[str,
     for spec in manifest.inputs:
         feeds[spec.name] = np.full(_sizes(spec, steps), 0 if spec.scale is None else spec.zero_point, spec.dtype)
     for state in manifest.states:
-        feeds[state.input] = np.full([1 if isinstance(d, str) else d for d in state.shape], state.zero_point, state.dtype)
+        feeds[state.input] = np.full(
+            [1 if isinstance(d, str) else d for d in state.shape], state.zero_point, state.dtype
+        )
     return reference.run(feeds, keep=True).tensors
 
 
@@ -217,8 +224,9 @@ def _layer(index: int, proto: onnx.NodeProto) -> Layer:
     name = proto.name or f"{proto.op_type}_{index}"
     if proto.domain == DOMAIN:
         operator = OPERATORS[operator_name(proto.op_type)]
-        inputs, outputs = dict(zip(operator.inputs, proto.input, strict=False)), dict(
-            zip(operator.outputs, proto.output, strict=False)
+        inputs, outputs = (
+            dict(zip(operator.inputs, proto.input, strict=False)),
+            dict(zip(operator.outputs, proto.output, strict=False)),
         )
         return Layer(name, operator.name, inputs, outputs, attributes)
     return Layer(
@@ -230,11 +238,30 @@ def _layer(index: int, proto: onnx.NodeProto) -> Layer:
     )
 
 
-def _may_be_cut(
-    layer: Layer, tensors: Mapping[str, Tensor | None], constants: Mapping[str, IntArray]
-) -> bool:
-    """Whether a standard operator gives the same when a sequence is taken step by step: it keeps the time axis, or takes
-    the last step."""
+def _with_states(layer: Layer, tensors: dict[str, Tensor | None]) -> Layer:
+    """A recurrent layer with all of its last states, those that nobody reads too: its state lives in one of them."""
+    if layer.operator not in RECURRENT:
+        return layer
+    outputs = dict(layer.outputs)
+    for state in initial_states(layer):
+        result = f"y_{state.removesuffix('0')}"
+        if not outputs.get(result):
+            outputs[result] = f"{layer.name}.{result}"
+            y = tensors.get(layer.inputs[state])
+            tensors[outputs[result]] = None if y is None else replace(y, name=outputs[result])
+    return replace(layer, outputs=outputs)
+
+
+def initial_states(layer: Layer) -> list[str]:
+    """The parameters that take a recurrent layer's states before the first step: h0, and c0 of an LSTM."""
+    return [name for name in ("h0", "c0") if name in layer.inputs]
+
+
+def _may_be_cut(layer: Layer, tensors: Mapping[str, Tensor | None], constants: Mapping[str, IntArray]) -> bool:
+    """Whether a layer gives the same when a sequence is taken step by step.
+
+    Operators of recurrent layers do; a standard operator does where it keeps the time axis, or takes the last step.
+    """
     if layer.layer_operator:
         return True
     timed = [t for t in map(tensors.get, layer.inputs.values()) if t is not None and t.time_axis is not None]
@@ -278,8 +305,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, onnx.TensorProto):
         return onnx.numpy_helper.to_array(value)
     return value
-
-
-def consumers(layers: tuple[Layer, ...], name: str) -> Iterator[Layer]:
-    """The layers that read a tensor under this very name."""
-    return (layer for layer in layers if name in layer.inputs.values())

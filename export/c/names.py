@@ -7,11 +7,14 @@ import re
 __all__ = ["Names", "identifier"]
 
 # Keywords of C99 and C11 that a node may be called, and names of the headers that generated files include.
-_RESERVED = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict "
-    "return short signed sizeof static struct switch typedef union unsigned void volatile while main memcpy memset size_t state "
-    "steps".split()
-)
+# fmt: off
+_RESERVED = frozenset({
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
+    "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
+    "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "main",
+    "memcpy", "memset", "size_t", "state", "steps",
+})
+# fmt: on
 
 
 def identifier(text: str) -> str:

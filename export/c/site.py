@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdeploy.export.c.graph import Graph, Layer, Source, Tensor
 from qdeploy.export.c.memory import c_type
 from qdeploy.export.c.names import identifier
 from qdeploy.runtime.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
     from qdeploy.export.c.constants import Constants
-    from qdeploy.export.c.graph import Graph, Layer, Source, Tensor
     from qdeploy.export.c.targets import Target
     from qdeploy.runtime.numeric import IntArray
 
@@ -115,7 +115,7 @@ class Site:
         tensor_name = self.layer.inputs[argument]
         if tensor_name in self.graph.constants:
             values = self.graph.constants[tensor_name]
-            return Operand(self.array(argument, values), _as_tensor(tensor_name, values), slack=False)
+            return Operand(self.array(argument, values), Tensor(tensor_name, values.dtype, values.shape), slack=False)
         tensor = self._tensor(tensor_name)
         shown = name or identifier(argument)
         self._parameter(Parameter(f"const {c_type(tensor.dtype)} *{shown}", tensor_name))
@@ -127,6 +127,10 @@ class Site:
         shown = name or identifier(result)
         self._parameter(Parameter(f"{c_type(tensor.dtype)} *{shown}", tensor.name))
         return Operand(shown, tensor, self.slack.get(self.graph.root(tensor.name), False))
+
+    def state(self, name: str) -> Operand:
+        """A state ``h`` (or ``c``), which holds the one before and shall hold the one after; becomes the parameter ``name``."""
+        return self.output(f"y_{name}", name)
 
     def constant(self, argument: str) -> IntArray:
         """The value of an input that is known.
@@ -232,17 +236,11 @@ class Site:
         found = self.graph.tensors.get(name)
         if found is None:
             raise UnsupportedModelError(
-                f"node {self.layer.name} ({self.layer.operator}): the size of {name} depends on the number of steps in a way that C "
-                "has no form for; expected an axis of one entry a step."
+                f"node {self.layer.name} ({self.layer.operator}): the size of {name} depends on the number of steps in a way "
+                "that C has no form for; expected an axis of one entry a step."
             )
         return found
 
     def _parameter(self, parameter: Parameter) -> None:
         if parameter not in self.parameters:
             self.parameters.append(parameter)
-
-
-def _as_tensor(name: str, values: IntArray) -> Tensor:
-    from qdeploy.export.c.graph import Tensor  # noqa: PLC0415
-
-    return Tensor(name, values.dtype, values.shape)
