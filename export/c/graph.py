@@ -130,8 +130,10 @@ def read_graph(model: onnx.ModelProto, manifest: Manifest) -> Graph:
     Raises:
         UnsupportedModelError: where floats stand at the borders, or sizes depend on the number of steps in an unusual way.
     """
-    borders = [(spec.name, spec.dtype) for spec in (*manifest.inputs, *manifest.outputs)]
-    for name, dtype in [*borders, *((spec.input, spec.dtype) for spec in manifest.states)]:
+    borders = [(spec.name, spec.dtype) for spec in manifest.inputs]
+    borders += [(output.name, output.dtype) for output in manifest.outputs]
+    borders += [(state.input, state.dtype) for state in manifest.states]
+    for name, dtype in borders:
         if dtype == "float32":
             raise UnsupportedModelError(
                 f"{name} is a float tensor; generated C has integers at its borders. Export without --float-io."
