@@ -51,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no C compiler (Linux package gcc)"))
         if item.get_closest_marker("qemu") and qemu is None:
             item.add_marker(pytest.mark.skip(reason="no qemu-x86_64 (Linux package qemu-user)"))
+        if item.get_closest_marker("sshd") and _no_ssh_server():
+            item.add_marker(pytest.mark.skip(reason="no sshd (Linux package openssh-server)"))
         for marker in item.iter_markers("needs"):
             if find_spec(marker.args[0]) is None:
                 item.add_marker(pytest.mark.skip(reason=_not_installed(marker.args[0])))
@@ -75,6 +77,11 @@ def _lacking(error: BaseException | None) -> str | None:
 def _not_installed(name: str) -> str:
     # As pytest.importorskip says it, so that the closing summary has one line for both.
     return f"could not import {name!r}: No module named {name!r}"
+
+
+def _no_ssh_server() -> bool:
+    """An ordinary user's PATH seldom has the folder of system programs."""
+    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") is None
 
 
 @cache
