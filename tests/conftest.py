@@ -24,6 +24,16 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # What `pip install 'qdeploy[torch,keras]'` brings and a board has not.
 OPTIONAL = ("torch", "onnxscript", "onnx_ir", "safetensors", "sklearn", "matplotlib", "h5py")
 
+# Where the programs that tests may ask for come from.
+PACKAGES = {
+    "qemu-aarch64": "qemu-user",
+    "qemu-arm": "qemu-user",
+    "qemu-system-arm": "qemu-system-arm",
+    "sshd": "openssh-server",
+}
+# An ordinary user's PATH seldom has the folders of system programs.
+PROGRAMS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+
 
 class TestFile(pytest.Module):
     """A file of tests. Where an optional package that it imports is not installed, the file is left out by name."""
@@ -51,8 +61,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no C compiler (Linux package gcc)"))
         if item.get_closest_marker("qemu") and qemu is None:
             item.add_marker(pytest.mark.skip(reason="no qemu-x86_64 (Linux package qemu-user)"))
-        if item.get_closest_marker("sshd") and _no_ssh_server():
-            item.add_marker(pytest.mark.skip(reason="no sshd (Linux package openssh-server)"))
+        for marker in item.iter_markers("program"):
+            name = marker.args[0]
+            if shutil.which(name, path=PROGRAMS) is None and shutil.which(f"{name}-static") is None:
+                item.add_marker(pytest.mark.skip(reason=f"no {name} (Linux package {PACKAGES[name]})"))
         for marker in item.iter_markers("needs"):
             if find_spec(marker.args[0]) is None:
                 item.add_marker(pytest.mark.skip(reason=_not_installed(marker.args[0])))
@@ -77,11 +89,6 @@ def _lacking(error: BaseException | None) -> str | None:
 def _not_installed(name: str) -> str:
     # As pytest.importorskip says it, so that the closing summary has one line for both.
     return f"could not import {name!r}: No module named {name!r}"
-
-
-def _no_ssh_server() -> bool:
-    """An ordinary user's PATH seldom has the folder of system programs."""
-    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") is None
 
 
 @cache

@@ -28,6 +28,7 @@ COMMANDS = {
     "list": "List operators, recipes, runtimes, models or datasets.",
     "doctor": "Say what this machine can run, and what is missing.",
     "train": "Train one of the models.",
+    "board": "Prepare emulated boards for verify --board.",
     "study": "Measure what a choice of quantization costs.",
 }
 """Name -> the line shown by ``qdeploy --help``; a command lives in ``<name>_command.py``."""

@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import QUICK, folders_left, processes_with
 
-pytestmark = pytest.mark.sshd
+pytestmark = pytest.mark.program("sshd")
 
 
 @pytest.fixture

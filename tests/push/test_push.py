@@ -15,7 +15,7 @@ import qdeploy
 
 from .conftest import QUICK, folders_left
 
-pytestmark = pytest.mark.sshd
+pytestmark = pytest.mark.program("sshd")
 
 
 @pytest.fixture(scope="module")
