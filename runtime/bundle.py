@@ -132,9 +132,7 @@ def read_bundle(
     """
     where = Path(path)
     if where.is_dir():
-        return _open(
-            where, lambda name, size: _read_file(where, name, size), limit, everything=everything, trust=trust
-        )
+        return _open(where, lambda name, size: _read_file(where, name, size), limit, everything=everything, trust=trust)
     if not where.exists():
         msg = f"{where}: does not exist; expected a bundle, a folder or a .zip made by qdeploy export"
         raise InvalidFileError(msg)
