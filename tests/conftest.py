@@ -25,7 +25,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 OPTIONAL = ("torch", "onnxscript", "onnx_ir", "safetensors", "sklearn", "matplotlib", "h5py")
 
 # Where the programs that tests may ask for come from.
-PACKAGES = {"qemu-aarch64": "qemu-user", "qemu-arm": "qemu-user", "qemu-system-arm": "qemu-system-arm"}
+PACKAGES = {
+    "cmake": "cmake",
+    "qemu-aarch64": "qemu-user",
+    "qemu-arm": "qemu-user",
+    "qemu-system-arm": "qemu-system-arm",
+}
 
 
 class TestFile(pytest.Module):
