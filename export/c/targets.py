@@ -198,7 +198,7 @@ _NAMED = (
         4,
         0,
         "thumb-freestanding-eabihf",
-        "cortex_m33",
+        "cortex_m33+dsp",
         machine=("qemu-system-arm", "-M", "mps2-an505"),
         flash=4 * _MIB,
         ram=520 * _KIB,
