@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["Bundle", "load"]
 
 
-def load(path: str | Path) -> Bundle:
+def load(path: str | Path, *, trust: bool = False) -> Bundle:
     """Open a bundle, a folder or a ``.zip``; every file is checked against the manifest's SHA-256. No code is run.
+
+    ``trust`` lets the runtime c take the compiled library that the bundle holds for this machine; without it that runtime
+    makes the C sources anew from ``model.onnx`` and builds them.
 
     Raises:
         InvalidFileError: something is missing, truncated, altered, or would be unsafe to read.
@@ -32,7 +35,7 @@ def load(path: str | Path) -> Bundle:
     """
     from .runtime.bundle import read_bundle
 
-    return Bundle(read_bundle(Path(path)))
+    return Bundle(read_bundle(Path(path), trust=trust))
 
 
 class Bundle:

@@ -12,7 +12,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OLDEST_ONNXRUNTIME", "DoctorReport", "Package", "examine"]
+__all__ = ["OLDEST_ONNXRUNTIME", "DoctorReport", "Package", "examine", "processor_features"]
 
 OLDEST_ONNXRUNTIME = "1.21"
 """Oldest onnxruntime that gives the right bits for bundles of both families, as scripts/oldest_versions.sh found.
@@ -115,7 +115,7 @@ def examine() -> DoctorReport:
     from .listing import missing_dataset
     from .runtime.engines import available
 
-    processor, features = _processor()
+    processor, features = processor_features()
     packages = _packages()
     runtimes = available()
     datasets = {name: missing_dataset(name) for name in names()}
@@ -181,7 +181,7 @@ def _tested() -> dict[str, str]:
     return {name.lower(): version for name, version in pairs}
 
 
-def _processor() -> tuple[str, tuple[str, ...]]:
+def processor_features() -> tuple[str, tuple[str, ...]]:
     """Name and features from /proc/cpuinfo where there is one."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -32,6 +32,8 @@ __all__ = ["LARGEST_BUNDLE", "Baseline", "BundleFiles", "Vector", "read_bundle"]
 LARGEST_BUNDLE = 512 << 20
 _MOST_MEMBERS = 1000
 _MODEL, _VECTORS, _BASELINE, _MANIFEST = "model.onnx", "vectors.npz", "baseline.npz", "manifest.json"
+_READ = {_MODEL, _VECTORS, _BASELINE, "model.c", "model.h"}
+_LIBRARIES = "lib/"
 _ADVICE = "the bundle is incomplete or was altered; export again"
 
 Array = npt.NDArray[Any]
@@ -56,12 +58,16 @@ class Baseline:
 
 @dataclass(frozen=True)
 class BundleFiles:
-    """An opened bundle; ``contents`` holds the checked bytes of the files that qdeploy itself reads, or of all of them."""
+    """An opened bundle; ``contents`` holds the checked bytes of the files that qdeploy itself reads.
+
+    ``trusted``: whether whoever opened it lets its compiled libraries run.
+    """
 
     path: Path
     manifest: Manifest
     model: onnx.ModelProto
     contents: Mapping[str, bytes] = field(repr=False)
+    trusted: bool = False
 
     def vectors(self) -> dict[str, Vector]:
         """The golden vectors by case name, empty where the bundle has none."""
@@ -111,17 +117,18 @@ def _are_outputs(logits: Mapping[str, Array]) -> bool:
     return len({len(array) for array in logits.values()}) == 1
 
 
-def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, everything: bool = False) -> BundleFiles:
+def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, trust: bool = False) -> BundleFiles:
     """Opens and checks a bundle: every listed file exists with its size and SHA-256, model and manifest agree.
 
-    With ``everything``, ``contents`` holds all files, ``manifest.json`` too: what a copy of the bundle needs.
+    Nothing of it is executed, now or later, but for this: with ``trust`` the engine c takes the compiled library that the
+    bundle holds for this machine, instead of building one.
 
     Raises InvalidFileError for anything missing, truncated, altered, larger than ``limit`` bytes in all, or unsafe
     (names that leave the folder, links, encrypted members).
     """
     where = Path(path)
     if where.is_dir():
-        return _open(where, lambda name, size: _read_file(where, name, size), limit, everything=everything)
+        return _open(where, lambda name, size: _read_file(where, name, size), limit, trust=trust)
     if not where.exists():
         msg = f"{where}: does not exist; expected a bundle, a folder or a .zip made by qdeploy export"
         raise InvalidFileError(msg)
@@ -132,11 +139,9 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, ev
     try:
         with zipfile.ZipFile(where) as archive:
             members = _members(archive, where, limit)
-
-            def read(name: str, size: int) -> bytes:
-                return _read_member(archive, members, where, name, size)
-
-            return _open(where, read, limit, everything=everything)
+            return _open(
+                where, lambda name, size: _read_member(archive, members, where, name, size), limit, trust=trust
+            )
     except InvalidFileError:
         raise
     except ARCHIVE_ERRORS as error:
@@ -148,9 +153,8 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, ev
 _Read = Callable[[str, int], bytes]
 
 
-def _open(where: Path, read: _Read, limit: int, *, everything: bool) -> BundleFiles:
-    text = read(_MANIFEST, LARGEST_MANIFEST)
-    manifest = parse_manifest(text, name=f"{where}: {_MANIFEST}")
+def _open(where: Path, read: _Read, limit: int, *, trust: bool) -> BundleFiles:
+    manifest = parse_manifest(read(_MANIFEST, LARGEST_MANIFEST), name=f"{where}: {_MANIFEST}")
     if _MODEL not in manifest.files:
         msg = f"{where}: {_MANIFEST} lists no {_MODEL}; {_ADVICE}"
         raise InvalidFileError(msg)
@@ -158,14 +162,14 @@ def _open(where: Path, read: _Read, limit: int, *, everything: bool) -> BundleFi
     if total > limit:
         msg = f"{where}: {_MANIFEST} lists {total} bytes of files, expected at most {limit}; {_ADVICE}"
         raise InvalidFileError(msg)
-    contents: dict[str, bytes] = {_MANIFEST: text} if everything else {}
+    contents: dict[str, bytes] = {}
     for name, spec in manifest.files.items():
         data = _checked(where, name, spec, read(name, spec.bytes))
-        if everything or name in {_MODEL, _VECTORS, _BASELINE}:
+        if name in _READ or name.startswith(_LIBRARIES):
             contents[name] = data
     model = parse_model(contents[_MODEL], f"{where}: {_MODEL}")
     _check_graph(where, manifest, model)
-    return BundleFiles(where, manifest, model, contents)
+    return BundleFiles(where, manifest, model, contents, trust)
 
 
 def _checked(where: Path, name: str, spec: FileSpec, data: bytes) -> bytes:
@@ -182,6 +186,10 @@ def _checked(where: Path, name: str, spec: FileSpec, data: bytes) -> bytes:
 def _read_file(folder: Path, name: str, size: int) -> bytes:
     file = folder / name
     try:
+        for place in list(file.parents)[: name.count("/")]:
+            if not stat.S_ISDIR(place.lstat().st_mode):
+                msg = f"{folder}: {place.name}: is a link or no folder; expected a folder of the bundle; {_ADVICE}"
+                raise InvalidFileError(msg)
         # A link could lead out of the folder, a device could have no end.
         if not stat.S_ISREG(file.lstat().st_mode):
             msg = f"{folder}: {name}: is a link or not a plain file; expected a file of the bundle; {_ADVICE}"

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from qdeploy.runtime.engines import available, open_engine
 
 if TYPE_CHECKING:
-    import onnx
-
     from qdeploy.runtime.engines import Engine
+    from qdeploy.runtime.model_source import ModelSource
 
 __all__ = ["HERE", "Machine"]
 
@@ -26,8 +25,8 @@ class Machine(Protocol):
         """Each engine with its version, None where it is missing."""
         ...
 
-    def open(self, runtime: str, model: onnx.ModelProto, *, threads: int, optimize: bool) -> Engine:
-        """A model in an engine."""
+    def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
+        """A model in an engine; C needs a whole bundle."""
         ...
 
     def close(self) -> None:
@@ -41,7 +40,7 @@ class _Here:
     def available(self) -> dict[str, str | None]:
         return available()
 
-    def open(self, runtime: str, model: onnx.ModelProto, *, threads: int, optimize: bool) -> Engine:
+    def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
         return open_engine(runtime, model, threads=threads, optimize=optimize)
 
     def close(self) -> None:

@@ -16,15 +16,16 @@ import numpy as np
 
 from qdeploy.runtime import errors
 from qdeploy.runtime.errors import ContractError, QdeployError
+from qdeploy.runtime.model_source import read_model
 
 from .frames import receive, send
 from .sysroot import board_processor, find_sysroot
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import onnx
 
     from qdeploy.runtime.engines import Engine
+    from qdeploy.runtime.model_source import ModelSource
 
 __all__ = ["PythonBoard"]
 
@@ -52,9 +53,9 @@ class PythonBoard:
         found: dict[str, str | None] = self.ask({"do": "available"}, {})[0]["available"]
         return found
 
-    def open(self, runtime: str, model: onnx.ModelProto, *, threads: int, optimize: bool) -> Engine:
+    def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
         """The model in an engine of the board; errors are those of ``open_engine``."""
-        return _RemoteEngine(self, runtime, model.SerializeToString(), threads=threads, optimize=optimize)
+        return _RemoteEngine(self, runtime, read_model(model).SerializeToString(), threads=threads, optimize=optimize)
 
     def close(self) -> None:
         """Ends the process."""

@@ -6,7 +6,8 @@ import contextlib
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -128,7 +129,7 @@ class _Verification:
         self._only = only
         self._shown = show(files.model)
         self._judge_name, self._judge = _make_judge(self._shown)
-        self._voices, self._left_out = make_voices(files.model, self._shown, runtimes, machine)
+        self._voices, self._left_out = make_voices(files, self._shown, runtimes, machine)
         self._runtimes = runtimes
         self._producers = producers(self._shown)
         self._vectors = files.vectors()
@@ -277,7 +278,9 @@ class _Verification:
         found: Mapping[str, Array],
         *,
         judge: str = _REFERENCE,
+        step: int | None = None,
     ) -> None:
+        """Counts what differs; ``step`` is the one after which tensors without time were taken."""
         wrong: list[str] = []
         for name, array in expected.items():
             voice.compared += array.size
@@ -290,6 +293,8 @@ class _Verification:
         if wrong and voice.difference is None:
             name = min(wrong, key=self._order)
             mismatch = first_mismatch(expected[name], found[name], self._axes.get(name, Axes()))
+            if step is not None:
+                mismatch = replace(mismatch, step=step)
             body = None
             alone = judge == _REFERENCE and case.kind not in {"cut", "constants"} and not voice.judge
             if alone and name in self._producers and mismatch.problem is None:
@@ -360,7 +365,7 @@ class _Verification:
             self._compare(voice, case, {name: expected[name] for name in names}, found)
 
     def _compare_cuts(self) -> None:
-        """One call equals the same steps in several calls, and a batch equals its samples alone.
+        """One call equals the same steps in several calls, every state after each of them too; a batch equals its samples alone.
 
         An output that the manifest calls one of the whole sequence, such as a mean over time, is not compared across calls.
         """
@@ -383,14 +388,24 @@ class _Verification:
         for name, (symbol, sizes) in plans.items():
             case = Case(name, whole.feeds)
             self._count(case)
+            judged = (
+                _run_pieces(lambda f: self._judge(f)[0], maker.slices(whole.feeds, symbol, sizes), symbol, states)
+                if symbol == "time"
+                else []
+            )
             for voice in engines.values():
                 try:
-                    pieces = _run_pieces(voice, maker.slices(whole.feeds, symbol, sizes), symbol, states)
+                    pieces = _run_pieces(voice.engine.run, maker.slices(whole.feeds, symbol, sizes), symbol, states)
                 except QdeployError as error:
                     voice.mismatched += 1
                     problem = Mismatch(None, None, (), None, None, f"could not run: {error}")
                     voice.difference = voice.difference or self._difference(voice, case, "", problem, None)
                     continue
+                if symbol == "time":
+                    # Before what they lead to: the earliest step is the one that is told.
+                    for last, after, computed in zip(np.cumsum(sizes) - 1, judged, pieces, strict=True):
+                        taken = {tensor: after[tensor] for tensor in states.values()}
+                        self._compare(voice, case, taken, computed, step=int(last))
                 expected, found = {}, {}
                 compared = [
                     output.name for output in manifest.outputs if symbol == "batch" or output.name not in whole_only
@@ -405,7 +420,10 @@ class _Verification:
 
 
 def _run_pieces(
-    voice: Voice, pieces: Iterator[dict[str, Array]], symbol: str, states: Mapping[str, str]
+    run: Callable[[Mapping[str, Array]], dict[str, Array]],
+    pieces: Iterator[dict[str, Array]],
+    symbol: str,
+    states: Mapping[str, str],
 ) -> list[dict[str, Array]]:
     """Runs piece after piece; cut along time, each goes on from the state in which the last one ended."""
     results: list[dict[str, Array]] = []
@@ -413,5 +431,5 @@ def _run_pieces(
         feeds = piece
         if symbol == "time" and results:
             feeds = piece | {name: results[-1][output] for name, output in states.items()}
-        results.append(voice.engine.run(feeds))
+        results.append(run(feeds))
     return results
