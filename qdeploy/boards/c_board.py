@@ -12,9 +12,7 @@ from qdeploy.export.c import program_files
 from qdeploy.export.c.build import compiler_version
 from qdeploy.export.c.generator import generate_program
 from qdeploy.export.c.targets import find_target
-from qdeploy.runtime.bundle import BundleFiles
-from qdeploy.runtime.c_samples import CSamples, check_integer_borders, entries
-from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.runtime.c_samples import CSamples, Sample, c_bundle
 
 from .c_program import build_program, most_steps
 from .emulated_program import EmulatedProgram
@@ -23,8 +21,9 @@ from .programs import emulator, find
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from qdeploy.runtime.bundle import BundleFiles
     from qdeploy.runtime.engines import Engine
-    from qdeploy.runtime.manifest import Shape
+    from qdeploy.runtime.manifest import InputSpec, OutputSpec
     from qdeploy.runtime.model_source import ModelSource
 
 __all__ = ["CBoard"]
@@ -57,11 +56,8 @@ class CBoard:
 
         Raises UnsupportedModelError for anything but a bundle, and where an operator has no form in C.
         """
-        del threads, optimize
-        if not isinstance(model, BundleFiles):
-            msg = f"the runtime {runtime} runs bundles, whose manifest names inputs, outputs and states"
-            raise UnsupportedModelError(msg)
-        engine = _ProgramEngine(model, self._target.name, self._version)
+        del runtime, threads, optimize
+        engine = _ProgramEngine(c_bundle(model), self._target.name, self._version)
         self._engines.append(engine)
         return engine
 
@@ -77,63 +73,49 @@ class _ProgramEngine:
     name = "c"
 
     def __init__(self, files: BundleFiles, board: str, version: str) -> None:
-        check_integer_borders(files.manifest, files.path)
         self.version = version
         self._files = files
         self._board = board
-        self._whole = files.manifest.whole_sequences
         self._build(None)
 
     def _build(self, max_steps: int | None) -> None:
         program = generate_program(self._files.model, self._files.manifest, find_target(self._board), max_steps)
         made = build_program(program, program_files(program, self._files.model), self._board)
         self._most = most_steps(program)
+        self._whole = program.graph.whole_sequences
+        self._samples = CSamples(self._files.manifest, self._most if self._whole else None)
         self._program = EmulatedProgram(find_target(self._board), made)
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """Computes once; a sequence that is longer than the program's memory comes in pieces, or in a larger program."""
-        manifest = self._files.manifest
-        samples = CSamples(manifest)
-        batch, steps = samples.check(feeds)
-        if self._whole and steps > self._most:
+        longest = max(
+            (steps_of(feeds[spec.name], spec) for spec in self._files.manifest.inputs if spec.name in feeds), default=1
+        )
+        if self._whole and longest > self._most:
             self.close()
-            self._build(steps)
-        inputs = {spec.name: samples.split(feeds[spec.name], spec, batch) for spec in manifest.inputs}
-        states = {spec.input: samples.split(feeds[spec.input], spec, batch) for spec in manifest.states}
-        outputs = {spec.name: samples.room(spec, batch, steps) for spec in manifest.outputs}
-        last = {spec.output: samples.room(spec, batch, steps) for spec in manifest.states}
-        for sample in range(batch):
-            state = b"".join(np.ascontiguousarray(array[sample]).tobytes() for array in states.values())
-            for begin in range(0, steps, self._most):
-                state = self._piece(inputs, outputs, sample, state, begin, min(self._most, steps - begin))
-            place = 0
-            for array in last.values():
-                row = array[sample]
-                row[:] = np.frombuffer(state, row.dtype, row.size, place)
-                place += row.nbytes
-        return {spec.name: samples.join(outputs[spec.name], spec) for spec in manifest.outputs} | {
-            spec.output: samples.join(last[spec.output], spec) for spec in manifest.states
-        }
+            self._build(longest)
+        samples = self._samples.samples(feeds)
+        for sample in samples:
+            state = sample.states.tobytes()
+            for begin in range(0, sample.steps, self._most):
+                state = self._piece(sample, state, begin, min(self._most, sample.steps - begin))
+            sample.last_states[:] = np.frombuffer(state, np.uint8)
+        return self._samples.results(samples)
 
-    def _piece(
-        self,
-        inputs: Mapping[str, npt.NDArray[Any]],
-        outputs: Mapping[str, npt.NDArray[Any]],
-        sample: int,
-        state: bytes,
-        begin: int,
-        steps: int,
-    ) -> bytes:
-        """``steps`` steps of a sample from ``begin`` on; writes into ``outputs`` and gives the states after them."""
+    def _piece(self, sample: Sample, state: bytes, begin: int, steps: int) -> bytes:
+        """``steps`` steps of a sample from ``begin`` on; writes its outputs and gives the states after them."""
+
+        def part(row: npt.NDArray[Any], spec: InputSpec | OutputSpec) -> npt.NDArray[Any]:
+            step = row.size // sample.steps
+            return row[begin * step : (begin + steps) * step] if "time" in spec.shape else row
+
         manifest = self._files.manifest
-        request = [_COUNT.pack(steps), state]
-        for spec in manifest.inputs:
-            part = _steps_of(inputs[spec.name][sample], spec.shape, begin, steps)
-            request.append(np.ascontiguousarray(part).tobytes())
-        rows = [_steps_of(outputs[spec.name][sample], spec.shape, begin, steps) for spec in manifest.outputs]
-        reply = self._program.ask(b"".join(request), sum(row.nbytes for row in rows) + len(state))
+        inputs = [part(row, spec).tobytes() for row, spec in zip(sample.inputs, manifest.inputs, strict=True)]
+        outputs = [part(row, spec) for row, spec in zip(sample.outputs, manifest.outputs, strict=True)]
+        request = b"".join([_COUNT.pack(steps), state, *inputs])
+        reply = self._program.ask(request, sum(row.nbytes for row in outputs) + len(state))
         place = 0
-        for row in rows:
+        for row in outputs:
             row[:] = np.frombuffer(reply, row.dtype, row.size, place)
             place += row.nbytes
         return reply[place:]
@@ -142,7 +124,7 @@ class _ProgramEngine:
         self._program.close()
 
 
-def _steps_of(row: npt.NDArray[Any], shape: Shape, begin: int, steps: int) -> npt.NDArray[Any]:
-    """The entries of these steps; all, where there is no time axis."""
-    step = entries(shape)
-    return row[begin * step : (begin + steps) * step] if "time" in shape else row
+def steps_of(array: npt.NDArray[Any], spec: InputSpec) -> int:
+    """Of an input, as far as it fits its shape."""
+    axis = spec.time_axis
+    return int(array.shape[axis]) if axis is not None and axis < array.ndim else 1

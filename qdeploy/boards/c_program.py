@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,7 @@ from qdeploy.export.c.targets import find_target
 if TYPE_CHECKING:
     from qdeploy.export.c import Program
 
-__all__ = ["MEMORIES", "Memory", "build_program", "main_text", "most_steps"]
-
-from dataclasses import dataclass, replace
+__all__ = ["MEMORIES", "Memory", "build_program", "build_sources", "main_text", "most_steps", "ours"]
 
 _LARGEST_BUFFER = 1 << 18
 """Bytes of inputs and outputs of one call: the program's memory has no room for sequences of any length."""
@@ -106,23 +106,26 @@ def main_text(program: Program) -> str:
         f"static uint8_t states[{max(states, 1)}];",
         *(buffer(name) for name in (*graph.inputs, *graph.outputs)),
         "",
-        *_STREAMS,
         "int main(void)",
         "{",
         "    uint32_t steps;",
         "",
-        "    while (receive(&steps, sizeof steps)) {",
+        "    while (board_receive(&steps, sizeof steps)) {",
         f"        if (steps == 0 || steps > {most}) {{",
         "            return 1;",
         "        }",
-        "        if (" + " || ".join([f"!receive(states, {states})", *(f"!{move('receive', n)}" for n in graph.inputs)]) + ") {",
+        "        if ("
+        + " || ".join([f"!board_receive(states, {states})", *(f"!{move('board_receive', n)}" for n in graph.inputs)])
+        + ") {",
         "            return 1;",
         "        }",
         "        model_init(&state);",
         "        model_load_states(&state, states);",
         *compute,
         "        model_save_states(&state, states);",
-        "        if (" + " || ".join([*(f"!{move('give', n)}" for n in graph.outputs), f"!give(states, {states})"]) + ") {",
+        "        if ("
+        + " || ".join([*(f"!{move('board_send', n)}" for n in graph.outputs), f"!board_send(states, {states})"])
+        + ") {",
         "            return 1;",
         "        }",
         "    }",
@@ -133,65 +136,35 @@ def main_text(program: Program) -> str:
     return "\n".join(lines)
 
 
-_STREAMS = """\
-/* Whether all bytes came. */
-static int receive(void *bytes, size_t count)
-{
-    uint8_t *place = bytes;
-
-    while (count > 0) {
-        long got = board_read(place, count);
-
-        if (got <= 0) {
-            return 0;
-        }
-        place += got;
-        count -= (size_t)got;
-    }
-    return 1;
-}
-
-/* Whether all bytes went. */
-static int give(const void *bytes, size_t count)
-{
-    const uint8_t *place = bytes;
-
-    while (count > 0) {
-        long put = board_write(place, count);
-
-        if (put <= 0) {
-            return 0;
-        }
-        place += put;
-        count -= (size_t)put;
-    }
-    return 1;
-}
-""".split("\n")
-
-
-def build_program(program: Program, sources: dict[str, bytes], board: str) -> bytes:
+def build_program(program: Program, sources: Mapping[str, bytes], board: str) -> bytes:
     """The executable for ``board`` of ``sources``, the files ``model.h`` and ``model.c`` of ``program``.
 
     Raises:
         MissingRequirementError: this machine has no compiler for the board.
         BuildError: the compiler refused the sources.
     """
+    return build_sources({**sources, "main.c": main_text(program).encode()}, board)
+
+
+def build_sources(sources: Mapping[str, bytes], board: str) -> bytes:
+    """The executable of sources with a ``main`` that need ``board.h`` and ``string.h`` at most; errors as above."""
     target = find_target(board)
-    texts = {**sources, "main.c": main_text(program).encode(), "board.h": _ours("board.h")}
+    texts = {**sources, **{name: ours(name) for name in ("board.h", "streams.c")}}
     # No C library: the static ones of other systems would have to be built first. The compiler's own run-time functions
     # (64-bit division, memcpy) come along.
     flags = ["-nostdlib", "-rtlib=compiler-rt"]
     if target.machine is not None:
-        texts |= {name: _ours(name) for name in ("cortex_m.S", "semihosting.c", "cortex_m.ld")}
+        texts |= {name: ours(name) for name in ("cortex_m.S", "semihosting.c", "cortex_m.ld")}
         texts["memory.ld"] = MEMORIES[target.machine[target.machine.index("-M") + 1]].script().encode()
         flags += ["-Wl,-T,cortex_m.ld", "-Wl,--gc-sections"]
     else:
         name = "linux_aarch64.S" if "aarch64" in (target.zig_target or "") else "linux_arm.S"
-        texts |= {name: _ours(name), "include/string.h": files("qdeploy.export.c").joinpath("include", "string.h").read_bytes()}
+        header = files("qdeploy.export.c").joinpath("include", "string.h")
+        texts |= {name: ours(name), "include/string.h": header.read_bytes()}
         flags += ["-isystem", "include"]
     return build(texts, board, "program", flags=flags)
 
 
-def _ours(name: str) -> bytes:
+def ours(name: str) -> bytes:
+    """A file of ``export/c/boards``."""
     return files("qdeploy.export.c").joinpath("boards", name).read_bytes()

@@ -63,14 +63,22 @@ class EmulatedProgram:
             sink.flush()
             reply = source.read(size)
         if len(reply) != size:
+            # It has closed its end: it is dead, or about to be.
             self._process.wait()
-            code = self.close()
+            code = self._end()
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            msg = f"the program on {self._name} ended ({how}) instead of answering: a fault, or an instruction it has not"
+            msg = (
+                f"the program on {self._name} ended ({how}) instead of answering: a fault, or an instruction it has not"
+            )
             raise ContractError(msg)
         return reply
 
-    def close(self) -> int:
+    def close(self) -> None:
+        """Ends the process and takes the program away."""
+        self._end()
+        self._folder.cleanup()
+
+    def _end(self) -> int:
         """Ends the process; gives its exit code. The next request starts another."""
         process, self._process = self._process, None
         if process is None:

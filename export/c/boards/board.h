@@ -9,4 +9,8 @@
 long board_read(void *bytes, size_t count);
 long board_write(const void *bytes, size_t count);
 
+/* 1 where all bytes came, or went; 0 at the end. */
+int board_receive(void *bytes, size_t count);
+int board_send(const void *bytes, size_t count);
+
 #endif
