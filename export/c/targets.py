@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from qdeploy.runtime.errors import InvalidInputError
 
-__all__ = ["TARGETS", "Target", "find_target", "host_twin", "source_target"]
+__all__ = ["TARGETS", "Target", "find_target", "host_twin", "machine_target", "source_target"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,14 @@ _ARM64, _ARM32 = "aarch64-linux-gnu.2.31", "arm-linux-gnueabihf.2.31"
 _KIB, _MIB = 1 << 10, 1 << 20
 
 
+def machine_target(machine: str) -> str:
+    """The target for a machine of which no more is known than its name (``uname -m``)."""
+    return _TWINS.get(machine.lower(), "generic")
+
+
 def host_twin() -> str:
     """The target whose sources are right for this machine: as fast as can be, the same bytes on every machine of its kind."""
-    return _TWINS.get(platform.machine().lower(), "generic")
+    return machine_target(platform.machine())
 
 
 def _host(targets: tuple[Target, ...]) -> Target:
@@ -202,7 +207,7 @@ _NAMED = (
         4,
         0,
         "thumb-freestanding-eabihf",
-        "cortex_m33",
+        "cortex_m33+dsp",
         machine=("qemu-system-arm", "-M", "mps2-an505"),
         flash=4 * _MIB,
         ram=520 * _KIB,
