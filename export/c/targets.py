@@ -154,8 +154,17 @@ _NAMED = (
         0,
         "thumb-freestanding-eabi",
         "cortex_m0plus",
-        # No emulated machine has this core; ARMv6-M is a part of what the M3 executes.
-        machine=("qemu-system-arm", "-M", "mps2-an385"),
+        # qemu has no M0+; the M0 of this machine executes the same instructions (ARMv6-M) and no others. Its memory is made
+        # as large as that of the other machines.
+        machine=(
+            "qemu-system-arm",
+            "-M",
+            "microbit",
+            "-global",
+            "nrf51-soc.flash-size=16777216",
+            "-global",
+            "nrf51-soc.sram-size=4194304",
+        ),
         flash=2 * _MIB,
         ram=264 * _KIB,
     ),
