@@ -58,7 +58,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class BundleFiles:
-    """An opened bundle; ``contents`` holds the checked bytes of the files that qdeploy itself reads.
+    """An opened bundle; ``contents`` holds the checked bytes of the files that qdeploy itself reads, or of all of them.
 
     ``trusted``: whether whoever opened it lets its compiled libraries run.
     """
@@ -117,8 +117,12 @@ def _are_outputs(logits: Mapping[str, Array]) -> bool:
     return len({len(array) for array in logits.values()}) == 1
 
 
-def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, trust: bool = False) -> BundleFiles:
+def read_bundle(
+    path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, everything: bool = False, trust: bool = False
+) -> BundleFiles:
     """Opens and checks a bundle: every listed file exists with its size and SHA-256, model and manifest agree.
+
+    With ``everything``, ``contents`` holds all files, ``manifest.json`` too: what a copy of the bundle needs.
 
     Nothing of it is executed, now or later, but for this: with ``trust`` the engine c takes the compiled library that the
     bundle holds for this machine, instead of building one.
@@ -128,7 +132,7 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, tr
     """
     where = Path(path)
     if where.is_dir():
-        return _open(where, lambda name, size: _read_file(where, name, size), limit, trust=trust)
+        return _open(where, lambda name, size: _read_file(where, name, size), limit, everything=everything, trust=trust)
     if not where.exists():
         msg = f"{where}: does not exist; expected a bundle, a folder or a .zip made by qdeploy export"
         raise InvalidFileError(msg)
@@ -139,9 +143,11 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, tr
     try:
         with zipfile.ZipFile(where) as archive:
             members = _members(archive, where, limit)
-            return _open(
-                where, lambda name, size: _read_member(archive, members, where, name, size), limit, trust=trust
-            )
+
+            def read(name: str, size: int) -> bytes:
+                return _read_member(archive, members, where, name, size)
+
+            return _open(where, read, limit, everything=everything, trust=trust)
     except InvalidFileError:
         raise
     except ARCHIVE_ERRORS as error:
@@ -153,8 +159,9 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, tr
 _Read = Callable[[str, int], bytes]
 
 
-def _open(where: Path, read: _Read, limit: int, *, trust: bool) -> BundleFiles:
-    manifest = parse_manifest(read(_MANIFEST, LARGEST_MANIFEST), name=f"{where}: {_MANIFEST}")
+def _open(where: Path, read: _Read, limit: int, *, everything: bool, trust: bool) -> BundleFiles:
+    text = read(_MANIFEST, LARGEST_MANIFEST)
+    manifest = parse_manifest(text, name=f"{where}: {_MANIFEST}")
     if _MODEL not in manifest.files:
         msg = f"{where}: {_MANIFEST} lists no {_MODEL}; {_ADVICE}"
         raise InvalidFileError(msg)
@@ -162,10 +169,10 @@ def _open(where: Path, read: _Read, limit: int, *, trust: bool) -> BundleFiles:
     if total > limit:
         msg = f"{where}: {_MANIFEST} lists {total} bytes of files, expected at most {limit}; {_ADVICE}"
         raise InvalidFileError(msg)
-    contents: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {_MANIFEST: text} if everything else {}
     for name, spec in manifest.files.items():
         data = _checked(where, name, spec, read(name, spec.bytes))
-        if name in _READ or name.startswith(_LIBRARIES):
+        if everything or name in _READ or name.startswith(_LIBRARIES):
             contents[name] = data
     model = parse_model(contents[_MODEL], f"{where}: {_MODEL}")
     _check_graph(where, manifest, model)

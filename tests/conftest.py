@@ -25,7 +25,16 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 OPTIONAL = ("torch", "onnxscript", "onnx_ir", "safetensors", "sklearn", "matplotlib", "h5py")
 
 # Where the programs that tests may ask for come from.
-PACKAGES = {"qemu-aarch64": "qemu-user", "qemu-arm": "qemu-user", "qemu-system-arm": "qemu-system-arm"}
+PACKAGES = {
+    "cmake": "cmake",
+    "g++": "g++",
+    "qemu-aarch64": "qemu-user",
+    "qemu-arm": "qemu-user",
+    "qemu-system-arm": "qemu-system-arm",
+    "sshd": "openssh-server",
+}
+# An ordinary user's PATH seldom has the folders of system programs.
+PROGRAMS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
 
 class TestFile(pytest.Module):
@@ -56,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no qemu-x86_64 (Linux package qemu-user)"))
         for marker in item.iter_markers("program"):
             name = marker.args[0]
-            if shutil.which(name) is None and shutil.which(f"{name}-static") is None:
+            if shutil.which(name, path=PROGRAMS) is None and shutil.which(f"{name}-static") is None:
                 item.add_marker(pytest.mark.skip(reason=f"no {name} (Linux package {PACKAGES[name]})"))
         for marker in item.iter_markers("needs"):
             if find_spec(marker.args[0]) is None:

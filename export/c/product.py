@@ -6,7 +6,7 @@ constant: it goes into the bias.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,8 @@ __all__ = ["MatrixProduct", "Run"]
 
 _QUATERNION_BITS = {"u8": (8, 4), "s16": (8,)}
 """Storage that the quaternion kernels read, by the type of x."""
+
+_LOWEST = -128
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class MatrixProduct:
         kernel: the kernel's name.
         part: columns of a component in a quaternion kernel, else 0.
         rest: int64 ``[N]``: what the kernel leaves out.
+        lowest: -1 where the weight is -128, else 0, as a product of its own; None where there is none. -128 has no
+            negative in 8 bits, and two products of it overflow the 16 bits in which some kernels add pairs.
     """
 
     outputs: int
@@ -60,6 +64,7 @@ class MatrixProduct:
     kernel: str
     part: int
     rest: IntArray
+    lowest: MatrixProduct | None = None
 
     @classmethod
     def of(
@@ -75,6 +80,10 @@ class MatrixProduct:
             matrix: int8 ``[N, K]`` in place of the argument's value, for weights that are no matrix as they stand.
         """
         weight = site.constant(argument) if matrix is None else matrix
+        if site.target.offset and int(weight.min()) == _LOWEST:
+            product = cls.of(site, argument, x, zero_point, matrix=np.maximum(weight, _LOWEST + 1))
+            lowest = cls.of(site, f"{argument}_lowest", x, zero_point, matrix=-(weight == _LOWEST).astype(np.int8))
+            return replace(product, rest=product.rest + lowest.rest, lowest=lowest)
         kind = {"uint8": "u8", "int16": "s16"}[x.tensor.dtype.name]
         offset = site.target.offset if kind == "u8" else 0
         rest = weight.astype(np.int64).sum(axis=1) * (offset - zero_point)
@@ -114,7 +123,8 @@ class MatrixProduct:
     @property
     def reads(self) -> int:
         """Entries of x that the kernel reads."""
-        return 3 * self.part + self.columns if self.part else self.columns
+        own = 3 * self.part + self.columns if self.part else self.columns
+        return own if self.lowest is None else max(own, self.lowest.reads)
 
     def arranged(self, values: IntArray) -> IntArray:
         """``[N]`` in the accumulator's order, 0 elsewhere; of the values' type."""
@@ -130,7 +140,8 @@ class MatrixProduct:
     def call(self, accumulator: str, x: str) -> str:
         """The statement that adds the product to the accumulator."""
         part = f", {self.part}" if self.part else ""
-        return f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}, {self.columns}{part});"
+        own = f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}, {self.columns}{part});"
+        return own if self.lowest is None else f"{own}\n{self.lowest.call(accumulator, x)}"
 
     def readable(self, site: Site, x: Operand) -> Callable[[str], str]:
         """Makes of the expression of a vector of ``x`` one that the kernel may read beyond the vector's end.

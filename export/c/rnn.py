@@ -12,6 +12,7 @@ from qdeploy.export.c.requantization import requantize_runs
 
 if TYPE_CHECKING:
     from qdeploy.export.c.site import Operand, Site
+    from qdeploy.runtime.numeric import IntArray
 
 
 @c_operator("RNN")
@@ -38,27 +39,42 @@ def rnn(site: Site) -> None:
 def _accumulate(site: Site, recurrent: MatrixProduct, driven: MatrixProduct, accumulator: str, h: str, x: str) -> None:
     """accumulator = (W (h - z_h)) 2^r + u + b, where u is U (x - z_x) at the accumulator's scale."""
     attributes = site.attributes
-    bias = site.constant("bias").astype(np.int64)
     recurrent_shift, input_shift = attributes["recurrent_shift"], attributes["input_shift"]
-    direct = not site.has("input_multiplier") and input_shift == 0 and driven.runs == recurrent.runs
-    size = recurrent.size
-    start = bias + recurrent.rest * 2**recurrent_shift + (driven.rest if direct else 0)
-    name = site.array("bias", _wrapped(recurrent.arranged(start)), note="with what the zero points add")
-    if recurrent_shift:
-        site.line(f"memset({accumulator}, 0, {size} * sizeof *{accumulator});")
-        site.line(recurrent.call(accumulator, h))
-        site.line(f"{site.kernel('shift_and_add')}({accumulator}, {recurrent_shift}, {name}, {size});")
-    else:
-        site.line(f"memcpy({accumulator}, {name}, {size} * sizeof *{accumulator});")
-        site.line(recurrent.call(accumulator, h))
-    if direct:
-        site.line(driven.call(accumulator, x))
+    rest = recurrent.rest * 2**recurrent_shift + site.constant("bias")
+    if site.has("input_multiplier") or driven.runs != recurrent.runs or (recurrent_shift and input_shift):
+        _product(site, recurrent, accumulator, h, recurrent_shift, _wrapped(recurrent.arranged(rest)), "bias")
+        _add_input_part(site, recurrent, driven, accumulator, x)
         return
+    # One accumulator serves both products: first the one that is shifted.
+    bias = _wrapped(recurrent.arranged(rest + driven.rest * 2**input_shift))
+    if recurrent_shift:
+        _product(site, recurrent, accumulator, h, recurrent_shift, bias, "bias")
+        site.line(driven.call(accumulator, x))
+    else:
+        _product(site, driven, accumulator, x, input_shift, bias, "bias")
+        site.line(recurrent.call(accumulator, h))
+
+
+def _product(
+    site: Site, product: MatrixProduct, accumulator: str, vector: str, shift: int, addend: IntArray, hint: str
+) -> None:
+    """accumulator = product * 2^shift + addend."""
+    name = site.array(hint, addend, note="with what the zero points add")
+    if not shift:
+        site.line(f"memcpy({accumulator}, {name}, {product.size} * sizeof *{accumulator});")
+        site.line(product.call(accumulator, vector))
+        return
+    site.line(f"memset({accumulator}, 0, {product.size} * sizeof *{accumulator});")
+    site.line(product.call(accumulator, vector))
+    site.line(f"{site.kernel('shift_and_add')}({accumulator}, {shift}, {name}, {product.size});")
+
+
+def _add_input_part(site: Site, recurrent: MatrixProduct, driven: MatrixProduct, accumulator: str, x: str) -> None:
+    """accumulator += u, which has a requantization, a shift or a layout of its own."""
+    input_shift = site.attributes["input_shift"]
     part = site.scratch("input_part", "int32", driven.size)
-    rest = site.array("input_rest", _wrapped(driven.arranged(driven.rest)), note="what the zero point of x adds")
-    site.line(f"memcpy({part}, {rest}, {driven.size} * sizeof *{part});")
-    site.line(driven.call(part, x))
     if site.has("input_multiplier"):
+        _product(site, driven, part, x, 0, _wrapped(driven.arranged(driven.rest)), "input_rest")
         multiplier = site.constant("input_multiplier")
         requantize_runs(
             site,
@@ -72,15 +88,17 @@ def _accumulate(site: Site, recurrent: MatrixProduct, driven: MatrixProduct, acc
             low=-(2**31),
             high=2**31 - 1,
         )
-    elif input_shift:
-        site.line(f"{site.kernel('shift_left')}({part}, {input_shift}, {driven.size});")
+    else:
+        rest = driven.arranged(driven.rest * 2**input_shift)
+        _product(site, driven, part, x, input_shift, _wrapped(rest), "input_rest")
     for run in driven.runs:
         for other in recurrent.runs:
             first, last = max(run.first, other.first), min(run.first + run.count, other.first + other.count)
             if first < last:
+                to, of = other.place + first - other.first, run.place + first - run.first
                 site.line(
-                    f"{site.kernel('add_s32')}({accumulator} + {other.place + first - other.first}, "
-                    f"{part} + {run.place + first - run.first}, {last - first});"
+                    f"{site.kernel('add_s32')}({accumulator}{f' + {to}' if to else ''}, {part}{f' + {of}' if of else ''}, "
+                    f"{last - first});"
                 )
 
 

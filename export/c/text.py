@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qdeploy.export.c.generator import GeneratedLayer, Program, copy, mentions
+from qdeploy.export.c.generator import GeneratedLayer, Program
 from qdeploy.export.c.kernels import kernel_text, needed
 from qdeploy.export.c.memory import SLACK, c_type
+from qdeploy.export.c.schedule import declaration, parameters, schedule
 from qdeploy.runtime.manifest import InputSpec, OutputSpec, StateSpec
 
 __all__ = ["header", "source"]
@@ -84,19 +85,18 @@ def source(program: Program, *, version: str) -> str:
         f"#define MODEL_OFFSET {target.offset}",
         "",
         "#if defined(__GNUC__)",
-        "#define MODEL_ALIGNED __attribute__((aligned(64)))",
+        "#define MODEL_ALIGNED __attribute__((aligned(4 * MODEL_TILE)))",
         "#else",
         "#define MODEL_ALIGNED",
         "#endif",
         "",
     ]
     parts = ["\n".join(banner), *(kernel_text(name) for name in needed(program.kernels))]
-    phases = [_phase(program, "advance", advancing=True), _phase(program, "finish", advancing=False)]
-    entries = _entries(program)
+    # The schedule comes before the arrays in time: a constant that it copies gets an array too.
+    functions = schedule(program)
     parts += [array.text for array in program.arrays]
     parts += [_function(made) for made in program.layers]
-    parts += [text for text in phases if text]
-    parts += entries
+    parts += [*functions, _init(program), *_states(program)]
     return "\n".join(parts)
 
 
@@ -127,45 +127,26 @@ def _members(program: Program) -> list[str]:
     return lines or ["char nothing;"]
 
 
-def _parameters(program: Program, *, timed_only: bool | None = None, size: bool = False) -> list[tuple[str, str]]:
-    """Declarations and names: inputs, then ``steps``, then outputs."""
-    graph = program.graph
-    inputs = [
-        (f"const {c_type(graph.tensors[n].dtype)} *{program.parameters[n]}", program.parameters[n])
-        for n in graph.inputs
-    ]
-    outputs = [
-        (f"{c_type(graph.tensors[n].dtype)} *{program.parameters[n]}", program.parameters[n])
-        for n in graph.outputs
-        if timed_only is None or (graph.tensors[n].time_axis is not None) == timed_only
-    ]
-    return [*inputs, *([("size_t steps", "steps")] if size else []), *outputs]
-
-
-def _declaration(name: str, parameters: list[tuple[str, str]], *, result: str = "void") -> str:
-    return f"{result} {name}({', '.join(['model_state *state', *(text for text, _ in parameters)])})"
-
-
 def _declarations(program: Program) -> list[str]:
     graph = program.graph
     lines = [f"/* {_FUNCTIONS['init']} */", "void model_init(model_state *state);", ""]
     if graph.timed and not graph.whole_sequences:
-        lines += [f"/* {_FUNCTIONS['step']} */", f"{_declaration('model_step', _parameters(program))};", ""]
+        lines += [f"/* {_FUNCTIONS['step']} */", f"{declaration('model_step', parameters(program))};", ""]
     if graph.timed:
         what = (
-            "Steps lie one after the other; outputs that have a time axis get one entry block a step, others what follows from "
-            "the last step. Goes on from the states\n   that it finds. Returns 0; 1, and does nothing, where steps is 0"
+            "Steps lie one after the other in inputs and in outputs that have a time axis; other outputs are of the last step.\n"
+            "   Goes on from the states that it finds. Returns 0; 1, and does nothing, where steps is 0"
         )
         what += " or more than MODEL_MAX_STEPS" if graph.whole_sequences else ""
-        lines += [f"/* {what}. */", f"{_declaration('model_run', _parameters(program, size=True), result='int')};", ""]
+        lines += [f"/* {what}. */", f"{declaration('model_run', parameters(program, steps=True), result='int')};", ""]
     else:
-        lines += ["/* One sample. */", f"{_declaration('model_run', _parameters(program))};", ""]
-    for text, declaration in (
+        lines += ["/* One sample. */", f"{declaration('model_run', parameters(program))};", ""]
+    for what, head in (
         ("save", "void model_save_states(const model_state *state, void *bytes);"),
         ("load", "void model_load_states(model_state *state, const void *bytes);"),
         ("size", "size_t model_state_size(void);"),
     ):
-        lines += [f"/* {_FUNCTIONS[text]} */", declaration, ""]
+        lines += [f"/* {_FUNCTIONS[what]} */", head, ""]
     return lines
 
 
@@ -177,101 +158,6 @@ def _function(made: GeneratedLayer) -> str:
     what = f"{made.layer.name}: {made.layer.operator}." + (f"\n   {site.comment}" if site.comment else "")
     head = f"static void {made.function}({', '.join(declarations) or 'void'})"
     return "\n".join([f"/* {what} */", head, "{", *site.lines, "}", ""])
-
-
-def _phase(program: Program, name: str, *, advancing: bool) -> str:
-    """The function of one phase; empty where nothing happens in it."""
-    graph = program.graph
-    everything = graph.whole_sequences or not graph.timed
-    lines = program.calls(advancing=advancing)
-    for tensor in graph.outputs:
-        timed = everything or graph.tensors[tensor].time_axis is not None
-        if timed == advancing:
-            lines += _copied(program, tensor, program.parameters[tensor])
-    if advancing:
-        for spec in graph.states:
-            lines += _copied(program, spec.output, f"state->{program.members[spec.input]}")
-    if not lines:
-        return ""
-    parameters = _parameters(program, timed_only=None if everything else advancing, size=graph.whole_sequences)
-    unused = [
-        f"(void){name};" for _, name in [("", "state"), *parameters] if not any(mentions(line, name) for line in lines)
-    ]
-    body = [f"    {line}" for line in [*unused, *lines]]
-    head = "static " + _declaration(name, parameters)
-    return "\n".join(
-        [
-            f"/* {'Every step.' if advancing and not everything else 'All layers.' if advancing else 'Behind the last step.'} */",
-            head,
-            "{",
-            *body,
-            "}",
-            "",
-        ]
-    )
-
-
-def _copied(program: Program, tensor: str, target: str) -> list[str]:
-    source = program.place(tensor).expression
-    if source == target:
-        return []
-    found = program.graph.tensors[tensor]
-    count = (
-        f"steps * {found.entries}" if program.graph.whole_sequences and found.time_axis is not None else found.entries
-    )
-    return [copy(target, source, count)]
-
-
-def _entries(program: Program) -> list[str]:
-    graph = program.graph
-    finishes = bool(_phase(program, "finish", advancing=False))
-    parts = [_init(program)]
-    if not graph.timed:
-        arguments = ", ".join(["state", *(name for _, name in _parameters(program))])
-        return [
-            *parts,
-            f"{_declaration('model_run', _parameters(program))}\n{{\n    advance({arguments});\n}}\n",
-            *_states(program),
-        ]
-    if graph.whole_sequences:
-        arguments = ", ".join(["state", *(name for _, name in _parameters(program, size=True))])
-        run = [
-            f"{_declaration('model_run', _parameters(program, size=True), result='int')}",
-            "{",
-            "    if (steps == 0 || steps > MODEL_MAX_STEPS) {",
-            "        return 1;",
-            "    }",
-            f"    advance({arguments});",
-            "    return 0;",
-            "}",
-            "",
-        ]
-        return [*parts, "\n".join(run), *_states(program)]
-    advance = ", ".join(["state", *(name for _, name in _parameters(program, timed_only=True))])
-    finish = ", ".join(["state", *(name for _, name in _parameters(program, timed_only=False))])
-    step = [f"{_declaration('model_step', _parameters(program))}", "{", f"    advance({advance});"]
-    step += [f"    finish({finish});"] if finishes else []
-    moving = ["state"]
-    for tensor in (*graph.inputs, *(n for n in graph.outputs if graph.tensors[n].time_axis is not None)):
-        name, found = program.parameters[tensor], graph.tensors[tensor]
-        moving.append(f"{name} + t * {found.entries}" if found.time_axis is not None else name)
-    run = [
-        f"{_declaration('model_run', _parameters(program, size=True), result='int')}",
-        "{",
-        "    if (steps == 0) {",
-        "        return 1;",
-        "    }",
-        "    for (size_t t = 0; t < steps; t++) {",
-        f"        advance({', '.join(moving)});",
-        "    }",
-    ]
-    last = ["state"]
-    for tensor in graph.inputs:
-        name, found = program.parameters[tensor], graph.tensors[tensor]
-        last.append(f"{name} + (steps - 1) * {found.entries}" if found.time_axis is not None else name)
-    last += [program.parameters[n] for n in graph.outputs if graph.tensors[n].time_axis is None]
-    run += [f"    finish({', '.join(last)});"] if finishes else []
-    return [*parts, "\n".join([*step, "}", ""]), "\n".join([*run, "    return 0;", "}", ""]), *_states(program)]
 
 
 def _init(program: Program) -> str:

@@ -53,19 +53,19 @@ def variants(name: str) -> list[str]:
 
 
 @cache
-def kernel_text(name: str) -> str:
-    """A kernel with all its variants, without the kernels that it needs.
+def kernel_text(name: str, *, plain: bool = False) -> str:
+    """A kernel with all its variants, or with ``plain`` without them; never with the kernels that it needs.
 
     Raises KeyError where there is no such kernel.
     """
-    plain = _body(name)
-    found = variants(name)
+    reference = _body(name)
+    found = [] if plain else variants(name)
     if not found:
-        return plain
+        return reference
     parts: list[str] = []
     for place, suffix in enumerate(found):
         parts.append(f"#{'el' if place else ''}if {CONDITIONS[suffix]}\n{_body(f'{name}_{suffix}')}")
-    return "".join([*parts, f"#else\n{plain}#endif\n"])
+    return "".join([*parts, f"#else\n{reference}#endif\n"])
 
 
 def needed(names: set[str]) -> list[str]:
