@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import click
 
-__all__ = ["BYTE_SIZE"]
+__all__ = ["byte_size"]
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-class _ByteSize(click.ParamType):  # type: ignore[type-arg] - not generic before click 8.5
-    """``65536``, ``256K``, ``1M``: K is 1024, as on data sheets of microcontrollers."""
+def byte_size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """A callback for options: ``65536``, ``256K`` and ``1M`` as bytes; K is 1024, as on data sheets of microcontrollers.
 
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The size in bytes."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d{1,9})\s?([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
-        if match is None or int(match[1]) == 0:
-            self.fail(f"found {value!r}, expected bytes as in 65536, 256K or 1M", param, ctx)
-        return int(match[1]) * _UNITS[match[2].upper()]
-
-
-BYTE_SIZE = _ByteSize()
+    Raises:
+        click.BadParameter: anything else, and none.
+    """
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9}) ?([KMG]?)(?:i?B)?", value.strip(), re.IGNORECASE)
+    if match is None or int(match[1]) == 0:
+        raise click.BadParameter(f"found {value!r}, expected bytes as in 65536, 256K or 1M", context, parameter)
+    return int(match[1]) * _UNITS[match[2].upper()]
