@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 from qdeploy.runtime.indices import check_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from qdeploy.runtime.bundle import BundleFiles
     from qdeploy.runtime.manifest import InputSpec, Manifest, Shape, StateSpec
+    from qdeploy.runtime.model_source import ModelSource
 
-__all__ = ["CSamples", "Sample"]
+__all__ = ["CSamples", "Sample", "c_bundle"]
 
 Array = npt.NDArray[Any]
 
@@ -156,3 +158,26 @@ def _entries(shape: Shape) -> int:
 
 def _state_bytes(spec: StateSpec) -> int:
     return np.dtype(spec.dtype).itemsize * _entries(spec.shape)
+
+
+def c_bundle(source: ModelSource) -> BundleFiles:
+    """The bundle that ``source`` is, if C can take its inputs and give its outputs.
+
+    Raises:
+        UnsupportedModelError: a model without a manifest, a border of floats, or a free dimension besides batch and time.
+    """
+    from qdeploy.runtime.bundle import BundleFiles
+
+    if not isinstance(source, BundleFiles):
+        msg = f"the runtime c runs bundles, whose manifest names inputs, outputs and states; found a {type(source).__name__}"
+        raise UnsupportedModelError(msg)
+    for spec in (*source.manifest.inputs, *source.manifest.outputs, *source.manifest.states):
+        name = getattr(spec, "name", None) or getattr(spec, "input", "")
+        if spec.dtype == "float32":
+            msg = f"{source.path}: {name!r} is float32; C computes with integers alone: export again without --float-io"
+            raise UnsupportedModelError(msg)
+        free = [d for d in spec.shape if isinstance(d, str) and d not in {"batch", "time"}]
+        if free:
+            msg = f"{source.path}: {name!r} has the free dimension {free[0]}; in C only batch and time are free"
+            raise UnsupportedModelError(msg)
+    return source

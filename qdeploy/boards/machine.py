@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 from qdeploy.runtime.engines import available, open_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qdeploy.runtime.engines import Engine
     from qdeploy.runtime.model_source import ModelSource
 
-__all__ = ["HERE", "Machine"]
+__all__ = ["HERE", "Both", "Machine"]
 
 
 class Machine(Protocol):
@@ -48,3 +50,25 @@ class _Here:
 
 
 HERE: Machine = _Here()
+
+
+class Both:
+    """A board that computes in several ways: each runtime in the machine that has it."""
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        self._machines = machines
+        self.board = machines[0].board
+
+    def available(self) -> dict[str, str | None]:
+        """The engines of all."""
+        return {name: version for machine in self._machines for name, version in machine.available().items()}
+
+    def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
+        """A model in the machine that has this engine."""
+        machine = next(machine for machine in self._machines if machine.available().get(runtime) is not None)
+        return machine.open(runtime, model, threads=threads, optimize=optimize)
+
+    def close(self) -> None:
+        """Ends all."""
+        for machine in self._machines:
+            machine.close()

@@ -91,7 +91,7 @@ def make_voices(
     if "c" in chosen:
         # It stands for nothing but outputs and states: what lies between layers has no place in C.
         compiled = machine.open("c", files, threads=1, optimize=True)
-        how = "trusted library" if files.trusted else "compiled"
+        how = "trusted library" if files.trusted and machine.board is None else "compiled"
         voices.append(Voice(f"c{_where(machine)}, {how}", "c", compiled, True, 1, True, machine=machine))
     if all(voice.judge for voice in voices):
         msg = f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime, c"

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdeploy.runtime.c_samples import CSamples
+from qdeploy.runtime.c_samples import CSamples, c_bundle
 from qdeploy.runtime.errors import ContractError, MissingRequirementError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qdeploy.runtime.bundle import BundleFiles
     from qdeploy.runtime.c_library import CLibrary
     from qdeploy.runtime.engines.engine import Array
     from qdeploy.runtime.model_source import ModelSource
@@ -58,7 +57,7 @@ class CEngine:
 
     def __init__(self, source: ModelSource, *, threads: int = 1, optimize: bool = True) -> None:
         del threads, optimize  # One thread; the compiler optimizes as the build says.
-        files = _bundle(source)
+        files = c_bundle(source)
         made: CLibrary = _maker().c_library(files)
         self.version: str = made.origin
         self._samples = CSamples(files.manifest, made.number("MAX_STEPS") if made.number("WHOLE_SEQUENCES") else None)
@@ -94,24 +93,6 @@ class CEngine:
 
 def _pointer(array: Array) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
-
-
-def _bundle(source: ModelSource) -> BundleFiles:
-    from qdeploy.runtime.bundle import BundleFiles
-
-    if not isinstance(source, BundleFiles):
-        msg = f"the runtime c runs bundles, whose manifest names inputs, outputs and states; found a {type(source).__name__}"
-        raise UnsupportedModelError(msg)
-    for spec in (*source.manifest.inputs, *source.manifest.outputs, *source.manifest.states):
-        name = getattr(spec, "name", None) or getattr(spec, "input", "")
-        if spec.dtype == "float32":
-            msg = f"{source.path}: {name!r} is float32; C computes with integers alone: export again without --float-io"
-            raise UnsupportedModelError(msg)
-        free = [d for d in spec.shape if isinstance(d, str) and d not in {"batch", "time"}]
-        if free:
-            msg = f"{source.path}: {name!r} has the free dimension {free[0]}; in C only batch and time are free"
-            raise UnsupportedModelError(msg)
-    return source
 
 
 def _load(made: CLibrary) -> ctypes.CDLL:
