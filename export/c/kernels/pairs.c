@@ -39,11 +39,11 @@ __attribute__((unused)) static inline uint32_t odd_s8(uint32_t word)
     return pair;
 }
 
+/* Volatile keeps the order: compilers otherwise begin more rows than there are registers for. */
 __attribute__((unused)) static inline int32_t plus_products(int32_t sum, uint32_t pair, uint32_t other)
 {
-    int32_t result;
-    __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(pair), "r"(other), "r"(sum));
-    return result;
+    __asm__ volatile("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(pair), "r"(other));
+    return sum;
 }
 
 __attribute__((unused)) static inline uint32_t word_at(const void *bytes)
@@ -84,11 +84,12 @@ __attribute__((unused)) static inline uint32_t odd_s16(const int16_t *x)
     return word_at(x) >> 16 | (word_at(x + 2) & 0xffff0000);
 }
 
-/* The pair's numbers, each less that of the other. */
-__attribute__((unused)) static inline uint32_t difference(uint32_t pair, uint32_t other)
+/* 4 codes of 4 bits, each widened to its byte: those of the lower halves, or with shift = 4 of the upper ones. */
+__attribute__((unused)) static inline uint32_t codes_w4(uint32_t word, unsigned shift)
 {
+    const uint32_t eights = 0x08080808;
     uint32_t result;
-    __asm__("ssub16 %0, %1, %2" : "=r"(result) : "r"(pair), "r"(other));
+    __asm__("ssub8 %0, %1, %2" : "=r"(result) : "r"((word >> shift & 0x0f0f0f0f) ^ eights), "r"(eights));
     return result;
 }
 
@@ -114,32 +115,39 @@ __attribute__((unused)) static inline uint32_t plus_selected(uint32_t sum, uint3
         }                                                                                \
     } while (0)
 
-/* A pair of columns of a quaternion weight's tile, given as four components of 4 rows each, by that pair of each part. */
-#define MEET_PARTS(sum, component, r, i, j, k)                               \
-    do {                                                                     \
-        for (int n = 0; n < 4; ++n) {                                        \
-            int32_t yr = (sum)[n][0], yi = (sum)[n][1];                      \
-            int32_t yj = (sum)[n][2], yk = (sum)[n][3];                      \
-            uint32_t weight = component(0, n), minus;                        \
-            yr = plus_products(yr, weight, r);                               \
-            yi = plus_products(yi, weight, i);                               \
-            yj = plus_products(yj, weight, j);                               \
-            yk = plus_products(yk, weight, k);                               \
-            weight = component(1, n), minus = difference(0, weight);         \
-            yr = plus_products(yr, minus, i);                                \
-            yi = plus_products(yi, weight, r);                               \
-            yj = plus_products(yj, minus, k);                                \
-            yk = plus_products(yk, weight, j);                               \
-            weight = component(2, n), minus = difference(0, weight);         \
-            yr = plus_products(yr, minus, j);                                \
-            yi = plus_products(yi, weight, k);                               \
-            yj = plus_products(yj, weight, r);                               \
-            yk = plus_products(yk, minus, i);                                \
-            weight = component(3, n), minus = difference(0, weight);         \
-            (sum)[n][0] = plus_products(yr, minus, k);                       \
-            (sum)[n][1] = plus_products(yi, minus, j);                       \
-            (sum)[n][2] = plus_products(yj, weight, i);                      \
-            (sum)[n][3] = plus_products(yk, weight, r);                      \
-        }                                                                    \
-    } while (0)
+/* A pair of columns of one row of a quaternion weight, whose components stand 16 bytes apart, by that pair of each part of x;
+   the row's four sums stand together. One piece, as two_rows is. */
+#define COMPONENT(first, minus, at, then) "ldr r9, [%1" at "\n\tsxtb16 r9, r9" then "\n\t" minus first
+#define SMLAD(sum, weight, part) "smlad " sum ", " weight ", %" part ", " sum "\n\t"
+#define MINUS "ssub16 r10, %6, r9\n\t"
+#define ROW_MEETS_PARTS(sum, w, r, i, j, k, rotated)                                                                    \
+    __asm__("ldm %0, {r4, r5, r6, r8}\n\t"                                                                              \
+            COMPONENT(SMLAD("r4", "r9", "2") SMLAD("r5", "r9", "3") SMLAD("r6", "r9", "4") SMLAD("r8", "r9", "5"), "",   \
+                      "], #4", rotated)                                                                                 \
+            COMPONENT(SMLAD("r4", "r10", "3") SMLAD("r5", "r9", "2") SMLAD("r6", "r10", "5") SMLAD("r8", "r9", "4"),     \
+                      MINUS, ", #12]", rotated)                                                                         \
+            COMPONENT(SMLAD("r4", "r10", "4") SMLAD("r5", "r9", "5") SMLAD("r6", "r9", "2") SMLAD("r8", "r10", "3"),     \
+                      MINUS, ", #28]", rotated)                                                                         \
+            COMPONENT(SMLAD("r4", "r10", "5") SMLAD("r5", "r10", "4") SMLAD("r6", "r9", "3") SMLAD("r8", "r9", "2"),     \
+                      MINUS, ", #44]", rotated)                                                                         \
+            "stmia %0!, {r4, r5, r6, r8}"                                                                               \
+            : "+&r"(sum), "+&r"(w)                                                                                       \
+            : "r"(r), "r"(i), "r"(j), "r"(k), "r"(0)                                                                    \
+            : "r4", "r5", "r6", "r8", "r9", "r10", "memory")
+
+__attribute__((unused)) static inline void even_pairs_meet(int32_t *sum, const uint32_t *w, uint32_t r, uint32_t i, uint32_t j,
+                                                           uint32_t k)
+{
+    for (const int32_t *const end = sum + 16; sum != end;) {
+        ROW_MEETS_PARTS(sum, w, r, i, j, k, "");
+    }
+}
+
+__attribute__((unused)) static inline void odd_pairs_meet(int32_t *sum, const uint32_t *w, uint32_t r, uint32_t i, uint32_t j,
+                                                          uint32_t k)
+{
+    for (const int32_t *const end = sum + 16; sum != end;) {
+        ROW_MEETS_PARTS(sum, w, r, i, j, k, ", ror #8");
+    }
+}
 #endif
