@@ -156,11 +156,14 @@ class Bundle:
 
         return debug(self.files, data, float_model=float_model, runtime=runtime, limit=limit, progress=progress)
 
-    def inspect(self) -> InspectReport:
-        """Operators, bits, bytes against float, multiply-accumulates, memory, accumulator head-room."""
+    def inspect(self, *, target: str | None = None, flash: int | None = None, ram: int | None = None) -> InspectReport:
+        """Operators, bits, bytes against float, multiply-accumulates, memory, accumulator head-room.
+
+        With ``target`` also what its C takes of that board's flash and RAM, of which ``flash`` and ``ram`` bytes are there.
+        """
         from .inspect import inspect
 
-        return inspect(self.files)
+        return inspect(self.files, target=target, flash=flash, ram=ram)
 
     def bench(
         self,
