@@ -25,7 +25,13 @@ _DEFAULT_TARGET = "generic"
 
 
 def check_formats(
-    formats: Sequence[str], targets: Sequence[str], c_library: str | None, *, inline: bool, float_io: bool
+    formats: Sequence[str],
+    targets: Sequence[str],
+    c_library: str | None,
+    *,
+    inline: bool,
+    float_io: bool,
+    memory: tuple[int | None, int | None] = (None, None),
 ) -> None:
     """Refuses what cannot be exported together, before anything is computed.
 
@@ -37,7 +43,8 @@ def check_formats(
     if unknown or not formats:
         raise InvalidInputError(f"formats={tuple(formats)!r}: expected some of {', '.join(FORMATS)}.")
     if "c" not in formats:
-        for option, given in (("--target", targets), ("--c-library", c_library)):
+        sizes = zip(("--flash", "--ram"), memory, strict=True)
+        for option, given in (("--target", targets), ("--c-library", c_library), *sizes):
             if given:
                 raise InvalidInputError(
                     f"{option} belongs to the format c, which is not asked for; add --format onnx,c."
@@ -51,6 +58,8 @@ def check_formats(
         )
     if float_io:
         raise InvalidInputError("--float-io: generated C has integers at its borders; leave it or the format c out.")
+    if memory != (None, None) and not any(has_library(target) for target in targets):
+        raise InvalidInputError("--flash and --ram belong to a board; name one by --target.")
     for target in targets:
         find_target(target)
         if has_library(target):
@@ -64,14 +73,19 @@ def with_c(
     targets: Sequence[str],
     c_library: str | None,
     progress: Callable[[str, int, int], None] | None = None,
+    *,
+    memory: tuple[int | None, int | None] = (None, None),
 ) -> tuple[dict[str, bytes], Manifest]:
     """A bundle's files and manifest with those of C.
 
     Raises:
-        UnsupportedModelError: an operator that has no form in C.
+        UnsupportedModelError: an operator that has no form in C, or more memory than a board has; ``memory`` says that of
+            flash and RAM where the target's is not right.
         MissingRequirementError, BuildError: no compiler, or one that refuses the sources.
     """
     vectors = read_npz(contents["vectors.npz"], "vectors.npz")
-    files, said = c_artifacts(model, manifest, vectors, tuple(targets) or (_DEFAULT_TARGET,), c_library, progress)
+    wanted = tuple(targets) or (_DEFAULT_TARGET,)
+    flash, ram = memory
+    files, said = c_artifacts(model, manifest, vectors, wanted, c_library, progress, flash=flash, ram=ram)
     everything = {**contents, **files}
     return everything, dataclasses.replace(manifest, files=file_specs(everything), extra={**manifest.extra, "c": said})

@@ -61,6 +61,8 @@ def export_model(
     formats: tuple[str, ...] = ("onnx",),
     targets: tuple[str, ...] = (),
     c_library: str | None = None,
+    flash: int | None = None,
+    ram: int | None = None,
     zip: bool = False,  # noqa: A002 - the option's name on the command line
     force: bool = False,
     dry_run: bool = False,
@@ -88,6 +90,7 @@ def export_model(
         formats: ``("onnx",)``, or ``("onnx", "c")`` for C sources besides (docs/c_export.md).
         targets: boards that a compiled library is made for (``qdeploy list targets``); the sources have the first one's layout.
         c_library: ``arduino`` or ``platformio``: the sources as such a library too.
+        flash, ram: bytes that the boards have, instead of what their targets say; a larger model is refused.
         zip: write one archive.
         force: replace a bundle that is there.
         dry_run: do everything but write.
@@ -106,7 +109,7 @@ def export_model(
     from qdeploy.export.bundle import check_target, write_bundle
 
     target = Path(output)
-    check_formats(formats, targets, c_library, inline=inline, float_io=float_io)
+    check_formats(formats, targets, c_library, inline=inline, float_io=float_io, memory=(flash, ram))
     if storage not in ("compact", "expanded"):
         raise InvalidInputError(f"storage={storage!r}; expected 'compact' or 'expanded'.")
     if not dry_run:
@@ -144,7 +147,7 @@ def export_model(
         origin = {**manifest.created_from, "vocabulary": list(form.vocabulary)}
         manifest = dataclasses.replace(manifest, created_from=origin)
     if "c" in formats:
-        contents, manifest = with_c(finished, contents, manifest, targets, c_library, progress)
+        contents, manifest = with_c(finished, contents, manifest, targets, c_library, progress, memory=(flash, ram))
     if not dry_run:
         write_bundle(target, manifest, contents, zipped=zip, force=force)
         from qdeploy.bundle import load

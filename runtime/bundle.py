@@ -26,7 +26,7 @@ from qdeploy.runtime.npz import ARCHIVE_ERRORS, METHODS, read_npz
 if TYPE_CHECKING:
     import os
 
-__all__ = ["LARGEST_BUNDLE", "Baseline", "BundleFiles", "Vector", "read_bundle"]
+__all__ = ["LARGEST_BUNDLE", "Baseline", "BundleFiles", "Vector", "group_vectors", "read_bundle"]
 
 #: Bound on the bytes of all files of a bundle together.
 LARGEST_BUNDLE = 512 << 20
@@ -73,20 +73,8 @@ class BundleFiles:
         """The golden vectors by case name, empty where the bundle has none."""
         if _VECTORS not in self.contents:
             return {}
-        inputs: dict[str, dict[str, Array]] = {}
-        outputs: dict[str, dict[str, Array]] = {}
-        for key, array in read_npz(self.contents[_VECTORS], f"{self.path}: {_VECTORS}").items():
-            match = re.fullmatch(r"(?:([^/]+)/)?(input|output)/(.+)", key)
-            if match is None:
-                msg = f"{self.path}: {_VECTORS}: found the key {key!r}, expected CASE/input/NAME or CASE/output/NAME; "
-                raise InvalidFileError(msg + _ADVICE)
-            case, kind, name = match[1] or "golden", match[2], match[3]
-            (inputs if kind == "input" else outputs).setdefault(case, {})[name] = array
-        if inputs.keys() != outputs.keys():
-            odd = min(inputs.keys() ^ outputs.keys())
-            msg = f"{self.path}: {_VECTORS}: case {odd!r} has inputs or outputs only; {_ADVICE}"
-            raise InvalidFileError(msg)
-        return {case: Vector(case, inputs[case], outputs[case]) for case in inputs}
+        where = f"{self.path}: {_VECTORS}"
+        return group_vectors(read_npz(self.contents[_VECTORS], where), where)
 
     def baseline(self) -> Baseline | None:
         """The float model's outputs, None where the bundle has none."""
@@ -107,6 +95,28 @@ class BundleFiles:
             msg = f"{self.path}: {_BASELINE}: found {found}, expected data_sha256 and logits/NAME, floats of as many samples"
             raise InvalidFileError(f"{msg}; {_ADVICE}")
         return Baseline(str(digest), logits)
+
+
+def group_vectors(arrays: Mapping[str, Array], where: str) -> dict[str, Vector]:
+    """The arrays of a vectors.npz as golden vectors by case name.
+
+    Raises:
+        InvalidFileError: names that are none of golden vectors; ``where`` stands before the message.
+    """
+    inputs: dict[str, dict[str, Array]] = {}
+    outputs: dict[str, dict[str, Array]] = {}
+    for key, array in arrays.items():
+        match = re.fullmatch(r"(?:([^/]+)/)?(input|output)/(.+)", key)
+        if match is None:
+            msg = f"{where}: found the key {key!r}, expected CASE/input/NAME or CASE/output/NAME; "
+            raise InvalidFileError(msg + _ADVICE)
+        case, kind, name = match[1] or "golden", match[2], match[3]
+        (inputs if kind == "input" else outputs).setdefault(case, {})[name] = array
+    if inputs.keys() != outputs.keys():
+        odd = min(inputs.keys() ^ outputs.keys())
+        msg = f"{where}: case {odd!r} has inputs or outputs only; {_ADVICE}"
+        raise InvalidFileError(msg)
+    return {case: Vector(case, inputs[case], outputs[case]) for case in inputs}
 
 
 def _are_outputs(logits: Mapping[str, Array]) -> bool:

@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 
 @dataclass(frozen=True)
 class _Sample:
-    """One sample of a golden vector: arrays steps first, by the tensors' names.
+    """One sample of a golden vector: arrays in the layout of C, by the tensors' names.
 
     ``states`` are the initial ones by their graph inputs' names; ``outputs`` those that the vector has, states' among them.
     """
@@ -149,41 +149,43 @@ def selftest_c(program: Program, vectors: Mapping[str, Vector]) -> bytes:
 
 
 def _samples(program: Program, vector: Vector) -> Iterator[_Sample]:
-    manifest = program.graph.manifest
-    axes = [spec.batch_axis for spec in manifest.inputs]
-    batch = next(
-        (vector.inputs[s.name].shape[a] for s, a in zip(manifest.inputs, axes, strict=True) if a is not None), 1
-    )
-    for sample in range(batch):
-        inputs = {spec.name: _one(vector.inputs[spec.name], spec.shape, sample) for spec in manifest.inputs}
-        steps = next((len(inputs[spec.name]) for spec in manifest.inputs if spec.time_axis is not None), None)
-        if program.graph.whole_sequences and steps is not None and steps > program.max_steps:
-            continue
+    graph, manifest = program.graph, program.graph.manifest
+    batch = steps = None
+    for spec in manifest.inputs:
+        shape = vector.inputs[spec.name].shape
+        batch = shape[spec.batch_axis] if spec.batch_axis is not None else batch
+        steps = shape[spec.time_axis] if spec.time_axis is not None else steps
+    if graph.whole_sequences and steps is not None and steps > program.max_steps:
+        return
+    for sample in range(batch or 1):
+
+        def one(array: Array, shape: Shape, sample: int = sample) -> Array:
+            return _one(array, shape, sample, whole=graph.whole_sequences)
+
         states, outputs = {}, {}
         for state in manifest.states:
-            size = program.graph.tensors[state.input].entries
             given = vector.inputs.get(state.input)
-            states[state.input] = (
-                np.full(size, state.zero_point, state.dtype) if given is None else _one(given, state.shape, sample)
-            )
+            zero = np.full(graph.tensors[state.input].entries, state.zero_point, state.dtype)
+            states[state.input] = zero if given is None else one(given, state.shape)
             if state.output in vector.outputs:
-                outputs[state.output] = _one(vector.outputs[state.output], state.shape, sample)
+                outputs[state.output] = one(vector.outputs[state.output], state.shape)
         for output in manifest.outputs:
-            if output.name in vector.outputs:
-                outputs[output.name] = _one(vector.outputs[output.name], output.shape, sample)
+            if output.name in vector.outputs and output.name in graph.outputs:
+                outputs[output.name] = one(vector.outputs[output.name], output.shape)
         # Names come from the bundle; they stand in C between quotes and in comments.
         label = re.sub(r"[^A-Za-z0-9_.-]", "_", vector.name) + f", sample {sample}"
         label += f", {steps} steps" if steps is not None else ""
+        inputs = {spec.name: one(vector.inputs[spec.name], spec.shape) for spec in manifest.inputs}
         yield _Sample(label, steps, inputs, states, outputs)
 
 
-def _one(array: Array, shape: Shape, sample: int) -> Array:
-    """One sample of an array whose axes the manifest names, steps first."""
+def _one(array: Array, shape: Shape, sample: int, *, whole: bool) -> Array:
+    """One sample of an array whose axes the manifest names, as C takes it: steps first, whole sequences as they lie."""
     axes = list(shape)
     if "batch" in axes:
         array = np.take(array, sample, axes.index("batch"))
         axes.remove("batch")
-    return np.ascontiguousarray(np.moveaxis(array, axes.index("time"), 0) if "time" in axes else array)
+    return np.ascontiguousarray(np.moveaxis(array, axes.index("time"), 0) if "time" in axes and not whole else array)
 
 
 def _borders(program: Program, samples: list[_Sample]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .byte_size import byte_size
 from .options import Output, common_options, seed_option
 from .progress import progress_bars
 
@@ -49,6 +50,12 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--c-library", type=click.Choice(["arduino", "platformio"]), help="Write the C sources as such a library too."
+)
+@click.option(
+    "--flash", metavar="SIZE", callback=byte_size, help="Flash of the board, as in 256K; the target's if not given."
+)
+@click.option(
+    "--ram", metavar="SIZE", callback=byte_size, help="RAM of the board, as in 64K; the target's if not given."
 )
 @click.option(
     "--calibration", metavar="DATA", help=".npy, .npz (keys: input names, axis 0: samples) or a data set's name."

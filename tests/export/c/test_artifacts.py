@@ -49,10 +49,21 @@ def rnn() -> BundleFiles:
 @pytest.mark.cc
 def test_files_of_the_host(rnn: BundleFiles) -> None:
     made, said = artifacts(rnn, "host")
-    assert set(made) == {*EXAMPLE, "CMakeLists.txt", "lib/host/libmodel.so"}
+    assert set(made) == {*EXAMPLE, "selftest.c", "CMakeLists.txt", "lib/host/libmodel.so"}
     assert said["targets"]["host"]["library"] == "lib/host/libmodel.so"
     assert artifacts(rnn, "host") == (made, said)
     assert made["model.c"] == c_files(rnn.model, rnn.manifest, said["sources"])["model.c"]
+
+
+@pytest.mark.cc
+def test_the_self_test_passes(rnn: BundleFiles, tmp_path: Path) -> None:
+    made, _ = artifacts(rnn, "generic")
+    sources = {name: made[name] for name in ("selftest.c", "model.c", "model.h")}
+    build_file(sources, "host", "program", tmp_path / "selftest", flags=[*WARNINGS, "-O1"])
+    done = subprocess.run([tmp_path / "selftest", "--no-time"], capture_output=True, text=True, check=True)
+    axis = rnn.manifest.inputs[0].batch_axis
+    count = sum(vector.inputs["x"].shape[axis] for vector in rnn.vectors().values())
+    assert f"PASSED {count} of {count} samples" in done.stdout
 
 
 @pytest.mark.needs("ziglang")
@@ -67,7 +78,7 @@ def test_each_target_gets_its_library_and_the_first_the_sources(rnn: BundleFiles
 def test_sources_alone_need_no_compiler(rnn: BundleFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     made, said = artifacts(rnn, "generic")
-    assert set(made) == {*EXAMPLE, "CMakeLists.txt"}
+    assert set(made) == {*EXAMPLE, "selftest.c", "CMakeLists.txt"}
     assert said == {"sources": "generic", "targets": {}}
 
 
