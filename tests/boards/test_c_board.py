@@ -82,7 +82,7 @@ def test_a_sequence_longer_than_the_program_s_memory_comes_in_pieces(monkeypatch
     for spec in files.manifest.states:
         batch = feeds["x"].shape[files.manifest.inputs[0].shape.index("batch")]
         feeds[spec.input] = np.full([batch, spec.shape[1]], spec.zero_point, spec.dtype)
-    with closing(open_board("pi2", ["c"])) as board:
+    with closing(open_board("pi-zero", ["c"])) as board:
         found = board.open("c", files, threads=1, optimize=True).run(feeds)
     assert vector.inputs["x"].shape[files.manifest.inputs[0].time_axis] > 3
     for name, array in vector.outputs.items():
@@ -103,7 +103,7 @@ FAULTS = {
         # The emulated core is one that faults where a Cortex-M0+ does.
         pytest.param("cortex-m0plus", "unaligned", marks=pytest.mark.program("qemu-system-arm")),
         pytest.param("cortex-m0plus", "trap", marks=pytest.mark.program("qemu-system-arm")),
-        pytest.param("cortex-m33", "refusal", marks=pytest.mark.program("qemu-system-arm")),
+        pytest.param("cortex-m4", "refusal", marks=pytest.mark.program("qemu-system-arm")),
         pytest.param("pi-zero", "trap", marks=pytest.mark.program("qemu-arm")),
     ],
 )

@@ -1,4 +1,4 @@
-#if defined(__ARM_FEATURE_SIMD32)
+#if MODEL_OFFSET == 0 && defined(__ARM_FEATURE_SIMD32)
 /* Two numbers of 16 bits in a word, as Armv6 and the DSP extension of Armv7-M take them. Bytes 0 and 2 of a word, or 1 and 3,
    widen in one instruction; one more multiplies two pairs and adds both products, modulo 2^32. Assembly, because compilers
    disagree on the types of their own names for these (arm_acle.h). */
