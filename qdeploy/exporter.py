@@ -53,6 +53,7 @@ def export_model(
     state_range: str | None = None,
     recurrent_rounding: str | None = None,
     batch_norm: str | None = None,
+    conv_kernels: str | None = None,
     time_axis: int | None = None,
     inline: bool = False,
     storage: str = "compact",
@@ -77,7 +78,7 @@ def export_model(
         weights: a state dict for ``model`` when it is a module.
         architecture: the JSON that describes ``model`` when that is a state dict of another library (``docs/importing.md``).
         recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range``,
-            ``recurrent_rounding`` and ``batch_norm`` replace its values.
+            ``recurrent_rounding``, ``batch_norm`` and ``conv_kernels`` replace its values.
         time_axis: the axis of time in the input, by default 1 for recurrent networks.
         inline: write the file without functions.
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
@@ -115,6 +116,7 @@ def export_model(
         state_range=state_range,
         recurrent_rounding=recurrent_rounding,
         batch_norm=batch_norm,
+        conv_kernels=conv_kernels,
     )
     said = progress or _silent
     if architecture is not None:
@@ -182,6 +184,7 @@ def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = Fal
     """What ``model.onnx`` holds: bodies, borders, the flat form; and the check that the claim holds."""
     from qdeploy.export.onnx import add_float_borders, attach_bodies, check_integer_only
     from qdeploy.export.onnx import inline as inlined
+    from qdeploy.export.onnx.integer_only import NOT_STRICT
 
     model = integers.model
     if float_io:
@@ -195,7 +198,8 @@ def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = Fal
     _add_metadata(model, integers)
     if inline:
         model = inlined(model)
-    check_integer_only(model, float_io=float_io)
+    qlinear = any(layer["operator"] == NOT_STRICT for layer in integers.graph.layers)
+    check_integer_only(model, float_io=float_io, qlinear=qlinear)
     onnx.checker.check_model(model)
     return model
 
@@ -341,6 +345,7 @@ def _manifest(
         extra={
             "storage": integers.graph.storage,
             "float_io": float_io,
+            **({"integer_only": False} if any(x["operator"] == "QLinearConv" for x in integers.graph.layers) else {}),
             **({"whole_sequences": True} if integers.graph.whole_sequences else {}),
             **(
                 {} if integers.graph.activation_bytes is None else {"activation_bytes": integers.graph.activation_bytes}
