@@ -91,13 +91,24 @@ class Bundle:
         seed: int = 0,
         data: Any = None,
         case: str | None = None,
+        board: str | None = None,
         progress: Progress | None = None,
     ) -> VerifyReport:
-        """Compare every output and state between reference, bodies and runtimes, bit for bit."""
+        """Compare every output and state between reference, bodies and runtimes, bit for bit.
+
+        ``board``: an emulated board that runs the runtimes instead of this machine.
+        """
         from .verify import verify
 
         return verify(
-            self.files, runtimes=runtimes, samples=samples, seed=seed, data=data, case=case, progress=progress
+            self.files,
+            runtimes=runtimes,
+            samples=samples,
+            seed=seed,
+            data=data,
+            case=case,
+            board=board,
+            progress=progress,
         )
 
     def validate(

@@ -56,7 +56,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class BundleFiles:
-    """An opened bundle; ``contents`` holds the checked bytes of the files that qdeploy itself reads."""
+    """An opened bundle; ``contents`` holds the checked bytes of the files that qdeploy itself reads, or of all of them."""
 
     path: Path
     manifest: Manifest
@@ -111,15 +111,17 @@ def _are_outputs(logits: Mapping[str, Array]) -> bool:
     return len({len(array) for array in logits.values()}) == 1
 
 
-def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE) -> BundleFiles:
+def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, everything: bool = False) -> BundleFiles:
     """Opens and checks a bundle: every listed file exists with its size and SHA-256, model and manifest agree.
+
+    With ``everything``, ``contents`` holds all files, ``manifest.json`` too: what a copy of the bundle needs.
 
     Raises InvalidFileError for anything missing, truncated, altered, larger than ``limit`` bytes in all, or unsafe
     (names that leave the folder, links, encrypted members).
     """
     where = Path(path)
     if where.is_dir():
-        return _open(where, lambda name, size: _read_file(where, name, size), limit)
+        return _open(where, lambda name, size: _read_file(where, name, size), limit, everything=everything)
     if not where.exists():
         msg = f"{where}: does not exist; expected a bundle, a folder or a .zip made by qdeploy export"
         raise InvalidFileError(msg)
@@ -130,7 +132,11 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE) ->
     try:
         with zipfile.ZipFile(where) as archive:
             members = _members(archive, where, limit)
-            return _open(where, lambda name, size: _read_member(archive, members, where, name, size), limit)
+
+            def read(name: str, size: int) -> bytes:
+                return _read_member(archive, members, where, name, size)
+
+            return _open(where, read, limit, everything=everything)
     except InvalidFileError:
         raise
     except ARCHIVE_ERRORS as error:
@@ -142,8 +148,9 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE) ->
 _Read = Callable[[str, int], bytes]
 
 
-def _open(where: Path, read: _Read, limit: int) -> BundleFiles:
-    manifest = parse_manifest(read(_MANIFEST, LARGEST_MANIFEST), name=f"{where}: {_MANIFEST}")
+def _open(where: Path, read: _Read, limit: int, *, everything: bool) -> BundleFiles:
+    text = read(_MANIFEST, LARGEST_MANIFEST)
+    manifest = parse_manifest(text, name=f"{where}: {_MANIFEST}")
     if _MODEL not in manifest.files:
         msg = f"{where}: {_MANIFEST} lists no {_MODEL}; {_ADVICE}"
         raise InvalidFileError(msg)
@@ -151,10 +158,10 @@ def _open(where: Path, read: _Read, limit: int) -> BundleFiles:
     if total > limit:
         msg = f"{where}: {_MANIFEST} lists {total} bytes of files, expected at most {limit}; {_ADVICE}"
         raise InvalidFileError(msg)
-    contents: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {_MANIFEST: text} if everything else {}
     for name, spec in manifest.files.items():
         data = _checked(where, name, spec, read(name, spec.bytes))
-        if name in {_MODEL, _VECTORS, _BASELINE}:
+        if everything or name in {_MODEL, _VECTORS, _BASELINE}:
             contents[name] = data
     model = parse_model(contents[_MODEL], f"{where}: {_MODEL}")
     _check_graph(where, manifest, model)

@@ -2,7 +2,8 @@
 
 A ``console`` block of README.md or docs/ holds lines ``$ command`` and the output of each. All blocks of one page run
 one after the other in an empty folder of their own; installations are left as they are, and so is ``make``, unless
-``--make`` is given. Times differ from run to run, nothing else should.
+``--make`` is given. Times differ from run to run, nothing else should. Where a page pushes to
+``board``, that is an ssh server on the loopback address (OpenSSH's sshd must be installed).
 
     python scripts/docs_output.py [--make] [PAGE ...]
 """
@@ -11,12 +12,17 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 SHOWN_LINES = 60
 """Longer outputs are cut, with a line that says so."""
@@ -28,11 +34,30 @@ def commands_of(block: str) -> list[str]:
     return re.findall(r"^\$ ((?:.*\\\n)*.*)$", joined, re.MULTILINE)
 
 
-def output_of(command: str, folder: Path) -> str:
+@contextmanager
+def board() -> Iterator[Path]:
+    """A folder whose ``ssh`` knows a machine called ``board``."""
+    from tests.push.server import start_board
+
+    with tempfile.TemporaryDirectory() as place:
+        server = start_board(Path(place) / "board")
+        try:
+            programs = Path(place) / "bin"
+            programs.mkdir()
+            ssh = programs / "ssh"
+            ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {shlex.quote(str(server.config))} "$@"\n')
+            ssh.chmod(0o755)
+            yield programs
+        finally:
+            server.stop()
+
+
+def output_of(command: str, folder: Path, programs: Path | None = None) -> str:
     """What the command prints, stdout and stderr as a person sees them, without this machine's paths."""
+    first = [str(path) for path in (programs, Path(sys.executable).parent) if path is not None]
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*first, os.environ["PATH"]]),
         "COLUMNS": "110",
         "ORT_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": "1",
@@ -66,6 +91,15 @@ def output_of(command: str, folder: Path) -> str:
 
 def refresh(page: Path, *, make: bool) -> None:
     """Run the page's commands and replace what stands beneath them."""
+    if "$ qdeploy push" in page.read_text():
+        with board() as programs:
+            refresh_with(page, make=make, programs=programs)
+    else:
+        refresh_with(page, make=make, programs=None)
+
+
+def refresh_with(page: Path, *, make: bool, programs: Path | None) -> None:
+    """The same, with programs that come before all others."""
     folder = ROOT / "build" / "docs" / page.stem
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -77,7 +111,7 @@ def refresh(page: Path, *, make: bool) -> None:
         parts = []
         for command in commands:
             print(f"{page.relative_to(ROOT)}: {command}", flush=True)
-            output = output_of(command, ROOT if command.startswith("make ") else folder)
+            output = output_of(command, ROOT if command.startswith("make ") else folder, programs)
             parts.append(f"$ {command}\n" + (f"{output}\n" if output else ""))
         return "\n".join(parts)
 

@@ -24,6 +24,16 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # What `pip install 'qdeploy[torch,keras]'` brings and a board has not.
 OPTIONAL = ("torch", "onnxscript", "onnx_ir", "safetensors", "sklearn", "matplotlib", "h5py")
 
+# Where the programs that tests may ask for come from.
+PACKAGES = {
+    "qemu-aarch64": "qemu-user",
+    "qemu-arm": "qemu-user",
+    "qemu-system-arm": "qemu-system-arm",
+    "sshd": "openssh-server",
+}
+# An ordinary user's PATH seldom has the folders of system programs.
+PROGRAMS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+
 
 class TestFile(pytest.Module):
     """A file of tests. Where an optional package that it imports is not installed, the file is left out by name."""
@@ -51,6 +61,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no C compiler (Linux package gcc)"))
         if item.get_closest_marker("qemu") and qemu is None:
             item.add_marker(pytest.mark.skip(reason="no qemu-x86_64 (Linux package qemu-user)"))
+        for marker in item.iter_markers("program"):
+            name = marker.args[0]
+            if shutil.which(name, path=PROGRAMS) is None and shutil.which(f"{name}-static") is None:
+                item.add_marker(pytest.mark.skip(reason=f"no {name} (Linux package {PACKAGES[name]})"))
         for marker in item.iter_markers("needs"):
             if find_spec(marker.args[0]) is None:
                 item.add_marker(pytest.mark.skip(reason=_not_installed(marker.args[0])))

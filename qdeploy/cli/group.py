@@ -24,9 +24,11 @@ COMMANDS = {
     "run": "Compute one inference of a bundle, streaming too.",
     "inspect": "Show a bundle's operators, bits, bytes and head-room.",
     "bench": "Measure microseconds a step or sample, each runtime.",
+    "push": "Copy a bundle to a board, verify and measure it there.",
     "list": "List operators, recipes, runtimes, models or datasets.",
     "doctor": "Say what this machine can run, and what is missing.",
     "train": "Train one of the models.",
+    "board": "Prepare emulated boards for verify --board.",
     "study": "Measure what a choice of quantization costs.",
 }
 """Name -> the line shown by ``qdeploy --help``; a command lives in ``<name>_command.py``."""

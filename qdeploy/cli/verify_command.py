@@ -14,6 +14,7 @@ from .progress import progress_bars
 @click.option("--samples", type=click.IntRange(1), help="Sequences or samples to run, besides the made-up extremes.")
 @click.option("--data", metavar="DATA", help="Real samples: .npy, .npz or a data set's name.")
 @click.option("--case", metavar="NAME", help="Only this case, or kind of case, as a difference names it.")
+@click.option("--board", metavar="NAME", help="Run the runtimes on this board, emulated (`qdeploy board list`).")
 @seed_option
 @common_options
 def command(
@@ -22,6 +23,7 @@ def command(
     samples: int | None,
     data: str | None,
     case: str | None,
+    board: str | None,
     seed: int,
     output: Output,
 ) -> int:
@@ -33,7 +35,13 @@ def command(
 
     with progress_bars(output) as progress:
         report = qdeploy.load(bundle).verify(
-            runtimes=runtimes or None, samples=samples, seed=seed, data=data, case=case, progress=progress
+            runtimes=runtimes or None,
+            samples=samples,
+            seed=seed,
+            data=data,
+            case=case,
+            board=board,
+            progress=progress,
         )
     output.report(report)
     return 0 if report.passed else 1

@@ -43,9 +43,9 @@ def locate_in_body(
         opened, inputs = opened_body(model, position, tensors)
         partner = "bodies" if voice.runtime != "bodies" else "onnxruntime"
         if available()[partner] is None:
-            return _contract(node, tensors, open_engine(voice.runtime, opened).run(inputs))
+            return _contract(node, tensors, voice.open(opened).run(inputs))
         expected = open_engine(partner, opened).run(inputs)
-        found = open_engine(voice.runtime, opened, threads=voice.threads, optimize=voice.optimize).run(inputs)
+        found = voice.open(opened).run(inputs)
     except (QdeployError, ValueError, RuntimeError):
         return None
     first = _first(opened.graph, expected, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from qdeploy.runtime.engines import open_engine
+from qdeploy.boards.machine import HERE
 from qdeploy.runtime.errors import InvalidInputError, QdeployError
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.runtime.standard import BodyModel
@@ -27,6 +28,7 @@ from .voices import Voice, make_voices
 if TYPE_CHECKING:
     import onnx
 
+    from qdeploy.boards.machine import Machine
     from qdeploy.progress import Progress
     from qdeploy.runtime.bundle import BundleFiles
 
@@ -37,6 +39,8 @@ Array = npt.NDArray[Any]
 #: Random samples are chosen so that a voice compares about so many integers, unless ``samples`` says otherwise.
 _DEFAULT_INTEGERS = 1_500_000
 _MOST_DEFAULT_SAMPLES = 4096
+#: How many times fewer on an emulated board, which is about as many times as slow.
+_EMULATED = 10
 #: A chunk's tensors stay within this many elements, and a batch within its own bound.
 _CHUNK_ELEMENTS = 4_000_000
 _LARGEST_BATCH = 256
@@ -56,6 +60,7 @@ def verify(
     data: Any = None,
     progress: Progress | None = None,
     case: str | None = None,
+    board: str | None = None,
 ) -> VerifyReport:
     """Compares every output and every tensor between layers, bit for bit, between the reference and all runtimes.
 
@@ -67,16 +72,23 @@ def verify(
         data: real samples: arrays by input name, one array, or what names them (a file, a data set).
         progress: called as ``(stage, done, total)``.
         case: only this case, or this kind of case ("random/3", "random").
+        board: an emulated board that runs the runtimes instead of this machine; a tenth of the random samples by default.
 
     Returns:
         A report whose ``passed`` says whether not one integer differs.
 
     Raises:
-        MissingRequirementError: a runtime that was named is missing.
+        MissingRequirementError: a runtime that was named is missing, or what emulates the board.
         ContractError: the reference itself refuses what the model computes (an accumulator that overflows).
         InvalidInputError: data that do not fit the model's inputs, or a case that does not exist.
     """
-    return _Verification(files, runtimes, samples, seed, data, case).report(progress)
+    machine = HERE
+    if board is not None:
+        from qdeploy.boards import open_board
+
+        machine = open_board(board)
+    with contextlib.closing(machine):
+        return _Verification(files, runtimes, samples, seed, data, case, machine).report(progress)
 
 
 class _Judge(Protocol):
@@ -108,6 +120,7 @@ class _Verification:
         seed: int,
         data: Any,
         only: str | None,
+        machine: Machine,
     ) -> None:
         self._started = time.perf_counter()
         self._files = files
@@ -115,14 +128,15 @@ class _Verification:
         self._only = only
         self._shown = show(files.model)
         self._judge_name, self._judge = _make_judge(self._shown)
-        self._voices, self._left_out = make_voices(files.model, self._shown, runtimes)
+        self._voices, self._left_out = make_voices(files.model, self._shown, runtimes, machine)
         self._runtimes = runtimes
         self._producers = producers(self._shown)
         self._vectors = files.vectors()
         self._maker = CaseMaker(files.manifest, files.model, steps=self._nominal_steps(), seed=seed)
         self._axes, per_sample = self._probe()
         self._per_chunk = max(1, min(_LARGEST_BATCH, _CHUNK_ELEMENTS // per_sample)) if self._maker.batched else 1
-        wanted = max(4, min(_MOST_DEFAULT_SAMPLES, -(-_DEFAULT_INTEGERS // per_sample)))
+        integers = _DEFAULT_INTEGERS if machine.board is None else _DEFAULT_INTEGERS // _EMULATED
+        wanted = max(4, min(_MOST_DEFAULT_SAMPLES, -(-integers // per_sample)))
         self._samples = samples if samples is not None else wanted
         self._per_chunk = min(self._per_chunk, self._samples)
         self._data = read_samples(data, files.manifest, samples or _MOST_DATA) if data is not None else None
@@ -318,6 +332,8 @@ class _Verification:
     def _command(self, voice: Voice, case: Case) -> str:
         words = ["qdeploy", "verify", os.fspath(self._files.path), "--case", case.name, "--seed", str(self._seed)]
         words += ["--samples", str(self._samples), "--runtime", voice.runtime]
+        if voice.machine.board is not None:
+            words += ["--board", voice.machine.board]
         if case.kind == "data":
             words += ["--data", "DATA"]
         return shlex.join(words)
@@ -335,8 +351,7 @@ class _Verification:
             if voice.shipped:
                 continue
             try:
-                engine = open_engine(voice.runtime, model, threads=voice.threads, optimize=voice.optimize)
-                found = engine.run({})
+                found = voice.open(model).run({})
             except QdeployError as error:
                 voice.mismatched += 1
                 problem = Mismatch(None, None, (), None, None, f"could not run: {error}")

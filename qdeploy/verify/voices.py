@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from onnx import inliner
 
-from qdeploy.runtime.engines import ENGINES, available, onnxruntime, open_engine
+from qdeploy.boards.machine import HERE
+from qdeploy.runtime.engines import onnxruntime, open_engine
 from qdeploy.runtime.errors import InvalidInputError
 
 from .instrument import has_operators
@@ -16,6 +17,7 @@ from .instrument import has_operators
 if TYPE_CHECKING:
     import onnx
 
+    from qdeploy.boards.machine import Machine
     from qdeploy.runtime.engines import Engine
 
     from .report import Difference
@@ -32,6 +34,7 @@ class Voice:
 
     ``shipped``: the file as it is, outputs only; else the copy that shows every tensor. ``every``: of the random
     chunks, it takes part in one of so many. ``judge``: the judge itself, compared with golden vectors and in pieces.
+    ``machine``: where the engine computes.
     """
 
     name: str
@@ -42,49 +45,61 @@ class Voice:
     optimize: bool
     every: int = 1
     judge: bool = False
+    machine: Machine = HERE
     compared: int = 0
     mismatched: int = 0
     difference: Difference | None = field(default=None)
 
+    def open(self, model: onnx.ModelProto) -> Engine:
+        """Another model in the same engine, with the same options."""
+        return self.machine.open(self.runtime, model, threads=self.threads, optimize=self.optimize)
+
 
 def make_voices(
-    shipped: onnx.ModelProto, shown: onnx.ModelProto, runtimes: Sequence[str] | None
+    shipped: onnx.ModelProto, shown: onnx.ModelProto, runtimes: Sequence[str] | None, machine: Machine = HERE
 ) -> tuple[list[Voice], list[str]]:
     """All voices of ``runtimes`` (those installed where None), and a reason for each runtime that is left out.
 
+    ``machine``: where they compute, this machine or an emulated board; the judge computes here.
+
     Raises MissingRequirementError for a runtime that was named and is missing, InvalidInputError for an unknown one.
     """
-    installed = available()
+    installed = machine.available()
     for name in runtimes or ():
-        if name not in ENGINES:
-            msg = f"found the runtime {name!r}, expected some of {', '.join(ENGINES)}"
+        if name not in installed:
+            msg = f"found the runtime {name!r}, expected some of {', '.join(installed)}{_where(machine)}"
             raise InvalidInputError(msg)
-    chosen = list(dict.fromkeys(runtimes)) if runtimes else [name for name in ENGINES if installed[name] is not None]
-    left_out = [f"{name} is not installed" for name in ENGINES if not runtimes and installed[name] is None]
+    chosen = list(dict.fromkeys(runtimes)) if runtimes else [name for name, version in installed.items() if version]
+    left_out = [f"{name} is not installed" for name in installed if not runtimes and installed[name] is None]
     voices: list[Voice] = []
     if has_operators(shipped):
         judge = open_engine("numpy", shipped)
         voices.append(Voice("numpy, golden and in pieces", "numpy", judge, True, 1, True, judge=True))
     if "bodies" in chosen:
-        voices.append(_voice("bodies", "bodies", shown, shipped=False, every=_SLOW))
+        voices.append(_voice("bodies", shown, machine, every=_SLOW))
         if _keeps_states_back(shipped):
-            voices.append(_voice("bodies, file as shipped", "bodies", shipped, shipped=True, every=_SLOW))
+            voices.append(_voice("bodies", shipped, machine, "file as shipped", shipped=True, every=_SLOW))
     if "onnxruntime" in chosen:
         for optimize in (False, True):
             for threads in (1, 2):
-                name = f"onnxruntime, {'optimized' if optimize else 'plain'}, {threads} thread{'s' * (threads > 1)}"
-                voices.append(_voice(name, "onnxruntime", shown, threads=threads, optimize=optimize))
-        voices.append(_voice("onnxruntime, file as shipped", "onnxruntime", shipped, shipped=True))
+                how = f"{'optimized' if optimize else 'plain'}, {threads} thread{'s' * (threads > 1)}"
+                voices.append(_voice("onnxruntime", shown, machine, how, threads=threads, optimize=optimize))
+        voices.append(_voice("onnxruntime", shipped, machine, "file as shipped", shipped=True))
     if all(voice.judge for voice in voices):
         msg = f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime"
         raise InvalidInputError(msg)
     return voices, left_out
 
 
+def _where(machine: Machine) -> str:
+    return "" if machine.board is None else f" on {machine.board}"
+
+
 def _voice(
-    name: str,
     runtime: str,
     model: onnx.ModelProto,
+    machine: Machine,
+    how: str = "",
     *,
     shipped: bool = False,
     threads: int = 1,
@@ -93,9 +108,11 @@ def _voice(
 ) -> Voice:
     if runtime == "onnxruntime" and not shipped and onnxruntime.ambiguous_functions(model):
         # Files of others may have overloads; a version that ignores them gets the copy flat.
-        model = inliner.inline_local_functions(model) if onnxruntime.ignores_overloads(onnxruntime.version()) else model
-    engine = open_engine(runtime, model, threads=threads, optimize=optimize)
-    return Voice(name, runtime, engine, shipped, threads, optimize, every)
+        version = machine.available()[runtime]
+        model = inliner.inline_local_functions(model) if onnxruntime.ignores_overloads(version or "") else model
+    engine = machine.open(runtime, model, threads=threads, optimize=optimize)
+    name = f"{runtime}{_where(machine)}{', ' if how else ''}{how}"
+    return Voice(name, runtime, engine, shipped, threads, optimize, every, machine=machine)
 
 
 def _keeps_states_back(model: onnx.ModelProto) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from qdeploy.cli.board_command import BOARD_COMMANDS
 from qdeploy.cli.group import COMMANDS, cli
 from qdeploy.runtime import errors
 from qdeploy.studies import STUDIES
 
-# The studies are commands of a group of their own.
-ALL = [(name,) for name in COMMANDS if name != "study"] + [("study", name) for name in STUDIES]
+# Studies and what is done with boards are commands of groups of their own.
+GROUPS = {"study": STUDIES, "board": BOARD_COMMANDS}
+ALL = [(name,) for name in COMMANDS if name not in GROUPS] + [
+    (group, name) for group in GROUPS for name in GROUPS[group]
+]
 
 
 def test_help_lists_every_command(qdeploy_command):

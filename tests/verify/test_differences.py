@@ -170,7 +170,7 @@ class _Flipped:
 )
 def test_one_flipped_bit_is_found_where_it_is(bundles, monkeypatch, tensor, index, sample, step):
     monkeypatch.setattr(
-        "qdeploy.verify.voices.open_engine",
+        "qdeploy.boards.machine.open_engine",
         lambda name, model, **options: (
             _Flipped(open_engine(name, model, **options), tensor, index)
             if name == "onnxruntime"
@@ -191,7 +191,7 @@ def test_a_runtime_that_breaks_down_is_a_difference(bundles, monkeypatch):
             raise ContractError("onnxruntime failed while it ran: no memory")
 
     monkeypatch.setattr(
-        "qdeploy.verify.voices.open_engine",
+        "qdeploy.boards.machine.open_engine",
         lambda name, model, **options: Broken(open_engine(name, model, **options), "", ()),
     )
     report = verify(bundles["quaternion"], runtimes=["onnxruntime"], samples=4)
@@ -209,7 +209,7 @@ def test_a_state_that_leaks_between_calls_is_found_by_the_pieces(bundles, monkey
             return self.engine.run(feeds)
 
     monkeypatch.setattr(
-        "qdeploy.verify.voices.open_engine",
+        "qdeploy.boards.machine.open_engine",
         lambda name, model, **options: Forgetful(open_engine(name, model, **options), "", ()),
     )
     report = verify(bundles["every step"], runtimes=["onnxruntime"], samples=4, case="cut")

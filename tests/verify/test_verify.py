@@ -130,7 +130,7 @@ def test_runtimes_can_be_chosen(bundles):
 
 
 def test_a_missing_onnxruntime_is_left_out_with_its_reason(bundles, monkeypatch):
-    monkeypatch.setattr("qdeploy.verify.voices.available", lambda: {"numpy": "2", "bodies": "2", "onnxruntime": None})
+    monkeypatch.setattr("qdeploy.boards.machine.available", lambda: {"numpy": "2", "bodies": "2", "onnxruntime": None})
     report = verify(bundles["quaternion"], samples=4)
     assert report.passed
     assert report.left_out == ("onnxruntime is not installed",)

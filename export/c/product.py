@@ -1,0 +1,159 @@
+"""Products with constant matrices: which kernel, how its weights are packed, what joins the bias.
+
+A kernel computes ``acc[n] += sum_k w[n][k] * (x[k] - MODEL_OFFSET)``, and nothing else. The rest of W (x - zero_point) is
+constant: it goes into the bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qdeploy.export.c.packing import COLUMNS, hamilton_tiles, padded, stored_bits, tiles
+from qdeploy.runtime.hamilton_product import components_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qdeploy.export.c.site import Operand, Site
+    from qdeploy.runtime.numeric import IntArray
+
+__all__ = ["MatrixProduct", "Run"]
+
+_QUATERNION_BITS = {"u8": (8, 4), "s16": (8,)}
+"""Storage that the quaternion kernels read, by the type of x."""
+
+_LOWEST = -128
+
+
+@dataclass(frozen=True)
+class Run:
+    """Outputs that lie one after the other in the accumulator: ``count`` of them from output ``first``, at ``place``."""
+
+    first: int
+    count: int
+    place: int
+
+
+@dataclass(frozen=True)
+class MatrixProduct:
+    """W (x - zero_point) for a constant W ``[N, K]``, as calls of one kernel.
+
+    Attributes:
+        outputs, inputs: N and K.
+        rows, columns: with the padding that the kernel wants; of one component in a quaternion kernel.
+        runs: where the outputs stand in the accumulator.
+        size: entries of the accumulator.
+        weight: the packed array's name.
+        kernel: the kernel's name.
+        part: columns of a component in a quaternion kernel, else 0.
+        rest: int64 ``[N]``: what the kernel leaves out.
+        lowest: -1 where the weight is -128, else 0, as a product of its own; None where there is none. -128 has no
+            negative in 8 bits, and two products of it overflow the 16 bits in which some kernels add pairs.
+    """
+
+    outputs: int
+    inputs: int
+    rows: int
+    columns: int
+    runs: tuple[Run, ...]
+    size: int
+    weight: str
+    kernel: str
+    part: int
+    rest: IntArray
+    lowest: MatrixProduct | None = None
+
+    @classmethod
+    def of(
+        cls, site: Site, argument: str, x: Operand, zero_point: int, *, matrix: IntArray | None = None
+    ) -> MatrixProduct:
+        """Of a layer's weight.
+
+        Args:
+            site: the layer.
+            argument: the weight's parameter in the contract; names the array.
+            x: what it is multiplied by; uint8 or int16.
+            zero_point: of x.
+            matrix: int8 ``[N, K]`` in place of the argument's value, for weights that are no matrix as they stand.
+        """
+        weight = site.constant(argument) if matrix is None else matrix
+        if site.target.offset and int(weight.min()) == _LOWEST:
+            product = cls.of(site, argument, x, zero_point, matrix=np.maximum(weight, _LOWEST + 1))
+            lowest = cls.of(site, f"{argument}_lowest", x, zero_point, matrix=-(weight == _LOWEST).astype(np.int8))
+            return replace(product, rest=product.rest + lowest.rest, lowest=lowest)
+        kind = {"uint8": "u8", "int16": "s16"}[x.tensor.dtype.name]
+        offset = site.target.offset if kind == "u8" else 0
+        rest = weight.astype(np.int64).sum(axis=1) * (offset - zero_point)
+        found = components_of(weight)
+        if found is not None and found[1] == "blocked":
+            bits = max(stored_bits(found[0].reshape(-1, found[0].shape[2])), min(_QUATERNION_BITS[kind]))
+            if bits in _QUATERNION_BITS[kind]:
+                return cls._quaternion(site, argument, found[0], bits, kind, rest)
+        bits = stored_bits(weight)
+        outputs, inputs = weight.shape
+        rows, columns = padded(outputs, site.target.tile), padded(inputs, COLUMNS * 8 // bits)
+        name = site.array(
+            argument,
+            tiles(weight, bits, site.target.tile),
+            note=f"{outputs} x {inputs} weights of {bits} bits, in tiles of {site.target.tile} x {COLUMNS}",
+            aligned=True,
+        )
+        kernel = site.kernel(f"matvec_{kind}_w{bits}")
+        return cls(outputs, inputs, rows, columns, (Run(0, outputs, 0),), rows, name, kernel, 0, rest)
+
+    @classmethod
+    def _quaternion(
+        cls, site: Site, argument: str, components: IntArray, bits: int, kind: str, rest: IntArray
+    ) -> MatrixProduct:
+        _, outputs, inputs = components.shape
+        rows, columns = padded(outputs, site.target.tile), padded(inputs, COLUMNS * 8 // bits)
+        name = site.array(
+            argument,
+            hamilton_tiles(components, bits, site.target.tile),
+            note=f"r, i, j, k: {outputs} x {inputs} each, {bits} bits, in tiles of {site.target.tile} x {COLUMNS}",
+            aligned=True,
+        )
+        kernel = site.kernel(f"quaternion_{kind}_w{bits}")
+        runs = tuple(Run(part * outputs, outputs, part * rows) for part in range(4))
+        return cls(4 * outputs, 4 * inputs, rows, columns, runs, 4 * rows, name, kernel, inputs, rest)
+
+    @property
+    def reads(self) -> int:
+        """Entries of x that the kernel reads."""
+        own = 3 * self.part + self.columns if self.part else self.columns
+        return own if self.lowest is None else max(own, self.lowest.reads)
+
+    def arranged(self, values: IntArray) -> IntArray:
+        """``[N]`` in the accumulator's order, 0 elsewhere; of the values' type."""
+        full = np.zeros(self.size, values.dtype)
+        for run in self.runs:
+            full[run.place : run.place + run.count] = values[run.first : run.first + run.count]
+        return full
+
+    def start(self, bias: IntArray) -> IntArray:
+        """int32: what the accumulator holds before the product: the bias and the rest, modulo 2^32."""
+        return self.arranged(np.asarray(bias, np.int64) + self.rest).astype(np.uint32).view(np.int32)
+
+    def call(self, accumulator: str, x: str) -> str:
+        """The statement that adds the product to the accumulator."""
+        part = f", {self.part}" if self.part else ""
+        own = f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}, {self.columns}{part});"
+        return own if self.lowest is None else f"{own}\n{self.lowest.call(accumulator, x)}"
+
+    def readable(self, site: Site, x: Operand) -> Callable[[str], str]:
+        """Makes of the expression of a vector of ``x`` one that the kernel may read beyond the vector's end.
+
+        Where x is the caller's memory, which ends with it, the vector is copied into scratch memory of the layer first.
+        """
+        if x.slack or self.reads <= self.inputs:
+            return lambda expression: expression
+        name = site.scratch(f"{x.name}_padded", x.tensor.dtype, self.reads)
+
+        def copied(expression: str) -> str:
+            site.line(f"memcpy({name}, {expression}, {self.inputs} * sizeof *{name});")
+            return name
+
+        return copied

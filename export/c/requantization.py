@@ -1,0 +1,56 @@
+"""The end of a layer: accumulators to outputs, by the contract's multiplier and shift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qdeploy.export.c.product import Run
+
+if TYPE_CHECKING:
+    from qdeploy.export.c.site import Site
+    from qdeploy.runtime.numeric import IntArray
+
+__all__ = ["requantize_runs"]
+
+_KERNELS = {"uint8": "requantize_u8", "int16": "requantize_s16", "int32": "requantize_s32"}
+
+
+def requantize_runs(
+    site: Site,
+    y: str,
+    dtype: np.dtype[Any],
+    accumulator: str,
+    runs: Iterable[Run],
+    *,
+    multiplier: IntArray,
+    shift: int,
+    zero_point: int,
+    low: int,
+    high: int,
+) -> None:
+    """y[n] = clip(round(accumulator * multiplier / 2^shift) + zero_point, low, high) for every run of outputs.
+
+    Args:
+        site: the layer.
+        y: expression of the outputs, ``[N]``.
+        dtype: theirs: uint8, int16 or int32.
+        accumulator: expression of the accumulator.
+        runs: where the outputs stand in it.
+        multiplier: int32 ``[1]`` or ``[N]``.
+        shift, zero_point, low, high: as in the contract.
+    """
+    kernel = site.kernel(_KERNELS[dtype.name])
+    each = int(multiplier.size > 1 and bool((multiplier != multiplier.flat[0]).any()))
+    name = site.array(
+        "multiplier", multiplier.astype(np.int32) if each else multiplier.astype(np.int32).reshape(-1)[:1]
+    )
+    for run in runs:
+        first = f" + {run.first}" if run.first else ""
+        place = f" + {run.place}" if run.place else ""
+        site.line(
+            f"{kernel}({y}{first}, {accumulator}{place}, {name}{first if each else ''}, {run.count}, {each}, {shift}, "
+            f"{zero_point}, {low}, {high});"
+        )

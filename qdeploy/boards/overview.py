@@ -1,0 +1,81 @@
+"""Which boards there are, how each is emulated, and what of that this machine has."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from qdeploy.export.c.targets import TARGETS
+from qdeploy.runtime.errors import MissingRequirementError
+
+from .programs import find
+from .sysroot import PROCESSORS, find_sysroot
+
+__all__ = ["BOARDS", "BoardEntry", "Overview", "overview"]
+
+BOARDS: tuple[str, ...] = tuple(
+    name for name, target in TARGETS.items() if target.emulator is not None or target.machine is not None
+)
+"""The targets that can be tried without the board."""
+
+
+@dataclass(frozen=True)
+class BoardEntry:
+    """One board; ``runtimes`` are those that `verify --board` takes; ``missing`` says what to do, empty where all is there."""
+
+    name: str
+    description: str
+    emulator: str
+    runtimes: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All boards."""
+
+    boards: tuple[BoardEntry, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        names = max(len(board.name) for board in self.boards)
+        commands = max(len(board.emulator) for board in self.boards)
+        lines = [
+            f"{board.name:<{names}}  {board.emulator:<{commands}}  {', '.join(board.runtimes):<14}  {board.description}"
+            for board in self.boards
+        ]
+        missing = dict.fromkeys(reason for board in self.boards for reason in board.missing)
+        return [*lines, *(f"missing: {reason}" for reason in missing)]
+
+
+def overview() -> Overview:
+    """Looks at this machine."""
+    sysroot = _reason(find_sysroot)
+    entries = []
+    for name in BOARDS:
+        target = TARGETS[name]
+        command = target.emulator or target.machine or ()
+        has_python = command[-1] in PROCESSORS
+        reasons = (_reason(lambda program=command[0]: find(program)), sysroot if has_python else None)
+        entries.append(
+            BoardEntry(
+                name=name,
+                description=target.description,
+                emulator=" ".join(command),
+                runtimes=("c", "onnxruntime") if has_python else ("c",),
+                missing=tuple(reason for reason in reasons if reason is not None),
+            )
+        )
+    return Overview(tuple(entries))
+
+
+def _reason(look: Any) -> str | None:
+    try:
+        look()
+    except MissingRequirementError as error:
+        return str(error)
+    return None

@@ -1,0 +1,3 @@
+"""The commands of ``qdeploy board``, one file each."""
+
+from __future__ import annotations

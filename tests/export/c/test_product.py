@@ -1,0 +1,71 @@
+"""Layers made by hand: extremes that trained networks do not reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec
+from qdeploy.runtime.ops import DOMAIN
+from qdeploy.runtime.reference import ReferenceModel
+
+from .running import Library, of_model
+
+
+def linear(weight: np.ndarray, zero_point: int) -> tuple[onnx.ModelProto, Manifest]:
+    """One Linear of uint8 that hands over its accumulator."""
+    outputs, inputs = weight.shape
+    constants = [
+        onnx.numpy_helper.from_array(weight, "weight"),
+        onnx.numpy_helper.from_array(np.arange(outputs, dtype=np.int32) * 1000, "bias"),
+        onnx.numpy_helper.from_array(np.array([1], np.int32), "multiplier"),
+    ]
+    attributes = {
+        "x_zero_point": zero_point,
+        "shift": 0,
+        "y_zero_point": 0,
+        "low": -(2**31),
+        "high": 2**31 - 1,
+        "dtype": 6,
+    }
+    node = onnx.helper.make_node(
+        "Linear", ["x", "weight", "bias", "multiplier"], ["y"], name="layer", domain=DOMAIN, **attributes
+    )
+    graph = onnx.helper.make_graph(
+        [node],
+        "one layer",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.UINT8, ["batch", inputs])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.INT32, ["batch", outputs])],
+        constants,
+    )
+    manifest = Manifest(
+        schema=1,
+        qdeploy="test",
+        created_from={},
+        recipe={},
+        rounding="half_up",
+        inputs=(InputSpec("x", "x", "uint8", ("batch", inputs), 1.0, zero_point, batch_axis=0),),
+        outputs=(OutputSpec("y", "int32", ("batch", outputs), 1.0, 0),),
+        states=(),
+        tensors={},
+        layers=(),
+        files={},
+    )
+    imports = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid(DOMAIN, 1)]
+    return onnx.helper.make_model(graph, opset_imports=imports), manifest
+
+
+@pytest.mark.parametrize("target", ["generic", "host", "pi4"])
+@pytest.mark.parametrize("low", [-128, -127, -8, -1])
+def test_weights_and_inputs_at_their_bounds(tmp_path: Path, low: int, target: str) -> None:
+    """Storage of 8, 4 and 2 bits, layouts with and without an offset; rows and columns that need padding."""
+    generator = np.random.default_rng(-low)
+    weight = np.where(generator.random((19, 37)) < 0.5, low, -1 - low).astype(np.int8)
+    model, manifest = linear(weight, 128)
+    library, reference = Library(of_model(model, manifest), tmp_path, target=target), ReferenceModel(model)
+    for x in (np.zeros(37), np.full(37, 255), generator.choice([0, 255], 37), generator.integers(0, 256, 37)):
+        feeds = {"x": x.astype(np.uint8)[None]}
+        assert (library.run(feeds)["y"] == reference.run(feeds).outputs["y"]).all()
