@@ -21,6 +21,7 @@ from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
 from qdeploy.runtime.numeric import quantize_input
+from qdeploy.runtime.ops import NOT_STRICT
 from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
@@ -184,7 +185,6 @@ def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = Fal
     """What ``model.onnx`` holds: bodies, borders, the flat form; and the check that the claim holds."""
     from qdeploy.export.onnx import add_float_borders, attach_bodies, check_integer_only
     from qdeploy.export.onnx import inline as inlined
-    from qdeploy.export.onnx.integer_only import NOT_STRICT
 
     model = integers.model
     if float_io:
@@ -198,10 +198,13 @@ def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = Fal
     _add_metadata(model, integers)
     if inline:
         model = inlined(model)
-    qlinear = any(layer["operator"] == NOT_STRICT for layer in integers.graph.layers)
-    check_integer_only(model, float_io=float_io, qlinear=qlinear)
+    check_integer_only(model, float_io=float_io, qlinear=not _is_strict(integers))
     onnx.checker.check_model(model)
     return model
+
+
+def _is_strict(integers: IntegerModel) -> bool:
+    return not any(layer["operator"] in NOT_STRICT for layer in integers.graph.layers)
 
 
 def _add_metadata(model: onnx.ModelProto, integers: IntegerModel) -> None:
@@ -345,7 +348,7 @@ def _manifest(
         extra={
             "storage": integers.graph.storage,
             "float_io": float_io,
-            **({"integer_only": False} if any(x["operator"] == "QLinearConv" for x in integers.graph.layers) else {}),
+            **({} if _is_strict(integers) else {"integer_only": False}),
             **({"whole_sequences": True} if integers.graph.whole_sequences else {}),
             **(
                 {} if integers.graph.activation_bytes is None else {"activation_bytes": integers.graph.activation_bytes}

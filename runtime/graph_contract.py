@@ -107,7 +107,11 @@ def _problems(
         elif name not in known:
             yield f"reads {name!r}, which nothing before it gives"
         elif parameter in _CONSTANTS and name not in weights:
-            if name in repeated and node.op_type.startswith(("Linear", "Conv", "QLinearConv")) and parameter in {"multiplier", "bias"}:
+            if (
+                name in repeated
+                and node.op_type.startswith(("Linear", "Conv", "QLinearConv"))
+                and parameter in {"multiplier", "bias"}
+            ):
                 continue
             kinds, rank = _CONSTANTS[parameter]
             if parameter == "weight" and node.op_type.startswith(_WITH_KERNELS):

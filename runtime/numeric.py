@@ -56,7 +56,7 @@ def requantize(
 def requantize_half_even(
     accumulator: IntArray, multiplier: IntArray | int, shift: int, zero_point: int, low: int, high: int
 ) -> NDArray[np.int64]:
-    """As :func:`requantize`, but ties go to the even neighbour: y = clip(rint(accumulator * multiplier / 2^shift) + zero_point)."""
+    """y = clip(rint(accumulator * multiplier / 2^shift) + zero_point, low, high): :func:`requantize` with ties to even."""
     product = np.multiply(accumulator, multiplier, dtype=np.int64)
     whole = product >> shift
     if shift:

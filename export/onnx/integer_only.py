@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import onnx
 
 from qdeploy.runtime.errors import UnsupportedModelError
-from qdeploy.runtime.ops import DOMAIN, OPERATORS, operator_name
+from qdeploy.runtime.ops import DOMAIN, NOT_STRICT, OPERATORS, operator_name
 
 FLOAT_TYPES = frozenset(
     value
@@ -28,11 +28,9 @@ INTEGER_OPERATORS = frozenset({
 
 BORDERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
-NOT_STRICT = "QLinearConv"
-"""The one operator, ours and the standard one, that a file with ``--conv-kernels qlinear`` has besides integer ones."""
-
+_QLINEAR_CONV = "QLinearConv"
 _SCALES = (1, 4, 6)
-"""Inputs of the standard QLinearConv that are float."""
+"""The one standard operator that a file with ``--conv-kernels qlinear`` has besides, and its inputs that are float."""
 
 
 def check_integer_only(model: onnx.ModelProto, *, float_io: bool = False, qlinear: bool = False) -> None:
@@ -73,7 +71,7 @@ def _check_nodes(nodes: Sequence[onnx.NodeProto], where: str, border_nodes: set[
     scales = _scales(nodes) if qlinear else set()
     for node in nodes:
         known = border_nodes
-        if qlinear and node.op_type == NOT_STRICT and node.domain in ("", "ai.onnx"):
+        if qlinear and _is_qlinear_conv(node):
             known = known | {node.name}
         _check_node(node, where, known, scales, qlinear=qlinear)
 
@@ -83,20 +81,21 @@ def _scales(nodes: Sequence[onnx.NodeProto]) -> set[str]:
     as_scale: set[str] = set()
     otherwise: set[str] = set()
     for node in nodes:
-        standard = node.op_type == NOT_STRICT and node.domain in ("", "ai.onnx")
         for place, name in enumerate(node.input):
-            (as_scale if standard and place in _SCALES else otherwise).add(name)
+            (as_scale if _is_qlinear_conv(node) and place in _SCALES else otherwise).add(name)
     return as_scale - otherwise
 
 
-def _check_node(
-    node: onnx.NodeProto, where: str, border_nodes: set[str], scales: set[str], *, qlinear: bool
-) -> None:
+def _is_qlinear_conv(node: onnx.NodeProto) -> bool:
+    return node.domain in ("", "ai.onnx") and node.op_type == _QLINEAR_CONV
+
+
+def _check_node(node: onnx.NodeProto, where: str, border_nodes: set[str], scales: set[str], *, qlinear: bool) -> None:
     place = f"{where}: node {node.name or node.output[0]} ({node.op_type})"
     if node.domain == DOMAIN:
         if operator_name(node.op_type) not in OPERATORS:
             _refuse(f"{place} is no operator of this version")
-        if operator_name(node.op_type) == NOT_STRICT and not qlinear:
+        if operator_name(node.op_type) in NOT_STRICT and not qlinear:
             _refuse(f"{place} requantizes in single precision")
     elif (
         node.domain not in ("", "ai.onnx") or node.op_type not in INTEGER_OPERATORS

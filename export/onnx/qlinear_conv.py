@@ -27,6 +27,7 @@ def qlinear_conv(site: Site) -> onnx.FunctionProto:
         )
     bounded = (site.attributes["low"], site.attributes["high"]) != (0, 255)
     unclipped = "unclipped" if bounded else "y"
+    inputs = ("x", "x_scale", "x_zero", "weight", "weight_scale", "weight_zero", "y_scale", "y_zero", "bias")
     lines = [
         *fragments.attribute("x_zero_point", UINT8, result="x_zero"),
         *fragments.attribute("y_zero_point", UINT8, result="y_zero"),
@@ -37,8 +38,7 @@ def qlinear_conv(site: Site) -> onnx.FunctionProto:
         f"x_scale = Cast<to = {FLOAT}>(one)",
         f"weight_scale = Cast<to = {FLOAT}>(multiplier)",
         f"y_scale = Cast<to = {FLOAT}>(divisor)",
-        f"{unclipped} = QLinearConv<{WINDOW}>"
-        "(x, x_scale, x_zero, weight, weight_scale, weight_zero, y_scale, y_zero, bias)",
+        f"{unclipped} = QLinearConv<{WINDOW}>({', '.join(inputs)})",
     ]
     if bounded:
         lines += [

@@ -1,4 +1,4 @@
-"""Convolutions for the standard QLinearConv: multipliers with which its single precision is exact, and which layers can take it."""
+"""Convolutions for the standard QLinearConv: multipliers that are exact in single precision, and which layers can take it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.numeric import FLOAT32_EXACT
+from qdeploy.runtime.ops import NOT_STRICT
 from qdeploy.runtime.ops.qlinear_conv import pairs_fit_16_bits, single_precision_reach
 
 __all__ = ["check_any", "exact_multiplier", "few_bits", "hindrance", "obstacle"]
@@ -99,11 +100,11 @@ def check_any(recipe: Recipe, layers: Iterable[Mapping[str, Any]]) -> None:
     if recipe.conv_kernels != "qlinear":
         return
     layers = list(layers)
-    if any(layer["operator"] == "QLinearConv" for layer in layers):
+    if any(layer["operator"] in NOT_STRICT for layer in layers):
         return
     reasons = [f"{layer['name']}: {layer['strict_because']}" for layer in layers if "strict_because" in layer]
     raise UnsupportedModelError(
         "conv_kernels=qlinear, but no convolution of this network can be a QLinearConv"
-        + (f" ({'; '.join(reasons)})" if reasons else ": it has none between tensors of 8 bits")
+        + (f" ({'; '.join(reasons)})" if reasons else ": it has none")
         + "; export with --conv-kernels strict."
     )

@@ -91,12 +91,13 @@ def qlinear_conv(
 
 
 def single_precision_reach(weight: IntArray, bias: IntArray, multiplier: IntArray, largest: int) -> int:
-    """The largest |acc| times the odd part of its multiplier, for |x - x_zero_point| up to ``largest``; 0 where one is not positive.
+    """The largest |acc| times the odd part of its multiplier, 0 where a multiplier is not positive.
 
     Args:
         weight: ``[N, ...]``.
         bias: ``[N]``.
         multiplier: ``[1]`` or ``[N]``.
+        largest: |x - x_zero_point|.
     """
     if multiplier.min() < 1:
         return 0

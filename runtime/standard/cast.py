@@ -1,4 +1,4 @@
-"""Cast between integers (and to the scales of QLinearConv), and the two operators of float borders: QuantizeLinear, DequantizeLinear."""
+"""Cast between integers, and to QLinearConv's scales; the operators of float borders: QuantizeLinear, DequantizeLinear."""
 
 from __future__ import annotations
 

@@ -238,8 +238,11 @@ def _with_short_multipliers(
         return weight
     ratio = layer.x.scale / layer.y.scale
     if layer.single_precision:
-        reach = sums * layer.x.reach + (0 if biases is None else biases / (layer.x.scale * weight.scale))
-        reach = reach.max(keepdims=True) if weight.scale.size == 1 else reach
+        reach = (sums * layer.x.reach).astype(np.float64)
+        if biases is not None:
+            reach += biases / (layer.x.scale * weight.scale)
+        if weight.scale.size == 1:
+            reach = reach.max(keepdims=True)
         return on_scale(real, few_bits(weight.scale * ratio, reach) / ratio, weight.bits)
     if not layer.recipe.short_multipliers:
         return weight
