@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.bundle import Bundle
+from qdeploy.c_export import check_formats, with_c
 from qdeploy.calibration import calibrate
 from qdeploy.evaluation import Samples, data_sha256, evaluation_samples, load_samples, run_float
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
@@ -60,6 +61,10 @@ def export_model(
     storage: str = "compact",
     float_io: bool = False,
     formats: tuple[str, ...] = ("onnx",),
+    targets: tuple[str, ...] = (),
+    c_library: str | None = None,
+    flash: int | None = None,
+    ram: int | None = None,
     zip: bool = False,  # noqa: A002 - the option's name on the command line
     force: bool = False,
     dry_run: bool = False,
@@ -84,7 +89,10 @@ def export_model(
         inline: write the file without functions.
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
         float_io: float32 inputs and outputs around the integer graph.
-        formats: ``("onnx",)``.
+        formats: ``("onnx",)``, or ``("onnx", "c")`` for C sources besides (docs/c_export.md).
+        targets: boards that a compiled library is made for (``qdeploy list targets``); the sources have the first one's layout.
+        c_library: ``arduino`` or ``platformio``: the sources as such a library too.
+        flash, ram: bytes that the boards have, instead of what their targets say; a larger model is refused.
         zip: write one archive.
         force: replace a bundle that is there.
         dry_run: do everything but write.
@@ -103,8 +111,7 @@ def export_model(
     from qdeploy.export.bundle import check_target, write_bundle
 
     target = Path(output)
-    if tuple(formats) != ("onnx",):
-        raise InvalidInputError(f"formats={formats!r}: this version writes onnx only.")
+    check_formats(formats, targets, c_library, inline=inline, float_io=float_io, memory=(flash, ram))
     if storage not in ("compact", "expanded"):
         raise InvalidInputError(f"storage={storage!r}; expected 'compact' or 'expanded'.")
     if not dry_run:
@@ -142,6 +149,8 @@ def export_model(
     if form.vocabulary is not None:
         origin = {**manifest.created_from, "vocabulary": list(form.vocabulary)}
         manifest = dataclasses.replace(manifest, created_from=origin)
+    if "c" in formats:
+        contents, manifest = with_c(finished, contents, manifest, targets, c_library, progress, memory=(flash, ram))
     if not dry_run:
         write_bundle(target, manifest, contents, zipped=zip, force=force)
         from qdeploy.bundle import load
