@@ -39,12 +39,12 @@ def check_texts(model: onnx.ModelProto, manifest: Manifest) -> None:
 def _texts(model: onnx.ModelProto, manifest: Manifest) -> Iterator[tuple[str, str, bool]]:
     """Where, the text, and whether it has to be a plain word."""
     yield "manifest.json: qdeploy", manifest.qdeploy, True
-    for spec in (*manifest.inputs, *manifest.outputs):
-        yield "manifest.json: a name", spec.name, False
-        yield from (("manifest.json: a dimension", d, False) for d in spec.shape if isinstance(d, str))
-    for state in manifest.states:
-        yield from (("manifest.json: a state", name, False) for name in (state.input, state.output))
-        yield from (("manifest.json: a dimension", d, False) for d in state.shape if isinstance(d, str))
+    shapes = [(spec.name, spec.shape) for spec in manifest.inputs]
+    shapes += [(output.name, output.shape) for output in manifest.outputs]
+    shapes += [(name, state.shape) for state in manifest.states for name in (state.input, state.output)]
+    for name, shape in shapes:
+        yield "manifest.json: a name", name, False
+        yield from (("manifest.json: a dimension", d, False) for d in shape if isinstance(d, str))
     for tensor in model.graph.initializer:
         yield "model.onnx: a constant", tensor.name, False
     for value in (*model.graph.input, *model.graph.output):
