@@ -94,9 +94,7 @@ def test_an_attribute_that_is_a_text_is_refused() -> None:
 
 
 @pytest.mark.cc
-@pytest.mark.parametrize(
-    "name", ["/layers.0/Gemm: x//y; z", "états", "uint8_t", "states", "advance"]
-)
+@pytest.mark.parametrize("name", ["/layers.0/Gemm: x//y; z", "états", "uint8_t", "states", "advance"])
 def test_odd_names_that_are_names_compile(name: str) -> None:
     files = of_node(of_input(golden("mlp"), name), name)
     vector = next(iter(golden("mlp").vectors().values()))
