@@ -1,9 +1,9 @@
 """``make verify-boards``: every shipped network on every emulated board.
 
 The bundles are exported here, once; a name that is a path is a bundle already. Each is verified by C on all boards, and by
-onnxruntime on those of 64 bits. What was done is kept in ``results.jsonl`` of the output folder: a run that was stopped goes on where
-it was, as long as the code is the same. Prints two tables, and leaves with 1 where an integer differs, with 3 where a network has no
-form in C, with 4 where something is missing.
+onnxruntime on those of 64 bits. What was done is kept in ``results.jsonl`` of the output folder: a run that was stopped goes
+on where it was, as long as the code is the same. Prints two tables, and leaves with 1 where an integer differs, with 3
+where a network has no form in C, with 4 where something is missing.
 """
 
 from __future__ import annotations

@@ -124,6 +124,20 @@ def test_unaligned_words_are_no_fault_on_a_cortex_m4():
     program.close()
 
 
+@pytest.mark.needs("ziglang")
+@pytest.mark.program("qemu-aarch64")
+def test_a_dot_product_is_an_instruction_of_pi5_alone():
+    text = '#include "board.h"\nint main(void) {\n__asm__ volatile("sdot v0.4s, v1.16b, v2.16b");\nboard_send("ok", 2);\nreturn 0;\n}\n'
+    made = c_program.build_sources({"main.c": text.encode()}, "pi5")
+    program = EmulatedProgram(find_target("pi5"), made)
+    assert program.ask(b"", 2) == b"ok"
+    program.close()
+    program = EmulatedProgram(find_target("pi4"), made)
+    with pytest.raises(ContractError, match="the program on pi4 ended .*SIGILL"):
+        program.ask(b"", 2)
+    program.close()
+
+
 @pytest.mark.parametrize("machine", sorted({t.machine for t in TARGETS.values() if t.machine is not None}))
 def test_every_machine_has_its_memories(machine):
     assert machine[machine.index("-M") + 1] in c_program.MEMORIES
