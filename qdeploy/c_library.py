@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from qdeploy.runtime.c_library import CLibrary, header_constants
-from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
+from qdeploy.runtime.errors import ContractError, InvalidFileError, UnsupportedModelError
+from qdeploy.runtime.reference import ReferenceModel
+from qdeploy.verify.cases import CaseMaker
 from qdeploy.verify.instrument import has_operators
 
 if TYPE_CHECKING:
@@ -84,9 +86,23 @@ def _sources(files: BundleFiles, target: str) -> dict[str, bytes]:
             f"{files.path}: the file was written with --inline and holds no layers, of which C is made; export it again "
             "without --inline"
         )
+    _check_indices(files)
     program = generate_program(files.model, files.manifest, find_target(target))
     _check_borders(files, program)
     return program_files(program, files.model)
+
+
+def _check_indices(files: BundleFiles) -> None:
+    """The largest index that the manifest allows has its row in every table that it goes into: C would read beside it."""
+    if all(spec.scale is not None for spec in files.manifest.inputs):
+        return
+    largest = CaseMaker(files.manifest, files.model, steps=2, seed=0).extreme("high", 1)
+    try:
+        ReferenceModel(files.model).run(dict(largest.feeds))
+    except ContractError as error:
+        raise InvalidFileError(
+            f"{files.path}: the indices that manifest.json allows do not fit model.onnx ({error}); export again"
+        ) from error
 
 
 def _check_borders(files: BundleFiles, program: Program) -> None:

@@ -98,10 +98,9 @@ class CSamples:
                 expected = f"{spec.dtype}[{', '.join(map(str, spec.shape))}]"
                 msg = f"input {name!r}: found {array.dtype}{list(array.shape)}, expected {expected}, none of them 0"
                 raise InvalidInputError(msg)
-            rows = getattr(spec, "vocabulary_size", None)
-            if rows is not None:
+            if spec.scale is None:
                 # A row that is not there would be read beside the table.
-                check_indices(array, rows, f"input {name!r}")
+                check_indices(array, getattr(spec, "vocabulary_size", None) or 0, f"input {name!r}")
         steps = sizes.get("time", 1)
         if self._most_steps is not None and steps > self._most_steps:
             msg = (
