@@ -14,9 +14,8 @@ from qdeploy.export.c.memory import Place, Slot, SlotRequest, assign_slots, fiel
 from qdeploy.export.c.names import Names, identifier
 from qdeploy.export.c.site import Site
 from qdeploy.export.c.targets import Target
-from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.manifest import Manifest
-from qdeploy.runtime.ops import DOMAIN, RECURRENT
+from qdeploy.runtime.ops import RECURRENT
 
 __all__ = ["GeneratedLayer", "Program", "copy", "generate_program", "mentions"]
 
@@ -144,10 +143,6 @@ def generate_program(
         InvalidFileError: a name that could be more than a name in C.
     """
     check_texts(model, manifest)
-    if not any(node.domain == DOMAIN for node in model.graph.node):
-        raise UnsupportedModelError(
-            "the file was written with --inline and holds no layers, of which C is made; export it again without --inline"
-        )
     graph = read_graph(model, manifest)
     program = Program(graph, target, (max_steps or _calibrated_steps(manifest)) if graph.whole_sequences else 1)
     _name_borders(program)
