@@ -1,8 +1,9 @@
 """``make verify-boards``: every shipped network on every emulated board.
 
-The bundles are exported here, once. Each is verified by C on all boards, and by onnxruntime on those of 64 bits. What was done is
-kept in ``results.jsonl`` of the output folder: a run that was stopped goes on where it was, as long as the code is the same.
-Prints two tables, and leaves with 1 where an integer differs, with 4 where something is missing.
+The bundles are exported here, once; a name that is a path is a bundle already. Each is verified by C on all boards, and by
+onnxruntime on those of 64 bits. What was done is kept in ``results.jsonl`` of the output folder: a run that was stopped goes
+on where it was, as long as the code is the same. Prints two tables, and leaves with 1 where an integer differs, with 3
+where a network has no form in C, with 4 where something is missing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +25,7 @@ from rich.table import Table
 
 import qdeploy
 from qdeploy.boards.overview import overview
+from qdeploy.runtime.errors import UnsupportedModelError
 
 from ..verify.processors import export, shipped
 
@@ -34,7 +36,10 @@ _ASIDE = ("cli", "push", "studies", "datasets")
 
 @dataclass(frozen=True)
 class Row:
-    """One network by one runtime on one board. ``problem``: why nothing was compared, or the first difference."""
+    """One network by one runtime on one board.
+
+    ``problem``: why nothing was compared, or the first difference. ``unsupported``: it has no form in C.
+    """
 
     network: str
     board: str
@@ -44,6 +49,7 @@ class Row:
     seconds: float
     passed: bool
     problem: str | None
+    unsupported: bool = False
 
     @property
     def where(self) -> str:
@@ -85,12 +91,13 @@ def verify(bundle: Path, board: str, runtime: str) -> Row:
     seconds = time.perf_counter() - started
     if done.returncode not in (0, 1) or not done.stdout:
         problem = done.stderr.strip().splitlines()[0] if done.stderr.strip() else f"exit code {done.returncode}"
-        return Row(bundle.name, board, runtime, 0, 0, seconds, passed=False, problem=problem)
+        no_form = done.returncode == UnsupportedModelError.exit_code
+        return Row(bundle.stem, board, runtime, 0, 0, seconds, passed=False, problem=problem, unsupported=no_form)
     report = json.loads(done.stdout)
     voices = [voice for voice in report["voices"] if voice["name"].startswith(f"{runtime} on {board}")]
     first = next((voice["difference"] for voice in voices if voice["difference"] is not None), None)
     return Row(
-        network=bundle.name,
+        network=bundle.stem,
         board=board,
         runtime=runtime,
         compared=sum(voice["compared_integers"] for voice in voices),
@@ -136,17 +143,17 @@ def _sums(group: list[Row]) -> tuple[str, str, str]:
     return f"{compared:,}", str(differing), f"{sum(row.seconds for row in group):.0f}"
 
 
-def read_results(path: Path, digests: Mapping[str, str]) -> dict[tuple[str, str, str], Row]:
-    """What an earlier run of the same code found; a line that was cut off counts for nothing."""
-    found: dict[tuple[str, str, str], Row] = {}
+def read_results(path: Path) -> dict[tuple[str, str, str, str], Row]:
+    """What earlier runs found, by network, board, runtime and code; a line that was cut off counts for nothing."""
+    found: dict[tuple[str, str, str, str], Row] = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        if entry.pop("code") == digests[entry["runtime"]]:
-            row = Row(**entry)
-            found[row.network, row.board, row.runtime] = row
+        code = entry.pop("code")
+        row = Row(**entry)
+        found[row.network, row.board, row.runtime, code] = row
     return found
 
 
@@ -162,22 +169,28 @@ def main() -> None:
     digests = {runtime: code_digest(runtime) for runtime in ("c", "onnxruntime")}
     given.output.mkdir(parents=True, exist_ok=True)
     results = given.output / "results.jsonl"
-    known = read_results(results, digests)
+    known = read_results(results)
     rows: list[Row] = []
     for name in given.names or present:
-        bundle = given.output / name
+        path = Path(name)
+        bundle = path if path.exists() else given.output / name
         stamp = given.output / f"{name}.code"
+        # A bundle that is given may become another.
+        given_bundle = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for board, runtime in wanted:
-            row = known.get((name, board, runtime))
+            code = digests[runtime] + given_bundle
+            row = known.get((bundle.stem, board, runtime, code))
             if row is None:
-                if not stamp.exists() or stamp.read_text() != digests["onnxruntime"]:
+                if bundle != path and (not stamp.exists() or stamp.read_text() != digests["onnxruntime"]):
                     export(name, given.output)
                     stamp.write_text(digests["onnxruntime"])
                 row = verify(bundle, board, runtime)
                 with results.open("a") as stream:
-                    stream.write(json.dumps({**asdict(row), "code": digests[runtime]}) + "\n")
+                    stream.write(json.dumps({**asdict(row), "code": code}) + "\n")
             said = "passed" if row.passed else f"FAILED: {row.problem}"
-            print(f"{name}: {row.where}: {row.compared:,} integers, {row.seconds:.0f} s: {said}", file=sys.stderr)
+            print(
+                f"{bundle.stem}: {row.where}: {row.compared:,} integers, {row.seconds:.0f} s: {said}", file=sys.stderr
+            )
             rows.append(row)
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(by_network(rows))
@@ -189,7 +202,7 @@ def main() -> None:
         print(f"left out: {name}: {why}")
     print(f"qdeploy {qdeploy.__version__}")
     if not all(row.passed for row in rows):
-        sys.exit(1)
+        sys.exit(3 if all(row.passed or row.unsupported for row in rows) else 1)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,13 @@ def test_a_sequence_longer_than_the_program_s_memory_comes_in_pieces(monkeypatch
         assert (found[name] == array).all(), name
 
 
+def calling(statement: str) -> dict[str, bytes]:
+    """A program that says ok behind the statement."""
+    return {
+        "main.c": f'#include "board.h"\nint main(void) {{\n{statement}\nboard_send("ok", 2);\nreturn 0;\n}}\n'.encode()
+    }
+
+
 FAULTS = {
     "unaligned": "static volatile uint32_t words[2];\n*(volatile uint32_t *)(void *)((volatile uint8_t *)words + 1) = 7u;",
     "trap": "__builtin_trap();",
@@ -108,8 +115,7 @@ FAULTS = {
     ],
 )
 def test_a_fault_is_an_error(board, fault):
-    text = f'#include "board.h"\nint main(void) {{\n{FAULTS[fault]}\nboard_send("ok", 2);\nreturn 0;\n}}\n'
-    program = EmulatedProgram(find_target(board), c_program.build_sources({"main.c": text.encode()}, board))
+    program = EmulatedProgram(find_target(board), c_program.build_sources(calling(FAULTS[fault]), board))
     with pytest.raises(ContractError, match=rf"the program on {board} ended \((signal SIG|exit code 1)"):
         program.ask(b"", 2)
     program.close()
@@ -118,9 +124,23 @@ def test_a_fault_is_an_error(board, fault):
 @pytest.mark.needs("ziglang")
 @pytest.mark.program("qemu-system-arm")
 def test_unaligned_words_are_no_fault_on_a_cortex_m4():
-    text = f'#include "board.h"\nint main(void) {{\n{FAULTS["unaligned"]}\nboard_send("ok", 2);\nreturn 0;\n}}\n'
-    program = EmulatedProgram(find_target("cortex-m4"), c_program.build_sources({"main.c": text.encode()}, "cortex-m4"))
+    program = EmulatedProgram(
+        find_target("cortex-m4"), c_program.build_sources(calling(FAULTS["unaligned"]), "cortex-m4")
+    )
     assert program.ask(b"", 2) == b"ok"
+    program.close()
+
+
+@pytest.mark.needs("ziglang")
+@pytest.mark.program("qemu-aarch64")
+def test_a_dot_product_is_an_instruction_of_pi5_alone():
+    made = c_program.build_sources(calling('__asm__ volatile("sdot v0.4s, v1.16b, v2.16b");'), "pi5")
+    program = EmulatedProgram(find_target("pi5"), made)
+    assert program.ask(b"", 2) == b"ok"
+    program.close()
+    program = EmulatedProgram(find_target("pi4"), made)
+    with pytest.raises(ContractError, match=r"the program on pi4 ended .*SIGILL"):
+        program.ask(b"", 2)
     program.close()
 
 

@@ -13,6 +13,7 @@ from .conftest import GOLDEN
 from .every import Row
 
 PASSED = Row("net", "pi4", "c", 1000, 0, 2.0, passed=True, problem=None)
+UNSUPPORTED = Row("net", "pi2", "c", 0, 0, 1.0, passed=False, problem="no form in C", unsupported=True)
 FAILED = Row("net", "pi4", "onnxruntime", 500, 3, 4.0, passed=False, problem="y [0]: 7")
 
 
@@ -31,13 +32,15 @@ def test_tables_add_up():
     ]
 
 
-def test_results_of_other_code_and_half_lines_count_for_nothing(tmp_path):
+def test_results_are_known_by_their_code_and_half_lines_count_for_nothing(tmp_path):
     path = tmp_path / "results.jsonl"
-    digests = {"c": "now", "onnxruntime": "now"}
-    assert every.read_results(path, digests) == {}
+    assert every.read_results(path) == {}
     lines = [json.dumps({**asdict(PASSED), "code": "now"}), json.dumps({**asdict(FAILED), "code": "before"})]
     path.write_text("\n".join([*lines, lines[0][:40]]))
-    assert every.read_results(path, digests) == {("net", "pi4", "c"): PASSED}
+    assert every.read_results(path) == {
+        ("net", "pi4", "c", "now"): PASSED,
+        ("net", "pi4", "onnxruntime", "before"): FAILED,
+    }
 
 
 def test_generated_c_is_no_part_of_what_onnxruntime_computes():
@@ -62,6 +65,20 @@ def test_a_network_on_one_board(monkeypatch, tmp_path, capsys):
     again = capsys.readouterr()
     assert again.err == first.err
     assert again.out == first.out
+
+
+@pytest.mark.parametrize(("rows", "code"), [([PASSED, UNSUPPORTED], 3), ([UNSUPPORTED, FAILED], 1)])
+def test_what_did_not_pass_is_named(monkeypatch, tmp_path, capsys, rows, code):
+    """By a bundle's path: it is not exported."""
+    monkeypatch.setattr(every, "places", lambda: [(row.board, row.runtime) for row in rows])
+    left = iter(rows)
+    monkeypatch.setattr(every, "verify", lambda *_: next(left))
+    monkeypatch.setattr("sys.argv", ["every", "--output", str(tmp_path), str(GOLDEN / "mlp.zip")])
+    with pytest.raises(SystemExit) as ended:
+        every.main()
+    assert ended.value.code == code
+    out = capsys.readouterr().out
+    assert all(f"net on {row.where}: {row.problem}" in out for row in rows if not row.passed)
 
 
 def test_what_is_missing_is_exit_code_4(monkeypatch, tmp_path, capsys):
