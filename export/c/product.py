@@ -88,11 +88,13 @@ class MatrixProduct:
         offset = site.target.offset if kind == "u8" else 0
         rest = weight.astype(np.int64).sum(axis=1) * (offset - zero_point)
         found = components_of(weight)
+        bits, tile = stored_bits(weight), site.target.tile
         if found is not None and found[1] == "blocked":
-            bits = max(stored_bits(found[0].reshape(-1, found[0].shape[2])), min(_QUATERNION_BITS[kind]))
-            if bits in _QUATERNION_BITS[kind]:
-                return cls._quaternion(site, argument, found[0], bits, kind, rest)
-        bits = stored_bits(weight)
+            wide = max(stored_bits(found[0].reshape(-1, found[0].shape[2])), min(_QUATERNION_BITS[kind]))
+            # Of few rows most of a component's tile would be padding.
+            smaller = 4 * _stored_bytes(found[0][0], wide, tile) < _stored_bytes(weight, bits, tile)
+            if wide in _QUATERNION_BITS[kind] and smaller:
+                return cls._quaternion(site, argument, found[0], wide, kind, rest)
         outputs, inputs = weight.shape
         rows, columns = padded(outputs, site.target.tile), padded(inputs, COLUMNS * 8 // bits)
         name = site.array(
@@ -157,3 +159,8 @@ class MatrixProduct:
             return name
 
         return copied
+
+
+def _stored_bytes(weight: IntArray, bits: int, tile: int) -> int:
+    """What a matrix takes in tiles, with its padding."""
+    return padded(weight.shape[0], tile) * padded(weight.shape[1], COLUMNS * 8 // bits) * bits // 8
