@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import convolution, fast, gated, sparse_linear
+from benchmarks.c.instructions import PROCESSORS, SIZE, measure_products, missing
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
 from benchmarks.loops import FLOAT, measure
@@ -135,7 +136,11 @@ def image_rows() -> list[Row]:
                 ("", "default", convolution.FLOAT, 1.5),
                 ("-w7a8", "w7a8", convolution.FLOAT, 1.0),
                 ("-quantize-static", "default", convolution.STATIC, None),
+                ("-qlinear", convolution.QLINEAR, convolution.FLOAT, 1.0),
+                ("-qlinear-quantize-static", convolution.QLINEAR, convolution.STATIC, None),
             ):
+                if recipe not in times:
+                    continue
                 name, against = f"onnx-{network}-b{batch}{suffix}", f"onnxruntime, {other}"
                 limit = goal if judged else None
                 row = _row(name, times[recipe], times[other], against, limit, unit="µs a sample")
@@ -163,6 +168,25 @@ def _with_files(row: Row, found: convolution.Measured, ours: str, other: str) ->
         other_accuracy=percent.get(other),
         images=found.images,
     )
+
+
+def instruction_rows() -> list[Row]:
+    """Instructions a multiply-accumulate of the C kernel for 8-bit weights and activations, counted under emulation.
+
+    A processor that this machine cannot emulate has no row; standard error says what is missing.
+    """
+    goals = {"a76": 0.15, "a72": 0.4, "m4": 1.5}
+    rows = []
+    for processor, target in PROCESSORS.items():
+        lacking = missing(target)
+        if lacking is not None:
+            print(f"insn-mac-{processor}: left out, this machine has no {lacking}", file=sys.stderr)
+            continue
+        counted, products = measure_products(target)
+        against = f"multiply-accumulates of a matrix of {SIZE} x {SIZE}"
+        unit = "instructions"
+        rows.append(_row(f"insn-mac-{processor}", counted, products, against, goals.get(processor), unit=unit))
+    return rows
 
 
 def command_rows() -> list[Row]:
@@ -225,7 +249,16 @@ def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/bench/report.json"))
-    rows = [*loop_rows(), *gated_rows(), *fast_rows(), *product_rows(), *pruned_rows(), *image_rows(), *command_rows()]
+    rows = [
+        *loop_rows(),
+        *gated_rows(),
+        *fast_rows(),
+        *product_rows(),
+        *pruned_rows(),
+        *image_rows(),
+        *instruction_rows(),
+        *command_rows(),
+    ]
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

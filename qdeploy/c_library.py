@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from qdeploy.runtime.c_library import CLibrary, header_constants
-from qdeploy.runtime.errors import InvalidFileError, UnsupportedModelError
-from qdeploy.verify.instrument import has_operators
+from qdeploy.runtime.errors import ContractError, InvalidFileError
+from qdeploy.runtime.reference import ReferenceModel
+from qdeploy.verify.cases import CaseMaker
 
 if TYPE_CHECKING:
     from qdeploy.export.c import Program
@@ -39,15 +40,18 @@ def compiler_version() -> str:
     return said("host")
 
 
-def c_library(files: BundleFiles) -> CLibrary:
+def c_library(files: BundleFiles, max_steps: int | None = None) -> CLibrary:
     """The network of a bundle, compiled for this machine.
+
+    ``max_steps``: the longest sequence of a network that takes whole ones, the calibration's by default; a library of the bundle
+    has its own.
 
     Raises:
         InvalidFileError: the bundle's C sources are not those that its ``model.onnx`` gives.
         UnsupportedModelError: an operator that has no form in C.
         MissingRequirementError: no C compiler, or one that refuses the sources.
     """
-    return _prebuilt(files) or _built(files)
+    return _prebuilt(files) or _built(files, max_steps)
 
 
 def remade_sources(files: BundleFiles, target: str) -> dict[str, bytes]:
@@ -74,19 +78,28 @@ def remade_sources(files: BundleFiles, target: str) -> dict[str, bytes]:
     return _sources(files, target)
 
 
-def _sources(files: BundleFiles, target: str) -> dict[str, bytes]:
+def _sources(files: BundleFiles, target: str, max_steps: int | None = None) -> dict[str, bytes]:
     from qdeploy.export.c import program_files
     from qdeploy.export.c.generator import generate_program
     from qdeploy.export.c.targets import find_target
 
-    if not has_operators(files.model):
-        raise UnsupportedModelError(
-            f"{files.path}: the file was written with --inline and holds no layers, of which C is made; export it again "
-            "without --inline"
-        )
-    program = generate_program(files.model, files.manifest, find_target(target))
+    _check_indices(files)
+    program = generate_program(files.model, files.manifest, find_target(target), max_steps)
     _check_borders(files, program)
     return program_files(program, files.model)
+
+
+def _check_indices(files: BundleFiles) -> None:
+    """The largest index that the manifest allows has its row in every table that it goes into: C would read beside it."""
+    if all(spec.scale is not None for spec in files.manifest.inputs):
+        return
+    largest = CaseMaker(files.manifest, files.model, steps=2, seed=0).extreme("high", 1)
+    try:
+        ReferenceModel(files.model).run(dict(largest.feeds))
+    except ContractError as error:
+        raise InvalidFileError(
+            f"{files.path}: the indices that manifest.json allows do not fit model.onnx ({error}); export again"
+        ) from error
 
 
 def _check_borders(files: BundleFiles, program: Program) -> None:
@@ -127,11 +140,13 @@ def _packed_for(files: BundleFiles) -> str:
     return target
 
 
-def _built(files: BundleFiles) -> CLibrary:
+def _built(files: BundleFiles, max_steps: int | None) -> CLibrary:
     from qdeploy.export.c.build import build
     from qdeploy.export.c.targets import host_twin
 
     sources = remade_sources(files, host_twin())
+    if max_steps is not None:
+        sources = _sources(files, host_twin(), max_steps)
     key = hashlib.sha256(b"".join(name.encode() + b"\0" + sources[name] for name in sorted(sources))).hexdigest()
     if key not in _BUILT:
         _BUILT[key] = build(sources, "host", "library")

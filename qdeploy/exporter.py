@@ -22,6 +22,7 @@ from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
 from qdeploy.runtime.numeric import quantize_input
+from qdeploy.runtime.ops import NOT_STRICT
 from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def export_model(
     state_range: str | None = None,
     recurrent_rounding: str | None = None,
     batch_norm: str | None = None,
+    conv_kernels: str | None = None,
     time_axis: int | None = None,
     inline: bool = False,
     storage: str = "compact",
@@ -82,7 +84,7 @@ def export_model(
         weights: a state dict for ``model`` when it is a module.
         architecture: the JSON that describes ``model`` when that is a state dict of another library (``docs/importing.md``).
         recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range``,
-            ``recurrent_rounding`` and ``batch_norm`` replace its values.
+            ``recurrent_rounding``, ``batch_norm`` and ``conv_kernels`` replace its values.
         time_axis: the axis of time in the input, by default 1 for recurrent networks.
         inline: write the file without functions.
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
@@ -122,6 +124,7 @@ def export_model(
         state_range=state_range,
         recurrent_rounding=recurrent_rounding,
         batch_norm=batch_norm,
+        conv_kernels=conv_kernels,
     )
     said = progress or _silent
     if architecture is not None:
@@ -204,9 +207,13 @@ def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = Fal
     _add_metadata(model, integers)
     if inline:
         model = inlined(model)
-    check_integer_only(model, float_io=float_io)
+    check_integer_only(model, float_io=float_io, qlinear=not _is_strict(integers))
     onnx.checker.check_model(model)
     return model
+
+
+def _is_strict(integers: IntegerModel) -> bool:
+    return not any(layer["operator"] in NOT_STRICT for layer in integers.graph.layers)
 
 
 def _add_metadata(model: onnx.ModelProto, integers: IntegerModel) -> None:
@@ -350,6 +357,7 @@ def _manifest(
         extra={
             "storage": integers.graph.storage,
             "float_io": float_io,
+            **({} if _is_strict(integers) else {"integer_only": False}),
             **({"whole_sequences": True} if integers.graph.whole_sequences else {}),
             **(
                 {} if integers.graph.activation_bytes is None else {"activation_bytes": integers.graph.activation_bytes}

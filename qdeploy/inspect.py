@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.ops import DOMAIN, operator_name
+from qdeploy.strictness import not_strict, remark, strict_because
 from qdeploy.weight_storage import WeightStorage, weight_storage
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class InspectReport:
         storage: ``compact`` or ``expanded``.
         weights: how every weight tensor is stored, and how many of its weights are not 0.
         tensors: what crosses the model's border: a line for each input, output and state.
+        not_strict: layers that are not computed by integers alone (``--conv-kernels qlinear``).
+        strict: convolutions that were asked to be such and are not, with the reason.
         memory: of its C on a target, where one was named.
     """
 
@@ -85,6 +89,8 @@ class InspectReport:
     storage: str
     weights: tuple[WeightStorage, ...]
     tensors: tuple[str, ...]
+    not_strict: tuple[str, ...] = ()
+    strict: Mapping[str, str] = field(default_factory=dict)
     memory: MemoryReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,6 +112,9 @@ class InspectReport:
         if self.activation_bytes is not None:
             lines.append(f"activations between layers: at most {self.activation_bytes:,} bytes at once for one sample")
         lines += self.tensors
+        if self.not_strict:
+            lines.append(remark(self.not_strict))
+            lines += [f"{name} stays integer-only: {reason}" for name, reason in self.strict.items()]
         lines.append("operators: " + ", ".join(f"{count} {name}" for name, count in sorted(self.operators.items())))
         columns = ("weights", 8), ("input", 6), ("state", 6), ("parameters", 11), ("MACs", 9), ("acc. bits", 10)
         # As wide as most operators' names, or as the longest is.
@@ -293,6 +302,8 @@ def inspect(
         storage=str(manifest.extra.get("storage", "compact")),
         weights=weight_storage(model),
         tensors=_border(manifest),
+        not_strict=not_strict(manifest),
+        strict=strict_because(manifest),
         memory=_memory(files, target, flash, ram),
     )
 

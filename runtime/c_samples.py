@@ -51,6 +51,14 @@ class CSamples:
         self.timed = any("time" in spec.shape for spec in manifest.inputs)
         self.states_size = sum(_state_bytes(spec) for spec in manifest.states)
 
+    def too_long(self, feeds: Mapping[str, Array]) -> int | None:
+        """The steps of a sequence that is longer than the longest; None where it is not, or feeds have no such axis."""
+        axes = [
+            (feeds.get(spec.name), spec.shape.index("time")) for spec in self._manifest.inputs if "time" in spec.shape
+        ]
+        steps = max((array.shape[axis] for array, axis in axes if array is not None and axis < array.ndim), default=0)
+        return steps if self._most_steps is not None and steps > self._most_steps else None
+
     def samples(self, feeds: Mapping[str, Array]) -> list[Sample]:
         """The samples of a batch.
 
@@ -98,10 +106,9 @@ class CSamples:
                 expected = f"{spec.dtype}[{', '.join(map(str, spec.shape))}]"
                 msg = f"input {name!r}: found {array.dtype}{list(array.shape)}, expected {expected}, none of them 0"
                 raise InvalidInputError(msg)
-            rows = getattr(spec, "vocabulary_size", None)
-            if rows is not None:
+            if spec.scale is None:
                 # A row that is not there would be read beside the table.
-                check_indices(array, rows, f"input {name!r}")
+                check_indices(array, getattr(spec, "vocabulary_size", None) or 0, f"input {name!r}")
         steps = sizes.get("time", 1)
         if self._most_steps is not None and steps > self._most_steps:
             msg = (

@@ -11,9 +11,8 @@ import numpy as np
 
 from qdeploy.export.c.emitter import c_operator
 from qdeploy.export.c.image import Windows, images, index, kind_of, sum_of
-from qdeploy.export.c.product import MatrixProduct, Run
+from qdeploy.export.c.product import MatrixProduct, Run, compact_form
 from qdeploy.export.c.requantization import requantize_runs
-from qdeploy.runtime.hamilton_product import components_of
 
 if TYPE_CHECKING:
     from qdeploy.export.c.site import Operand, Site
@@ -132,8 +131,8 @@ def _product(site: Site, windows: Windows, x: Operand, weight: IntArray) -> _Pro
 def _dense(site: Site, windows: Windows, x: Operand, weight: IntArray) -> _Product:
     parts = 1
     if windows.channels % _PARTS == 0 and len(weight) % _PARTS == 0:
-        found = components_of(_columns(weight, _PARTS))
-        parts = _PARTS if found is not None and found[1] == "blocked" else 1
+        found = compact_form(_columns(weight, _PARTS), kind_of(x), site.target.tile)
+        parts = 1 if found is None else _PARTS
     product = MatrixProduct.of(site, "weight", x, site.attributes["x_zero_point"], matrix=_columns(weight, parts))
     direct = windows.rows == 1 and not windows.padded and windows.kernel[2] == 1
     if product.part and not direct:
@@ -147,7 +146,7 @@ def _dense(site: Site, windows: Windows, x: Operand, weight: IntArray) -> _Produ
         return f"{four}({accumulator}, {product.weight}, {window}, {stride}, {product.rows}, {product.columns});"
 
     return _Product(
-        parts if product.part else 1,
+        parts,
         product.size,
         _joined(product.runs),
         product.start(site.constant("bias")),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qdeploy.export.c.site import Operand, Site
     from qdeploy.runtime.numeric import IntArray
 
-__all__ = ["MatrixProduct", "Run"]
+__all__ = ["MatrixProduct", "Run", "compact_form"]
 
 _QUATERNION_BITS = {"u8": (8, 4), "s16": (8,)}
 """Storage that the quaternion kernels read, by the type of x."""
@@ -80,21 +80,22 @@ class MatrixProduct:
             matrix: int8 ``[N, K]`` in place of the argument's value, for weights that are no matrix as they stand.
         """
         weight = site.constant(argument) if matrix is None else matrix
-        if site.target.offset and int(weight.min()) == _LOWEST:
-            product = cls.of(site, argument, x, zero_point, matrix=np.maximum(weight, _LOWEST + 1))
-            lowest = cls.of(site, f"{argument}_lowest", x, zero_point, matrix=-(weight == _LOWEST).astype(np.int8))
-            return replace(product, rest=product.rest + lowest.rest, lowest=lowest)
         kind = {"uint8": "u8", "int16": "s16"}[x.tensor.dtype.name]
         offset = site.target.offset if kind == "u8" else 0
         rest = weight.astype(np.int64).sum(axis=1) * (offset - zero_point)
-        found = components_of(weight)
-        bits, tile = stored_bits(weight), site.target.tile
-        if found is not None and found[1] == "blocked":
-            wide = max(stored_bits(found[0].reshape(-1, found[0].shape[2])), min(_QUATERNION_BITS[kind]))
-            # Of few rows most of a component's tile would be padding.
-            smaller = 4 * _stored_bytes(found[0][0], wide, tile) < _stored_bytes(weight, bits, tile)
-            if wide in _QUATERNION_BITS[kind] and smaller:
-                return cls._quaternion(site, argument, found[0], wide, kind, rest)
+        if site.target.offset and int(weight.min()) == _LOWEST:
+            # Both real: one accumulator serves them.
+            product = cls._real(site, argument, np.maximum(weight, _LOWEST + 1), kind, rest)
+            lowest = -(weight == _LOWEST).astype(np.int8)
+            return replace(product, lowest=cls._real(site, f"{argument}_lowest", lowest, kind, rest))
+        compact = compact_form(weight, kind, site.target.tile)
+        if compact is not None:
+            return cls._quaternion(site, argument, *compact, kind, rest)
+        return cls._real(site, argument, weight, kind, rest)
+
+    @classmethod
+    def _real(cls, site: Site, argument: str, weight: IntArray, kind: str, rest: IntArray) -> MatrixProduct:
+        bits = stored_bits(weight)
         outputs, inputs = weight.shape
         rows, columns = padded(outputs, site.target.tile), padded(inputs, COLUMNS * 8 // bits)
         name = site.array(
@@ -159,6 +160,29 @@ class MatrixProduct:
             return name
 
         return copied
+
+
+def compact_form(weight: IntArray, kind: str, tile: int) -> tuple[IntArray, int] | None:
+    """The components ``[4, N/4, K/4]`` of a matrix and the bits that they are stored with, where a quaternion kernel serves.
+
+    None for a matrix that is none of Hamilton's in blocks, and where the components would take no less: of few rows, most of
+    a component's tile is padding.
+
+    Args:
+        weight: int8 ``[N, K]``.
+        kind: of x, ``u8`` or ``s16``.
+        tile: rows of a tile.
+    """
+    found = components_of(weight)
+    # -128 has no negative in 8 bits: no component may be it.
+    if found is None or found[1] != "blocked" or int(weight.min()) == _LOWEST:
+        return None
+    components = found[0]
+    bits = max(stored_bits(components.reshape(-1, components.shape[2])), min(_QUATERNION_BITS[kind]))
+    if bits not in _QUATERNION_BITS[kind]:
+        return None
+    own = 4 * _stored_bytes(components[0], bits, tile)
+    return (components, bits) if own < _stored_bytes(weight, stored_bits(weight), tile) else None
 
 
 def _stored_bytes(weight: IntArray, bits: int, tile: int) -> int:

@@ -9,7 +9,7 @@ from .options import Output, bundle_argument, common_options, runtime_option, se
 
 @click.command("bench")
 @bundle_argument
-@runtime_option("Runtimes to measure; all that are installed when not given.")
+@runtime_option("Runtimes to measure; all but c that are installed when not given.")
 @click.option("--float", "float_model", type=click.Path(), metavar="FILE", help="Float .onnx model to compare with.")
 @click.option("--steps", type=click.IntRange(1), help="Time steps in a call of a recurrent model; 784 if not given.")
 @click.option("--calls", type=click.IntRange(3), help="Measured calls of each runtime; chosen by time if not given.")

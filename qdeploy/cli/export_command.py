@@ -87,6 +87,12 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     help="Batch normalization kept out of the weights, or folded into them (quaternion matrices in full); default: the "
     "smaller file.",
 )
+@click.option(
+    "--conv-kernels",
+    type=click.Choice(["strict", "qlinear"]),
+    help="Convolutions in integers alone (strict), or by QLinearConv where its single precision is exact: faster, but not "
+    "integer-only; default: strict.",
+)
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
 @click.option("--entry", metavar="MODULE:FUNCTION", help="Function that returns your torch module (runs your code).")
 @click.option(

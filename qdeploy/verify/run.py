@@ -17,6 +17,7 @@ from qdeploy.boards.machine import HERE
 from qdeploy.runtime.errors import InvalidInputError, QdeployError
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.runtime.standard import BodyModel
+from qdeploy.strictness import not_strict, remark
 
 from .cases import EXTREMES, Case, CaseMaker
 from .compare import Axes, Mismatch, count_mismatches, find_axes, first_mismatch
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from qdeploy.boards.machine import Machine
     from qdeploy.progress import Progress
     from qdeploy.runtime.bundle import BundleFiles
+    from qdeploy.runtime.manifest import Manifest
 
 __all__ = ["verify"]
 
@@ -96,6 +98,11 @@ class _Judge(Protocol):
     """Gives every tensor of a call, and how many values each node clipped."""
 
     def __call__(self, feeds: Mapping[str, Array], /) -> tuple[dict[str, Array], Mapping[str, int]]: ...
+
+
+def _remarks(manifest: Manifest) -> tuple[str, ...]:
+    layers = not_strict(manifest)
+    return (remark(layers),) if layers else ()
 
 
 def _make_judge(model: onnx.ModelProto) -> tuple[str, _Judge]:
@@ -176,6 +183,7 @@ class _Verification:
             saturation_samples=self._saturation_samples,
             left_out=tuple(self._left_out),
             seconds=time.perf_counter() - self._started,
+            remarks=_remarks(self._files.manifest),
         )
 
     @staticmethod

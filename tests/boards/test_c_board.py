@@ -82,11 +82,18 @@ def test_a_sequence_longer_than_the_program_s_memory_comes_in_pieces(monkeypatch
     for spec in files.manifest.states:
         batch = feeds["x"].shape[files.manifest.inputs[0].shape.index("batch")]
         feeds[spec.input] = np.full([batch, spec.shape[1]], spec.zero_point, spec.dtype)
-    with closing(open_board("pi2", ["c"])) as board:
+    with closing(open_board("pi-zero", ["c"])) as board:
         found = board.open("c", files, threads=1, optimize=True).run(feeds)
     assert vector.inputs["x"].shape[files.manifest.inputs[0].time_axis] > 3
     for name, array in vector.outputs.items():
         assert (found[name] == array).all(), name
+
+
+def calling(statement: str) -> dict[str, bytes]:
+    """A program that says ok behind the statement."""
+    return {
+        "main.c": f'#include "board.h"\nint main(void) {{\n{statement}\nboard_send("ok", 2);\nreturn 0;\n}}\n'.encode()
+    }
 
 
 FAULTS = {
@@ -103,13 +110,12 @@ FAULTS = {
         # The emulated core is one that faults where a Cortex-M0+ does.
         pytest.param("cortex-m0plus", "unaligned", marks=pytest.mark.program("qemu-system-arm")),
         pytest.param("cortex-m0plus", "trap", marks=pytest.mark.program("qemu-system-arm")),
-        pytest.param("cortex-m33", "refusal", marks=pytest.mark.program("qemu-system-arm")),
+        pytest.param("cortex-m4", "refusal", marks=pytest.mark.program("qemu-system-arm")),
         pytest.param("pi-zero", "trap", marks=pytest.mark.program("qemu-arm")),
     ],
 )
 def test_a_fault_is_an_error(board, fault):
-    text = f'#include "board.h"\nint main(void) {{\n{FAULTS[fault]}\nboard_send("ok", 2);\nreturn 0;\n}}\n'
-    program = EmulatedProgram(find_target(board), c_program.build_sources({"main.c": text.encode()}, board))
+    program = EmulatedProgram(find_target(board), c_program.build_sources(calling(FAULTS[fault]), board))
     with pytest.raises(ContractError, match=rf"the program on {board} ended \((signal SIG|exit code 1)"):
         program.ask(b"", 2)
     program.close()
@@ -118,9 +124,23 @@ def test_a_fault_is_an_error(board, fault):
 @pytest.mark.needs("ziglang")
 @pytest.mark.program("qemu-system-arm")
 def test_unaligned_words_are_no_fault_on_a_cortex_m4():
-    text = f'#include "board.h"\nint main(void) {{\n{FAULTS["unaligned"]}\nboard_send("ok", 2);\nreturn 0;\n}}\n'
-    program = EmulatedProgram(find_target("cortex-m4"), c_program.build_sources({"main.c": text.encode()}, "cortex-m4"))
+    program = EmulatedProgram(
+        find_target("cortex-m4"), c_program.build_sources(calling(FAULTS["unaligned"]), "cortex-m4")
+    )
     assert program.ask(b"", 2) == b"ok"
+    program.close()
+
+
+@pytest.mark.needs("ziglang")
+@pytest.mark.program("qemu-aarch64")
+def test_a_dot_product_is_an_instruction_of_pi5_alone():
+    made = c_program.build_sources(calling('__asm__ volatile("sdot v0.4s, v1.16b, v2.16b");'), "pi5")
+    program = EmulatedProgram(find_target("pi5"), made)
+    assert program.ask(b"", 2) == b"ok"
+    program.close()
+    program = EmulatedProgram(find_target("pi4"), made)
+    with pytest.raises(ContractError, match=r"the program on pi4 ended .*SIGILL"):
+        program.ask(b"", 2)
     program.close()
 
 

@@ -186,7 +186,7 @@ def test_models_that_c_cannot_run_are_refused():
         open_engine("c", bundle("mlp").model)
     with pytest.raises(UnsupportedModelError, match="again without --float-io"):
         open_engine("c", bundle("mlp-float-io"))
-    with pytest.raises(UnsupportedModelError, match="again without --inline"):
+    with pytest.raises(UnsupportedModelError, match="Export without --inline"):
         open_engine("c", bundle("rnn-relu-inline"))
 
 
@@ -199,6 +199,19 @@ def test_a_manifest_that_lies_about_sizes_is_refused():
         InvalidFileError, match=rf"'{output.name}' is .*\[batch, 1\] in manifest.json, model.onnx gives"
     ):
         open_engine("c", dataclasses.replace(files, manifest=small))
+
+
+def test_a_manifest_that_allows_rows_beside_a_table_is_refused():
+    files = bundle("embedding-gru")
+    indices = [spec for spec in files.manifest.inputs if spec.scale is None]
+    assert indices
+    more = tuple(
+        dataclasses.replace(spec, extra={**spec.extra, "vocabulary_size": 1 << 20}) if spec in indices else spec
+        for spec in files.manifest.inputs
+    )
+    lying = dataclasses.replace(files, manifest=dataclasses.replace(files.manifest, inputs=more))
+    with pytest.raises(InvalidFileError, match=r"indices that manifest\.json allows do not fit .*index 1048575"):
+        open_engine("c", lying)
 
 
 def test_sources_that_are_not_the_models_are_refused():

@@ -23,8 +23,7 @@ CONDITIONS = {
     "avxvnni": f"{_X86_LAYOUT} && defined(__AVXVNNI__) && defined(__AVX2__)",
     "avx2": f"{_X86_LAYOUT} && defined(__AVX2__)",
     "neon_dot": f"{_ARM64_LAYOUT} && defined(__ARM_FEATURE_DOTPROD)",
-    "neon": f"{_ARM64_LAYOUT} && defined(__ARM_NEON)",
-    "neon32": f"{_ARM32_LAYOUT} && defined(__ARM_NEON)",
+    "neon": f"(({_ARM64_LAYOUT}) || ({_ARM32_LAYOUT})) && defined(__ARM_NEON)",
     "dsp": f"{_PLAIN_LAYOUT} && defined(__ARM_FEATURE_SIMD32)",
 }
 """By suffix of a file, when the compiler's target can run it, the fastest first. Each reads one layout of the weights only:

@@ -1,4 +1,4 @@
-#if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#if MODEL_OFFSET == 128 && defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
 #include <arm_neon.h>
 /* 16 rows by 4 columns of weights, a vector for each 4 rows, times the 4 activations of one lane: sums of 16 rows. */
 #define DOT_TILE(sum, w, x, lane)                                                  \

@@ -1,8 +1,8 @@
 /* needs: requantized */
 #include <immintrin.h>
 /* Sixteen at a time: even and odd ones multiplied to 64 bits, shifted and clipped there, and put together again. */
-static void requantize_s16(int16_t *y, const int32_t *acc, const int32_t *multiplier, size_t count,
-                           size_t stride01, unsigned shift, int32_t zero_point, int32_t low, int32_t high)
+static void requantize_s16(int16_t *y, const int32_t *acc, const int32_t *multiplier, size_t count, size_t stride01,
+                           unsigned shift, int32_t zero_point, int32_t low, int32_t high)
 {
     if (count == 1) {
         *y = (int16_t)requantized(*acc, *multiplier, shift, zero_point, low, high);
