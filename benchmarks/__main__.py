@@ -16,11 +16,14 @@ import numpy as np
 from benchmarks import convolution, fast, gated, sparse_linear
 from benchmarks.c.generated import GeneratedC
 from benchmarks.c.host_kernels import measure_quaternion
+from benchmarks.c.instructions import PROCESSORS, SIZE, measure_products, missing
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
 from benchmarks.loops import CALLS, FLOAT, Timed, float_operator, integer_loop, measure, medians
 from benchmarks.quaternion_linear import measure_numpy
+from qdeploy.export.c.build import compiler
 from qdeploy.quantize import load_recipe
+from qdeploy.runtime.errors import MissingRequirementError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +175,15 @@ def _with_files(row: Row, found: convolution.Measured, ours: str, other: str) ->
 
 
 def c_rows() -> list[Row]:
-    """Generated C on this machine's fastest path: recurrent loops whole, and compact quaternion products alone."""
+    """Generated C on this machine's fastest path: recurrent loops whole, and compact quaternion products alone.
+
+    Without a C compiler there are none; standard error says so.
+    """
+    try:
+        compiler("host")
+    except MissingRequirementError as error:
+        print(f"c-…: left out, {error}", file=sys.stderr)
+        return []
     fast, default = load_recipe("fast-loop"), load_recipe("default")
     rows = []
     for hidden in (170, 512):
@@ -198,6 +209,25 @@ def c_rows() -> list[Row]:
                 f"c-quaternion-matvec-{units}", times["compact"], times["expanded"], against, limit, unit="µs a product"
             )
         )
+    return rows
+
+
+def instruction_rows() -> list[Row]:
+    """Instructions a multiply-accumulate of the C kernel for 8-bit weights and activations, counted under emulation.
+
+    A processor that this machine cannot emulate has no row; standard error says what is missing.
+    """
+    goals = {"a76": 0.15, "a72": 0.4, "m4": 1.5}
+    rows = []
+    for processor, target in PROCESSORS.items():
+        lacking = missing(target)
+        if lacking is not None:
+            print(f"insn-mac-{processor}: left out, this machine has no {lacking}", file=sys.stderr)
+            continue
+        counted, products = measure_products(target)
+        against = f"multiply-accumulates of a matrix of {SIZE} x {SIZE}"
+        unit = "instructions"
+        rows.append(_row(f"insn-mac-{processor}", counted, products, against, goals.get(processor), unit=unit))
     return rows
 
 
@@ -270,6 +300,7 @@ def main() -> None:
         "pruned": pruned_rows,
         "images": image_rows,
         "c": c_rows,
+        "instructions": instruction_rows,
         "commands": command_rows,
     }
     parser.add_argument(

@@ -40,15 +40,18 @@ def compiler_version() -> str:
     return said("host")
 
 
-def c_library(files: BundleFiles) -> CLibrary:
+def c_library(files: BundleFiles, max_steps: int | None = None) -> CLibrary:
     """The network of a bundle, compiled for this machine.
+
+    ``max_steps``: the longest sequence of a network that takes whole ones, the calibration's by default; a library of the bundle
+    has its own.
 
     Raises:
         InvalidFileError: the bundle's C sources are not those that its ``model.onnx`` gives.
         UnsupportedModelError: an operator that has no form in C.
         MissingRequirementError: no C compiler, or one that refuses the sources.
     """
-    return _prebuilt(files) or _built(files)
+    return _prebuilt(files) or _built(files, max_steps)
 
 
 def remade_sources(files: BundleFiles, target: str) -> dict[str, bytes]:
@@ -75,13 +78,13 @@ def remade_sources(files: BundleFiles, target: str) -> dict[str, bytes]:
     return _sources(files, target)
 
 
-def _sources(files: BundleFiles, target: str) -> dict[str, bytes]:
+def _sources(files: BundleFiles, target: str, max_steps: int | None = None) -> dict[str, bytes]:
     from qdeploy.export.c import program_files
     from qdeploy.export.c.generator import generate_program
     from qdeploy.export.c.targets import find_target
 
     _check_indices(files)
-    program = generate_program(files.model, files.manifest, find_target(target))
+    program = generate_program(files.model, files.manifest, find_target(target), max_steps)
     _check_borders(files, program)
     return program_files(program, files.model)
 
@@ -137,11 +140,13 @@ def _packed_for(files: BundleFiles) -> str:
     return target
 
 
-def _built(files: BundleFiles) -> CLibrary:
+def _built(files: BundleFiles, max_steps: int | None) -> CLibrary:
     from qdeploy.export.c.build import build
     from qdeploy.export.c.targets import host_twin
 
     sources = remade_sources(files, host_twin())
+    if max_steps is not None:
+        sources = _sources(files, host_twin(), max_steps)
     key = hashlib.sha256(b"".join(name.encode() + b"\0" + sources[name] for name in sorted(sources))).hexdigest()
     if key not in _BUILT:
         _BUILT[key] = build(sources, "host", "library")
