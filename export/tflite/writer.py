@@ -91,7 +91,9 @@ class Subgraph:
             self._constants[key] = self.tensor(name or f"constant{buffer}", array.dtype, array.shape, buffer=buffer)
         return self._constants[key]
 
-    def add(self, kind: str, inputs: Sequence[Value], dtype: Any, shape: Shape, name: str = "", **options: int) -> Value:
+    def add(
+        self, kind: str, inputs: Sequence[Value], dtype: Any, shape: Shape, name: str = "", **options: int
+    ) -> Value:
         """An operator with one output.
 
         Args:
