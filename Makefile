@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest properties fuzz interrupt verify-cpus bench weight-bits cells pruning lint types format wheel-check python-check docs-output clean
+.PHONY: help setup demo test pytest properties fuzz interrupt verify-cpus verify-c verify-boards bench weight-bits cells pruning lint types format wheel-check python-check docs-output clean sanitize-c
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,16 @@ interrupt: $(STAMP) ## kill -9 exports at random moments, and say what is left (
 
 verify-cpus: $(STAMP) ## Verify the shipped networks on other processors, emulated by qemu (ARGS="NAME ...")
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.verify.processors --output build/processors $(ARGS)
+
+verify-c: $(STAMP) ## Verify the shipped networks as compiled C (ARGS="NAME ...")
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.verify.compiled --output build/compiled $(ARGS)
+
+verify-boards: $(STAMP) ## Verify the shipped networks on every emulated board, goes on where it was stopped (ARGS="--board pi4 NAME ...")
+	@$(BIN)/qdeploy board setup --quiet
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.boards.every --output build/boards $(ARGS)
+
+sanitize-c: $(STAMP) ## Generated C of every golden bundle under sanitizers, by gcc and clang (ARGS="NAME ...")
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.export.c.sanitized $(ARGS)
 
 bench: $(STAMP) ## Measure ratios to other implementations in one run
 	@mkdir -p build/bench

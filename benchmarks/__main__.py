@@ -135,7 +135,11 @@ def image_rows() -> list[Row]:
                 ("", "default", convolution.FLOAT, 1.5),
                 ("-w7a8", "w7a8", convolution.FLOAT, 1.0),
                 ("-quantize-static", "default", convolution.STATIC, None),
+                ("-qlinear", convolution.QLINEAR, convolution.FLOAT, 1.0),
+                ("-qlinear-quantize-static", convolution.QLINEAR, convolution.STATIC, None),
             ):
+                if recipe not in times:
+                    continue
                 name, against = f"onnx-{network}-b{batch}{suffix}", f"onnxruntime, {other}"
                 limit = goal if judged else None
                 row = _row(name, times[recipe], times[other], against, limit, unit="µs a sample")

@@ -32,12 +32,17 @@ LAYERS = (
 """Name, channels, outputs, groups, side of the image, side of the kernel, strides."""
 
 BATCHES = (1, 16)
-FLOAT, DEFAULT, SEVEN_BITS, CONV_INTEGER = "float", "8 bits", "7 bits", "ConvInteger"
-CONTENDERS = (FLOAT, DEFAULT, SEVEN_BITS, CONV_INTEGER)
+FLOAT, DEFAULT, SEVEN_BITS, CONV_INTEGER, QLINEAR = "float", "8 bits", "7 bits", "ConvInteger", "qlinear"
+CONTENDERS = (FLOAT, DEFAULT, SEVEN_BITS, CONV_INTEGER, QLINEAR)
 
 
-def integer_layer(layer: tuple[str, int, int, int, int, int, int], bits: int) -> onnx.ModelProto:
-    """One ``Conv``: weights of 8 bits with multipliers of 15, or weights of 7 bits with multipliers of 8."""
+def integer_layer(
+    layer: tuple[str, int, int, int, int, int, int], bits: int, *, qlinear: bool = False
+) -> onnx.ModelProto:
+    """One ``Conv``: weights of 8 bits with multipliers of 15, or weights of 7 bits with multipliers of 8.
+
+    With ``qlinear`` a ``QLinearConv`` whose multipliers are powers of two.
+    """
     _, channels, outputs, groups, side, kernel, strides = layer
     rng = np.random.default_rng(bits)
     top, multipliers, shift = (127, (2**14, 2**15), 28) if bits == 8 else (63, (2**7, 2**8), 19)
@@ -46,10 +51,14 @@ def integer_layer(layer: tuple[str, int, int, int, int, int, int], bits: int) ->
         "b": rng.integers(-999, 999, outputs).astype(np.int32),
         "m": rng.integers(*multipliers, outputs).astype(np.int32),
     }
+    rounding = {"rounding": "half_even"} if qlinear else {}
+    if qlinear:
+        constants["m"] = (1 << rng.integers(7, 11, outputs)).astype(np.int32)
     value = onnx.helper.make_tensor_value_info
+    operator = "QLinearConv" if qlinear else "Conv"
     node = onnx.helper.make_node(
-        "Conv", ["x", *constants], ["y"], name="layer", domain="qdeploy", strides=[strides] * 2, pads=[kernel // 2] * 4,
-        dilations=[1, 1], group=groups, x_zero_point=0, shift=shift, y_zero_point=0, low=0, high=255, dtype=2,
+        operator, ["x", *constants], ["y"], name="layer", domain="qdeploy", strides=[strides] * 2, pads=[kernel // 2] * 4,
+        dilations=[1, 1], group=groups, x_zero_point=0, shift=shift, y_zero_point=0, low=0, high=255, dtype=2, **rounding,
     )  # fmt: skip
     graph = onnx.helper.make_graph(
         [node],
@@ -90,6 +99,7 @@ def measure(layer: tuple[str, int, int, int, int, int, int], batch: int) -> dict
         DEFAULT: (attach_bodies(eight), x),
         SEVEN_BITS: (attach_bodies(integer_layer(layer, 7)), x),
         CONV_INTEGER: (by_images, x),
+        QLINEAR: (attach_bodies(integer_layer(layer, 7, qlinear=True)), x),
     }
     sessions = {name: one_thread_session(model) for name, (model, _) in models.items()}
     calls: dict[str, Callable[[], Any]] = {

@@ -30,11 +30,17 @@ from qdeploy.runtime.numeric import quantize_input
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.static_quantization import quantized_statically
 
-FLOAT, STATIC, REFERENCE = "float", "quantize_static", "numpy"
-RECIPES = ("default", "w7a8")
+FLOAT, STATIC, REFERENCE, DEFAULT = "float", "quantize_static", "numpy", "default"
+QLINEAR = "qlinear"
+RECIPES = {
+    DEFAULT: load_recipe("default"),
+    "w7a8": load_recipe("w7a8"),
+    QLINEAR: load_recipe("w7a8").changed(conv_kernels="qlinear"),
+}
+"""Ours. ``qlinear`` is w7a8 with convolutions that are not integer-only."""
 
 TEST_IMAGES = 2000
-"""A network's accuracy is that of so many test images: 1 point is 20 of them; four contenders judge them in 5 to 10 seconds."""
+"""A network's accuracy is that of so many test images: 1 point is 20 of them; five contenders judge them in 5 to 10 seconds."""
 
 IMAGES_AT_A_TIME = 50
 
@@ -79,10 +85,15 @@ def measure(network: str, shape: tuple[int, ...], batches: tuple[int, ...] = (1,
     axes = {spec.name: spec.batch_axis for spec in captured.inputs}
     statistics = calibrate(captured.model, feeds, axes)
     floats = {FLOAT: expanded_float(captured.model), STATIC: quantized_statically(captured.model, feeds, axes)}
-    integers = {name: quantize(captured.model, statistics, load_recipe(name)) for name in RECIPES}
+    convolutional = any(node.op_type == "Conv" for node in captured.model.graph.node)
+    integers = {
+        name: quantize(captured.model, statistics, recipe)
+        for name, recipe in RECIPES.items()
+        if convolutional or name != QLINEAR
+    }
     files = floats | {name: finish(found) for name, found in integers.items()}
     sessions = {name: one_thread_session(model) for name, model in files.items()}
-    reference = ReferenceModel(integers[RECIPES[0]].model)
+    reference = ReferenceModel(integers[DEFAULT].model)
     (name,) = (spec.name for spec in captured.inputs)
 
     def given(contender: str, real: NDArray[np.float32]) -> NDArray[Any]:
@@ -99,7 +110,7 @@ def measure(network: str, shape: tuple[int, ...], batches: tuple[int, ...] = (1,
             for contender, session in sessions.items()
         }
         if batch == 1:
-            calls[REFERENCE] = partial(reference.run, {name: given(RECIPES[0], real)})
+            calls[REFERENCE] = partial(reference.run, {name: given(DEFAULT, real)})
         times[batch] = {contender: value / batch for contender, value in medians(calls).items()}
     accuracy, images = {}, f"{data} is not on this machine"
     if not missing:

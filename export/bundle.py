@@ -82,6 +82,7 @@ def write_bundle(target: Path, manifest: Manifest, contents: Mapping[str, bytes]
         else:
             written.mkdir()
             for name, data in everything.items():
+                (written / name).parent.mkdir(parents=True, exist_ok=True)
                 write_bytes(written / name, data)
         put(written, target, force=force)
 

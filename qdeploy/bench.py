@@ -152,9 +152,10 @@ def _row(name: str, values: np.ndarray, base: float | None) -> BenchRow:
 
 
 def _installed() -> list[str]:
-    from .runtime.engines import available
+    from .runtime.engines import DEFAULTS, available
 
-    return [name for name, version in available().items() if version is not None]
+    installed = available()
+    return [name for name in DEFAULTS if installed[name] is not None]
 
 
 def _integer_feeds(manifest: Any, length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["Bundle", "load"]
 
 
-def load(path: str | Path) -> Bundle:
+def load(path: str | Path, *, trust: bool = False) -> Bundle:
     """Open a bundle, a folder or a ``.zip``; every file is checked against the manifest's SHA-256. No code is run.
+
+    ``trust`` lets the runtime c take the compiled library that the bundle holds for this machine; without it that runtime
+    makes the C sources anew from ``model.onnx`` and builds them.
 
     Raises:
         InvalidFileError: something is missing, truncated, altered, or would be unsafe to read.
@@ -32,7 +35,7 @@ def load(path: str | Path) -> Bundle:
     """
     from .runtime.bundle import read_bundle
 
-    return Bundle(read_bundle(Path(path)))
+    return Bundle(read_bundle(Path(path), trust=trust))
 
 
 class Bundle:
@@ -141,19 +144,26 @@ class Bundle:
         data: Any,
         *,
         float_model: Any = None,
+        runtime: str | None = None,
         limit: int | None = None,
         progress: Progress | None = None,
     ) -> DebugReport:
-        """Compare every tensor with the float model's, hidden and cell states at every step."""
+        """Compare every tensor with the float model's, hidden and cell states at every step.
+
+        ``runtime``: one that must compute the same integers on these data.
+        """
         from .debug import debug
 
-        return debug(self.files, data, float_model=float_model, limit=limit, progress=progress)
+        return debug(self.files, data, float_model=float_model, runtime=runtime, limit=limit, progress=progress)
 
-    def inspect(self) -> InspectReport:
-        """Operators, bits, bytes against float, multiply-accumulates, memory, accumulator head-room."""
+    def inspect(self, *, target: str | None = None, flash: int | None = None, ram: int | None = None) -> InspectReport:
+        """Operators, bits, bytes against float, multiply-accumulates, memory, accumulator head-room.
+
+        With ``target`` also what its C takes of that board's flash and RAM, of which ``flash`` and ``ram`` bytes are there.
+        """
         from .inspect import inspect
 
-        return inspect(self.files)
+        return inspect(self.files, target=target, flash=flash, ram=ram)
 
     def bench(
         self,

@@ -32,7 +32,7 @@ __all__ = ["COMPARED", "Row", "demonstrate", "main", "table"]
 COMPARED = 10_000_000
 """Integers that verify compares for each network, at least."""
 ALWAYS = ("qornn-digits", "quaternion-lenet300-digits")
-"""Networks whose data need no download."""
+"""Networks whose data need no download; compiled C is verified of these too (`make verify-c` does it of all)."""
 MAX_DROP = 0.2
 """Points of accuracy that the integer network may lose, on sets of a thousand samples or more."""
 MAX_DROP_OF = {"quaternion": 0.3}
@@ -90,6 +90,7 @@ def _demonstrate(entry: Entry, folder: Path) -> Row:
     from . import datasets, export_model
     from .capture import capture
     from .expanded_float import expanded_float
+    from .runtime.engines import available
 
     data = entry.details["dataset"]
     bundle = export_model(entry.name, folder / entry.name, force=True)
@@ -99,6 +100,9 @@ def _demonstrate(entry: Entry, folder: Path) -> Row:
     float_path = folder / f"{entry.name}-float32.onnx"
     float_path.write_bytes(float_model.SerializeToString())
     compared, mismatched = _verify(bundle, data)
+    if entry.name in ALWAYS and available()["c"] is not None:
+        compiled = bundle.verify(runtimes=["c"], data=data)
+        compared, mismatched = compared + compiled.compared_integers, mismatched + compiled.mismatched_integers
     validated = bundle.validate(data)
     if validated.float_value is None or validated.integer_value is None or validated.disagreements is None:
         raise CheckFailedError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import sys
 import textwrap
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OLDEST_ONNXRUNTIME", "DoctorReport", "Package", "examine"]
+__all__ = ["OLDEST_ONNXRUNTIME", "DoctorReport", "Package", "examine", "processor_features"]
 
 OLDEST_ONNXRUNTIME = "1.21"
 """Oldest onnxruntime that gives the right bits for bundles of both families, as scripts/oldest_versions.sh found.
@@ -31,6 +32,14 @@ FEATURES = {
     "i8mm": "I8MM",
 }
 """Names in /proc/cpuinfo -> what they are called; those that matter to integer products."""
+
+
+_PURPOSES = {
+    None: "to run bundles",
+    "torch": "to capture and train torch models",
+    "c": "to compile C for other machines",
+}
+"""What the packages of an extra are for."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class DoctorReport:
     features: tuple[str, ...]
     packages: tuple[Package, ...]
     runtimes: dict[str, str | None]
+    emulators: dict[str, str | None]
     oldest_onnxruntime: str
     data_folder: str
     datasets: dict[str, str | None]
@@ -95,7 +105,9 @@ class DoctorReport:
             lines.append(f"{row}{extra}{mark}".rstrip())
         lines += ["", "runtimes"]
         lines += [f"  {name:<12} {version or 'not installed'}" for name, version in self.runtimes.items()]
-        lines += [f"  oldest onnxruntime known to work: {self.oldest_onnxruntime}", "", f"data in {self.data_folder}"]
+        lines += [f"  oldest onnxruntime known to work: {self.oldest_onnxruntime}", "", "emulators of boards"]
+        lines += [f"  {name:<16} {path or 'not installed'}" for name, path in self.emulators.items()]
+        lines += ["", f"data in {self.data_folder}"]
         lines += [
             f"  {name:<18} {'there' if problem is None else 'not there'}" for name, problem in self.datasets.items()
         ]
@@ -115,7 +127,7 @@ def examine() -> DoctorReport:
     from .listing import missing_dataset
     from .runtime.engines import available
 
-    processor, features = _processor()
+    processor, features = processor_features()
     packages = _packages()
     runtimes = available()
     datasets = {name: missing_dataset(name) for name in names()}
@@ -129,6 +141,7 @@ def examine() -> DoctorReport:
         features=features,
         packages=packages,
         runtimes=runtimes,
+        emulators=_emulators(),
         oldest_onnxruntime=OLDEST_ONNXRUNTIME,
         data_folder=folder,
         datasets=datasets,
@@ -136,12 +149,20 @@ def examine() -> DoctorReport:
     )
 
 
+def _emulators() -> dict[str, str | None]:
+    """The programs that emulate targets of C, with their paths."""
+    from .export.c.targets import TARGETS
+
+    commands = [target.emulator or target.machine for target in TARGETS.values()]
+    return {name: shutil.which(name) for name in dict.fromkeys(command[0] for command in commands if command)}
+
+
 def _missing(packages: tuple[Package, ...], datasets: dict[str, str | None]) -> tuple[str, ...]:
     texts = []
     for extra in dict.fromkeys(package.extra for package in packages):
         names = [package.name for package in packages if package.extra == extra and package.state != "ok"]
         if names:
-            purpose = {None: "to run bundles", "torch": "to capture and train torch models"}.get(extra, f"[{extra}]")
+            purpose = _PURPOSES.get(extra, f"[{extra}]")
             target = f"'qdeploy[{extra}]'" if extra else "--upgrade qdeploy"
             texts.append(f"{', '.join(names)}, {purpose}: pip install {target}")
     if sys.version_info[:2] > (3, 13):
@@ -151,14 +172,14 @@ def _missing(packages: tuple[Package, ...], datasets: dict[str, str | None]) -> 
 
 
 def _packages() -> tuple[Package, ...]:
-    """The direct requirements of the base and of ``[torch]``, from this package's own metadata."""
+    """The direct requirements of the base, of ``[torch]`` and of ``[c]``, from this package's own metadata."""
     found = []
     tested = _tested()
     for text in metadata.requires("qdeploy") or []:
         requirement, _, marker = text.partition(";")
         extra = re.search(r"extra == ['\"](\w+)['\"]", marker)
         name_match = re.match(r"[\w.-]+", requirement)
-        if name_match is None or (extra is not None and extra[1] != "torch"):
+        if name_match is None or (extra is not None and extra[1] not in _PURPOSES):
             continue
         name = name_match[0]
         minimum = re.search(r">=\s*([\w.]+)", requirement)
@@ -181,7 +202,7 @@ def _tested() -> dict[str, str]:
     return {name.lower(): version for name, version in pairs}
 
 
-def _processor() -> tuple[str, tuple[str, ...]]:
+def processor_features() -> tuple[str, tuple[str, ...]]:
     """Name and features from /proc/cpuinfo where there is one."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

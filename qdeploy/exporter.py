@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.bundle import Bundle
+from qdeploy.c_export import check_formats, with_c
 from qdeploy.calibration import calibrate
 from qdeploy.evaluation import Samples, data_sha256, evaluation_samples, load_samples, run_float
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
@@ -21,6 +22,7 @@ from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
 from qdeploy.runtime.numeric import quantize_input
+from qdeploy.runtime.ops import NOT_STRICT
 from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
@@ -53,11 +55,16 @@ def export_model(
     state_range: str | None = None,
     recurrent_rounding: str | None = None,
     batch_norm: str | None = None,
+    conv_kernels: str | None = None,
     time_axis: int | None = None,
     inline: bool = False,
     storage: str = "compact",
     float_io: bool = False,
     formats: tuple[str, ...] = ("onnx",),
+    targets: tuple[str, ...] = (),
+    c_library: str | None = None,
+    flash: int | None = None,
+    ram: int | None = None,
     zip: bool = False,  # noqa: A002 - the option's name on the command line
     force: bool = False,
     dry_run: bool = False,
@@ -77,12 +84,15 @@ def export_model(
         weights: a state dict for ``model`` when it is a module.
         architecture: the JSON that describes ``model`` when that is a state dict of another library (``docs/importing.md``).
         recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range``,
-            ``recurrent_rounding`` and ``batch_norm`` replace its values.
+            ``recurrent_rounding``, ``batch_norm`` and ``conv_kernels`` replace its values.
         time_axis: the axis of time in the input, by default 1 for recurrent networks.
         inline: write the file without functions.
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
         float_io: float32 inputs and outputs around the integer graph.
-        formats: ``("onnx",)``.
+        formats: ``("onnx",)``, or ``("onnx", "c")`` for C sources besides (docs/c_export.md).
+        targets: boards that a compiled library is made for (``qdeploy list targets``); the sources have the first one's layout.
+        c_library: ``arduino`` or ``platformio``: the sources as such a library too.
+        flash, ram: bytes that the boards have, instead of what their targets say; a larger model is refused.
         zip: write one archive.
         force: replace a bundle that is there.
         dry_run: do everything but write.
@@ -101,8 +111,7 @@ def export_model(
     from qdeploy.export.bundle import check_target, write_bundle
 
     target = Path(output)
-    if tuple(formats) != ("onnx",):
-        raise InvalidInputError(f"formats={formats!r}: this version writes onnx only.")
+    check_formats(formats, targets, c_library, inline=inline, float_io=float_io, memory=(flash, ram))
     if storage not in ("compact", "expanded"):
         raise InvalidInputError(f"storage={storage!r}; expected 'compact' or 'expanded'.")
     if not dry_run:
@@ -115,6 +124,7 @@ def export_model(
         state_range=state_range,
         recurrent_rounding=recurrent_rounding,
         batch_norm=batch_norm,
+        conv_kernels=conv_kernels,
     )
     said = progress or _silent
     if architecture is not None:
@@ -139,6 +149,8 @@ def export_model(
     if form.vocabulary is not None:
         origin = {**manifest.created_from, "vocabulary": list(form.vocabulary)}
         manifest = dataclasses.replace(manifest, created_from=origin)
+    if "c" in formats:
+        contents, manifest = with_c(finished, contents, manifest, targets, c_library, progress, memory=(flash, ram))
     if not dry_run:
         write_bundle(target, manifest, contents, zipped=zip, force=force)
         from qdeploy.bundle import load
@@ -195,9 +207,13 @@ def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = Fal
     _add_metadata(model, integers)
     if inline:
         model = inlined(model)
-    check_integer_only(model, float_io=float_io)
+    check_integer_only(model, float_io=float_io, qlinear=not _is_strict(integers))
     onnx.checker.check_model(model)
     return model
+
+
+def _is_strict(integers: IntegerModel) -> bool:
+    return not any(layer["operator"] in NOT_STRICT for layer in integers.graph.layers)
 
 
 def _add_metadata(model: onnx.ModelProto, integers: IntegerModel) -> None:
@@ -341,6 +357,7 @@ def _manifest(
         extra={
             "storage": integers.graph.storage,
             "float_io": float_io,
+            **({} if _is_strict(integers) else {"integer_only": False}),
             **({"whole_sequences": True} if integers.graph.whole_sequences else {}),
             **(
                 {} if integers.graph.activation_bytes is None else {"activation_bytes": integers.graph.activation_bytes}

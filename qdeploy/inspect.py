@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.ops import DOMAIN, operator_name
+from qdeploy.strictness import not_strict, remark, strict_because
 from qdeploy.weight_storage import WeightStorage, weight_storage
 
 if TYPE_CHECKING:
+    from qdeploy.export.c.memory_report import MemoryReport
     from qdeploy.runtime.bundle import BundleFiles
     from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec, StateSpec
 
@@ -67,6 +71,9 @@ class InspectReport:
         storage: ``compact`` or ``expanded``.
         weights: how every weight tensor is stored, and how many of its weights are not 0.
         tensors: what crosses the model's border: a line for each input, output and state.
+        not_strict: layers that are not computed by integers alone (``--conv-kernels qlinear``).
+        strict: convolutions that were asked to be such and are not, with the reason.
+        memory: of its C on a target, where one was named.
     """
 
     operators: dict[str, int]
@@ -82,11 +89,15 @@ class InspectReport:
     storage: str
     weights: tuple[WeightStorage, ...]
     tensors: tuple[str, ...]
+    not_strict: tuple[str, ...] = ()
+    strict: Mapping[str, str] = field(default_factory=dict)
+    memory: MemoryReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         plain = asdict(self)
         plain["weights"] = [weight.to_dict() for weight in self.weights]
+        plain["memory"] = None if self.memory is None else self.memory.to_dict()
         for entry, layer in zip(plain["layers"], self.layers, strict=True):
             entry["head_room"] = layer.head_room
         return plain
@@ -101,6 +112,9 @@ class InspectReport:
         if self.activation_bytes is not None:
             lines.append(f"activations between layers: at most {self.activation_bytes:,} bytes at once for one sample")
         lines += self.tensors
+        if self.not_strict:
+            lines.append(remark(self.not_strict))
+            lines += [f"{name} stays integer-only: {reason}" for name, reason in self.strict.items()]
         lines.append("operators: " + ", ".join(f"{count} {name}" for name, count in sorted(self.operators.items())))
         columns = ("weights", 8), ("input", 6), ("state", 6), ("parameters", 11), ("MACs", 9), ("acc. bits", 10)
         # As wide as most operators' names, or as the longest is.
@@ -119,7 +133,8 @@ class InspectReport:
             lines.append("= weights lie on the grid they were trained on and are unchanged")
         for layer in self.layers:
             lines += _recurrent_lines(layer)
-        return lines + _normalization_lines(self.layers) + _sparse_lines(self.weights)
+        lines += _normalization_lines(self.layers) + _sparse_lines(self.weights)
+        return lines if self.memory is None else [*lines, "", *self.memory.lines()]
 
 
 def _sparse_lines(weights: tuple[WeightStorage, ...]) -> list[str]:
@@ -247,8 +262,20 @@ def _gain_lines(layer: LayerReport) -> list[str]:
     return lines
 
 
-def inspect(files: BundleFiles) -> InspectReport:
-    """Reads the manifest and the graph; nothing is run."""
+def inspect(
+    files: BundleFiles, *, target: str | None = None, flash: int | None = None, ram: int | None = None
+) -> InspectReport:
+    """Reads the manifest and the graph; nothing is run.
+
+    Args:
+        files: an opened bundle.
+        target: whose flash and RAM its C is to be measured for; it is generated anew and, where a compiler is there, compiled.
+        flash, ram: bytes that are there, instead of the target's own.
+
+    Raises:
+        InvalidInputError: no such target, or memory without one.
+        UnsupportedModelError: the model has no form in C.
+    """
     manifest, model = files.manifest, files.model
     operators = Counter(
         operator_name(node.op_type) if node.domain == DOMAIN else f"onnx.{node.op_type}" for node in model.graph.node
@@ -275,7 +302,24 @@ def inspect(files: BundleFiles) -> InspectReport:
         storage=str(manifest.extra.get("storage", "compact")),
         weights=weight_storage(model),
         tensors=_border(manifest),
+        not_strict=not_strict(manifest),
+        strict=strict_because(manifest),
+        memory=_memory(files, target, flash, ram),
     )
+
+
+def _memory(files: BundleFiles, target: str | None, flash: int | None, ram: int | None) -> MemoryReport | None:
+    if target is None:
+        if flash is not None or ram is not None:
+            raise InvalidInputError("--flash and --ram belong to a target; name one by --target")
+        return None
+    from qdeploy.export.c import program_files
+    from qdeploy.export.c.generator import generate_program
+    from qdeploy.export.c.memory_report import memory_report
+    from qdeploy.export.c.targets import find_target
+
+    program = generate_program(files.model, files.manifest, find_target(target))
+    return memory_report(program, program_files(program, files.model)).limited(flash, ram)
 
 
 def _border(manifest: Manifest) -> tuple[str, ...]:

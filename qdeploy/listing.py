@@ -31,7 +31,7 @@ class Entry:
 
 
 def listing(kind: str) -> list[Entry]:
-    """Return the entries of ``operators``, ``recipes``, ``runtimes``, ``models`` or ``datasets``."""
+    """Return the entries of ``operators``, ``recipes``, ``runtimes``, ``targets``, ``models`` or ``datasets``."""
     if kind not in _KINDS:
         raise InvalidInputError(f"no list of {kind!r}; there are {', '.join(_KINDS)}")
     return _KINDS[kind]()
@@ -79,6 +79,31 @@ def _runtimes() -> list[Entry]:
         summary = (import_module(f"qdeploy.runtime.engines.{name}").__doc__ or "").partition("\n")[0]
         state = f"version {version}" if version else "not installed"
         entries.append(Entry(name, f"{state}: {summary.partition(': ')[2]}", {"version": version}))
+    return entries
+
+
+def _targets() -> list[Entry]:
+    from .export.c.artifacts import has_library
+    from .export.c.build import library_name
+    from .export.c.targets import TARGETS
+
+    entries = []
+    for name, target in TARGETS.items():
+        memory = (
+            ""
+            if target.flash is None or target.ram is None
+            else f", {target.flash >> 10} KiB flash, {target.ram >> 10} KiB RAM"
+        )
+        details = {
+            "tile": target.tile,
+            "offset": target.offset,
+            "library": library_name(name) if has_library(name) else None,
+            "processor": target.zig_cpu,
+            "emulator": list(target.emulator or target.machine or ()),
+            "flash": target.flash,
+            "ram": target.ram,
+        }
+        entries.append(Entry(name, f"{target.description}{memory}", details))
     return entries
 
 
@@ -153,6 +178,7 @@ _KINDS: dict[str, Callable[[], list[Entry]]] = {
     "operators": _operators,
     "recipes": _recipes,
     "runtimes": _runtimes,
+    "targets": _targets,
     "models": _models,
     "datasets": _datasets,
 }

@@ -26,12 +26,14 @@ from qdeploy.runtime.npz import ARCHIVE_ERRORS, METHODS, read_npz
 if TYPE_CHECKING:
     import os
 
-__all__ = ["LARGEST_BUNDLE", "Baseline", "BundleFiles", "Vector", "read_bundle"]
+__all__ = ["LARGEST_BUNDLE", "Baseline", "BundleFiles", "Vector", "group_vectors", "read_bundle"]
 
 #: Bound on the bytes of all files of a bundle together.
 LARGEST_BUNDLE = 512 << 20
 _MOST_MEMBERS = 1000
 _MODEL, _VECTORS, _BASELINE, _MANIFEST = "model.onnx", "vectors.npz", "baseline.npz", "manifest.json"
+_READ = {_MODEL, _VECTORS, _BASELINE, "model.c", "model.h"}
+_LIBRARIES = "lib/"
 _ADVICE = "the bundle is incomplete or was altered; export again"
 
 Array = npt.NDArray[Any]
@@ -56,31 +58,23 @@ class Baseline:
 
 @dataclass(frozen=True)
 class BundleFiles:
-    """An opened bundle; ``contents`` holds the checked bytes of the files that qdeploy itself reads, or of all of them."""
+    """An opened bundle; ``contents`` holds the checked bytes of the files that qdeploy itself reads, or of all of them.
+
+    ``trusted``: whether whoever opened it lets its compiled libraries run.
+    """
 
     path: Path
     manifest: Manifest
     model: onnx.ModelProto
     contents: Mapping[str, bytes] = field(repr=False)
+    trusted: bool = False
 
     def vectors(self) -> dict[str, Vector]:
         """The golden vectors by case name, empty where the bundle has none."""
         if _VECTORS not in self.contents:
             return {}
-        inputs: dict[str, dict[str, Array]] = {}
-        outputs: dict[str, dict[str, Array]] = {}
-        for key, array in read_npz(self.contents[_VECTORS], f"{self.path}: {_VECTORS}").items():
-            match = re.fullmatch(r"(?:([^/]+)/)?(input|output)/(.+)", key)
-            if match is None:
-                msg = f"{self.path}: {_VECTORS}: found the key {key!r}, expected CASE/input/NAME or CASE/output/NAME; "
-                raise InvalidFileError(msg + _ADVICE)
-            case, kind, name = match[1] or "golden", match[2], match[3]
-            (inputs if kind == "input" else outputs).setdefault(case, {})[name] = array
-        if inputs.keys() != outputs.keys():
-            odd = min(inputs.keys() ^ outputs.keys())
-            msg = f"{self.path}: {_VECTORS}: case {odd!r} has inputs or outputs only; {_ADVICE}"
-            raise InvalidFileError(msg)
-        return {case: Vector(case, inputs[case], outputs[case]) for case in inputs}
+        where = f"{self.path}: {_VECTORS}"
+        return group_vectors(read_npz(self.contents[_VECTORS], where), where)
 
     def baseline(self) -> Baseline | None:
         """The float model's outputs, None where the bundle has none."""
@@ -103,6 +97,28 @@ class BundleFiles:
         return Baseline(str(digest), logits)
 
 
+def group_vectors(arrays: Mapping[str, Array], where: str) -> dict[str, Vector]:
+    """The arrays of a vectors.npz as golden vectors by case name.
+
+    Raises:
+        InvalidFileError: names that are none of golden vectors; ``where`` stands before the message.
+    """
+    inputs: dict[str, dict[str, Array]] = {}
+    outputs: dict[str, dict[str, Array]] = {}
+    for key, array in arrays.items():
+        match = re.fullmatch(r"(?:([^/]+)/)?(input|output)/(.+)", key)
+        if match is None:
+            msg = f"{where}: found the key {key!r}, expected CASE/input/NAME or CASE/output/NAME; "
+            raise InvalidFileError(msg + _ADVICE)
+        case, kind, name = match[1] or "golden", match[2], match[3]
+        (inputs if kind == "input" else outputs).setdefault(case, {})[name] = array
+    if inputs.keys() != outputs.keys():
+        odd = min(inputs.keys() ^ outputs.keys())
+        msg = f"{where}: case {odd!r} has inputs or outputs only; {_ADVICE}"
+        raise InvalidFileError(msg)
+    return {case: Vector(case, inputs[case], outputs[case]) for case in inputs}
+
+
 def _are_outputs(logits: Mapping[str, Array]) -> bool:
     """Whether all are finite floats [samples, ...] of one number of samples."""
     for array in logits.values():
@@ -111,17 +127,22 @@ def _are_outputs(logits: Mapping[str, Array]) -> bool:
     return len({len(array) for array in logits.values()}) == 1
 
 
-def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, everything: bool = False) -> BundleFiles:
+def read_bundle(
+    path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, everything: bool = False, trust: bool = False
+) -> BundleFiles:
     """Opens and checks a bundle: every listed file exists with its size and SHA-256, model and manifest agree.
 
     With ``everything``, ``contents`` holds all files, ``manifest.json`` too: what a copy of the bundle needs.
+
+    Nothing of it is executed, now or later, but for this: with ``trust`` the engine c takes the compiled library that the
+    bundle holds for this machine, instead of building one.
 
     Raises InvalidFileError for anything missing, truncated, altered, larger than ``limit`` bytes in all, or unsafe
     (names that leave the folder, links, encrypted members).
     """
     where = Path(path)
     if where.is_dir():
-        return _open(where, lambda name, size: _read_file(where, name, size), limit, everything=everything)
+        return _open(where, lambda name, size: _read_file(where, name, size), limit, everything=everything, trust=trust)
     if not where.exists():
         msg = f"{where}: does not exist; expected a bundle, a folder or a .zip made by qdeploy export"
         raise InvalidFileError(msg)
@@ -136,7 +157,7 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, ev
             def read(name: str, size: int) -> bytes:
                 return _read_member(archive, members, where, name, size)
 
-            return _open(where, read, limit, everything=everything)
+            return _open(where, read, limit, everything=everything, trust=trust)
     except InvalidFileError:
         raise
     except ARCHIVE_ERRORS as error:
@@ -148,7 +169,7 @@ def read_bundle(path: str | os.PathLike[str], *, limit: int = LARGEST_BUNDLE, ev
 _Read = Callable[[str, int], bytes]
 
 
-def _open(where: Path, read: _Read, limit: int, *, everything: bool) -> BundleFiles:
+def _open(where: Path, read: _Read, limit: int, *, everything: bool, trust: bool) -> BundleFiles:
     text = read(_MANIFEST, LARGEST_MANIFEST)
     manifest = parse_manifest(text, name=f"{where}: {_MANIFEST}")
     if _MODEL not in manifest.files:
@@ -161,11 +182,11 @@ def _open(where: Path, read: _Read, limit: int, *, everything: bool) -> BundleFi
     contents: dict[str, bytes] = {_MANIFEST: text} if everything else {}
     for name, spec in manifest.files.items():
         data = _checked(where, name, spec, read(name, spec.bytes))
-        if everything or name in {_MODEL, _VECTORS, _BASELINE}:
+        if everything or name in _READ or name.startswith(_LIBRARIES):
             contents[name] = data
     model = parse_model(contents[_MODEL], f"{where}: {_MODEL}")
     _check_graph(where, manifest, model)
-    return BundleFiles(where, manifest, model, contents)
+    return BundleFiles(where, manifest, model, contents, trust)
 
 
 def _checked(where: Path, name: str, spec: FileSpec, data: bytes) -> bytes:
@@ -182,6 +203,10 @@ def _checked(where: Path, name: str, spec: FileSpec, data: bytes) -> bytes:
 def _read_file(folder: Path, name: str, size: int) -> bytes:
     file = folder / name
     try:
+        for place in list(file.parents)[: name.count("/")]:
+            if not stat.S_ISDIR(place.lstat().st_mode):
+                msg = f"{folder}: {place.name}: is a link or no folder; expected a folder of the bundle; {_ADVICE}"
+                raise InvalidFileError(msg)
         # A link could lead out of the folder, a device could have no end.
         if not stat.S_ISREG(file.lstat().st_mode):
             msg = f"{folder}: {name}: is a link or not a plain file; expected a file of the bundle; {_ADVICE}"

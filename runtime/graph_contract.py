@@ -46,11 +46,12 @@ _CONSTANTS: dict[str, tuple[tuple[int, ...], int | None]] = {
 }
 
 #: Operators whose weights have kernel dimensions, or may have them: they check the rank themselves.
-_WITH_KERNELS = ("HamiltonMatrix", "GateRows", "Conv")
+_WITH_KERNELS = ("HamiltonMatrix", "GateRows", "Conv", "QLinearConv")
 
 #: Attributes that are no integers.
 _KINDS = {
     "activation": onnx.AttributeProto.STRING,
+    "rounding": onnx.AttributeProto.STRING,
     "grouping": onnx.AttributeProto.STRING,
     "output_grouping": onnx.AttributeProto.STRING,
     **dict.fromkeys(("shape", "kernel", "strides", "pads", "dilations", "counted"), onnx.AttributeProto.INTS),
@@ -106,7 +107,11 @@ def _problems(
         elif name not in known:
             yield f"reads {name!r}, which nothing before it gives"
         elif parameter in _CONSTANTS and name not in weights:
-            if name in repeated and node.op_type.startswith(("Linear", "Conv")) and parameter in {"multiplier", "bias"}:
+            if (
+                name in repeated
+                and node.op_type.startswith(("Linear", "Conv", "QLinearConv"))
+                and parameter in {"multiplier", "bias"}
+            ):
                 continue
             kinds, rank = _CONSTANTS[parameter]
             if parameter == "weight" and node.op_type.startswith(_WITH_KERNELS):

@@ -32,6 +32,8 @@ __all__ = [
 SCHEMA = 1
 LARGEST_MANIFEST = 16 << 20
 _LARGEST_FILE = 4 << 30
+_DEEPEST = 5
+"""Parts of a file's name, folders and all: an example of an Arduino library is c/arduino/examples/NAME/NAME.ino."""
 _DTYPES = ("uint8", "int8", "int16", "int32", "int64", "float32")
 
 Extra: TypeAlias = Mapping[str, Any]
@@ -339,8 +341,12 @@ def _layer(reader: Reader) -> LayerSpec:
 
 
 def _file(key: str, reader: Reader) -> FileSpec:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}", key) or ".." in key:
-        reader.fail("", f"the file name {key!r}", "a plain name without a folder, such as model.onnx")
+    parts = key.split("/")
+    plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}", part) and ".." not in part for part in parts)
+    if not plain or len(parts) > _DEEPEST:
+        reader.fail(
+            "", f"the file name {key!r}", "a plain name such as model.onnx, or one in a folder, lib/pi4/libmodel.so"
+        )
     sha256 = reader.string("sha256")
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         reader.fail("sha256", repr(sha256[:80]), "64 hexadecimal digits")

@@ -19,7 +19,8 @@ INT32_MAX = 2**31 - 1
 MAX_SHIFT = 46
 """The largest right shift of a requantization: onnxruntime's unsigned 64-bit form is exact up to here for 16 bits."""
 
-_FLOAT32_EXACT = 2**24
+FLOAT32_EXACT = 2**24
+"""Integers below this are exact in single precision."""
 _FLOAT64_EXACT = 2**53
 
 
@@ -52,6 +53,26 @@ def requantize(
     return clipped
 
 
+def requantize_half_even(
+    accumulator: IntArray, multiplier: IntArray | int, shift: int, zero_point: int, low: int, high: int
+) -> NDArray[np.int64]:
+    """y = clip(rint(accumulator * multiplier / 2^shift) + zero_point, low, high): :func:`requantize` with ties to even."""
+    product = np.multiply(accumulator, multiplier, dtype=np.int64)
+    whole = product >> shift
+    if shift:
+        twice_rest = (product - (whole << shift)) << 1
+        one = np.int64(1 << shift)
+        whole += (twice_rest > one) | ((twice_rest == one) & (whole & 1 == 1))
+    clipped: NDArray[np.int64] = np.clip(whole + zero_point, low, high)
+    return clipped
+
+
+def odd_part(values: IntArray) -> NDArray[np.int64]:
+    """Every positive entry without its factors of two."""
+    wide = values.astype(np.int64)
+    return wide // (wide & -wide)
+
+
 def exact_matmul(left: IntArray, right: IntArray, bound: int) -> NDArray[np.int64]:
     """The integer product ``left @ right``, through BLAS where that is exact.
 
@@ -72,7 +93,7 @@ def exact_matmul(left: IntArray, right: IntArray, bound: int) -> NDArray[np.int6
 
 def product_type(bound: int) -> type[np.float32 | np.float64 | np.int64]:
     """The narrowest type in which sums of products up to ``bound`` are exact."""
-    if bound < _FLOAT32_EXACT:
+    if bound < FLOAT32_EXACT:
         return np.float32
     if bound < _FLOAT64_EXACT:
         return np.float64

@@ -180,7 +180,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _flush(written: Path) -> None:
     """Brings the bytes to the disk, so that no loss of power leaves a name without its content."""
-    for path in [*(sorted(written.iterdir()) if written.is_dir() else []), written]:
+    for path in [*(sorted(written.rglob("*"), reverse=True) if written.is_dir() else []), written]:
         _sync(path)
 
 

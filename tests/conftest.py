@@ -26,6 +26,10 @@ OPTIONAL = ("torch", "onnxscript", "onnx_ir", "safetensors", "sklearn", "matplot
 
 # Where the programs that tests may ask for come from.
 PACKAGES = {
+    "clang": "clang",
+    "cmake": "cmake",
+    "gcc": "gcc",
+    "g++": "g++",
     "qemu-aarch64": "qemu-user",
     "qemu-arm": "qemu-user",
     "qemu-system-arm": "qemu-system-arm",

@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 import qdeploy
-from qdeploy.runtime.errors import InvalidInputError
+from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 
 from .quantize.networks import float_model
 from .quantize.test_networks import MLP, QUATERNION, RNN, mlp_weights, pixels, quaternion_weights, rnn_weights
@@ -165,7 +165,7 @@ def test_archives_hold_what_folders_hold(files: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"storage": "tiny"}, "compact"),
-        ({"formats": ("c",)}, "writes onnx only"),
+        ({"formats": ("tflite",)}, "expected some of onnx, c"),
         ({"recipe": "nosuch"}, "no recipe is named"),
         ({"weight_bits": 9}, "weight_bits=9"),
         ({"calibration": None}, "no calibration data"),
@@ -208,3 +208,55 @@ def test_a_files_graph_shows_where_its_time_axis_is(files: Path, tmp_path: Path)
     assert (other.manifest.inputs[0].time_axis, other.manifest.inputs[0].batch_axis) == (1, 0)
     x = pixels((12, 5, 1), seed=9)
     assert (bundle.run(x, raw=True)["y"] == other.run(x.transpose(1, 0, 2), raw=True)["y"]).all()
+
+
+@pytest.mark.cc
+def test_c_beside_onnx_changes_no_bit(files: Path, tmp_path: Path) -> None:
+    plain = exported(files, "rnn", tmp_path / "plain")
+    both = exported(files, "rnn", tmp_path / "both", formats=("onnx", "c"), targets=("host", "generic"))
+    assert both.files.contents["model.onnx"] == plain.files.contents["model.onnx"]
+    added = {"model.c", "model.h", "example.c", "golden.h", "selftest.c", "CMakeLists.txt", "lib/host/libmodel.so"}
+    assert both.manifest.files.keys() - plain.manifest.files.keys() == added
+    assert (outputs(both, "rnn", runtime="c", raw=True) == outputs(plain, "rnn", raw=True)).all()
+    assert both.verify(runtimes=["c"], samples=2).passed
+    again = exported(files, "rnn", tmp_path / "again.zip", formats=("onnx", "c"), targets=("host", "generic"), zip=True)
+    assert again.manifest.files == both.manifest.files
+
+
+@pytest.mark.needs("ziglang")
+def test_a_board_with_too_little_memory_is_refused_with_figures(files: Path, tmp_path: Path) -> None:
+    c = {"formats": ("onnx", "c"), "targets": ("cortex-m0plus",)}
+    with pytest.raises(
+        UnsupportedModelError, match=r"flash: needs [\d,]+ bytes .* expected at most 100; RAM: .* at most 50"
+    ):
+        exported(files, "mlp", tmp_path / "out", **c, flash=100, ram=50)
+    assert not (tmp_path / "out").exists()
+    bundle = exported(files, "mlp", tmp_path / "out", **c, flash=1 << 16)
+    memory = bundle.inspect(target="cortex-m0plus").memory
+    assert memory is not None
+    with pytest.raises(UnsupportedModelError, match=f"flash: needs {memory.flash:,} bytes"):
+        exported(files, "mlp", tmp_path / "other", **c, flash=memory.flash - 1)
+    exported(files, "mlp", tmp_path / "other", **c, flash=memory.flash, ram=memory.ram)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"formats": ("onnx", "tflite")}, "expected some of onnx, c"),
+        ({"formats": ()}, "expected some of onnx, c"),
+        ({"targets": ("pi4",)}, "--target belongs to the format c"),
+        ({"c_library": "arduino"}, "--c-library belongs to the format c"),
+        ({"formats": ("onnx", "c"), "c_library": "mbed"}, "expected one of arduino, platformio"),
+        ({"formats": ("onnx", "c"), "targets": ("pi9",)}, "found the target 'pi9'"),
+        ({"flash": 1 << 16}, "--flash belongs to the format c"),
+        ({"formats": ("onnx", "c"), "ram": 1 << 16}, "belong to a board"),
+        ({"formats": ("onnx", "c"), "inline": True}, "leaves no layers"),
+        ({"formats": ("onnx", "c"), "float_io": True}, "integers at its borders"),
+    ],
+)
+def test_what_c_does_not_go_with_is_refused_at_once(
+    files: Path, tmp_path: Path, options: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=found):
+        exported(files, "mlp", tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

@@ -130,7 +130,9 @@ def build(
         options = ["-O2" if chosen.microcontroller else "-O3", "-std=c99", "-g0"]
         if chosen.microcontroller:
             # What a program does not call is left out of its flash.
-            options += ["-ffunction-sections", "-fdata-sections"]
+            options += ["-ffunction-sections", "-fdata-sections", "-fomit-frame-pointer"]
+            # zig takes these targets for freestanding, where a memcpy of four bytes would be a call.
+            options += ["-fhosted"] if zig else []
         options += _library_header(place, zig=zig, kind=kind, target=chosen)
         run = _Compiler(target, place, time_limit)
         made = {"library": "libmodel.so", "archive": "libmodel.a", "object": "model.o", "program": "program"}[kind]

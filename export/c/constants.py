@@ -10,7 +10,7 @@ from qdeploy.export.c.memory import c_type
 from qdeploy.export.c.names import Names
 from qdeploy.runtime.numeric import IntArray
 
-__all__ = ["ConstantArray", "Constants"]
+__all__ = ["ConstantArray", "Constants", "array_values"]
 
 _LINE = 116
 _LOWEST = {"int32": (-(2**31), "(-2147483647 - 1)"), "int64": (-(2**63), "(-9223372036854775807 - 1)")}
@@ -63,10 +63,11 @@ class Constants:
 def _definition(name: str, flat: IntArray, note: str, *, aligned: bool) -> str:
     head = f"static const {c_type(flat.dtype)} {name}[{flat.size}]{' MODEL_ALIGNED' if aligned else ''} = {{"
     lines = [f"/* {note} */"] if note else []
-    return "\n".join([*lines, head, *_values(flat), "};"]) + "\n"
+    return "\n".join([*lines, head, *array_values(flat), "};"]) + "\n"
 
 
-def _values(flat: IntArray) -> list[str]:
+def array_values(flat: IntArray) -> list[str]:
+    """The lines between the braces of an array's definition."""
     low, text = _LOWEST.get(flat.dtype.name, (None, ""))
     words = [text if value == low else str(value) for value in flat.tolist()]
     lines: list[str] = []

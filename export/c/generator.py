@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
+from qdeploy.export.c.checked_texts import check_texts
 from qdeploy.export.c.constants import ConstantArray, Constants
 from qdeploy.export.c.emitter import emitter
 from qdeploy.export.c.graph import Graph, Layer, initial_states, read_graph
@@ -139,7 +140,9 @@ def generate_program(
 
     Raises:
         UnsupportedModelError: an operator, or a use of it, has no form in C.
+        InvalidFileError: a name that could be more than a name in C.
     """
+    check_texts(model, manifest)
     graph = read_graph(model, manifest)
     program = Program(graph, target, (max_steps or _calibrated_steps(manifest)) if graph.whole_sequences else 1)
     _name_borders(program)

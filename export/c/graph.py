@@ -19,7 +19,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.manifest import InputSpec, Manifest, StateSpec
 from qdeploy.runtime.numeric import IntArray
 from qdeploy.runtime.ops import DOMAIN, OPERATORS, RECURRENT, WEIGHT_OPERATORS, WHOLE_SEQUENCE, operator_name
-from qdeploy.runtime.reference import ReferenceModel
+from qdeploy.runtime.reference import STANDARD, ReferenceModel
 
 __all__ = ["Graph", "Layer", "Source", "Tensor", "initial_states", "read_graph"]
 
@@ -137,6 +137,12 @@ def read_graph(model: onnx.ModelProto, manifest: Manifest) -> Graph:
         if dtype == "float32":
             raise UnsupportedModelError(
                 f"{name} is a float tensor; generated C has integers at its borders. Export without --float-io."
+            )
+    for node in model.graph.node:
+        if node.domain != DOMAIN and node.op_type not in STANDARD:
+            raise UnsupportedModelError(
+                f"node {node.name} ({node.op_type}): the file is flat, its operators are gone; other formats are made of the "
+                "operators. Export without --inline."
             )
     reference = ReferenceModel(model)
     short, long = (_run(reference, manifest, steps) for steps in _LENGTHS)

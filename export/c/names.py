@@ -12,7 +12,8 @@ _RESERVED = frozenset({
     "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
     "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
     "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "main",
-    "memcpy", "memset", "size_t", "state", "steps",
+    "memcpy", "memset", "size_t", "state", "steps", "states", "NULL", "advance", "finish", "model_state",
+    "int8_t", "int16_t", "int32_t", "int64_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t",
 })
 # fmt: on
 

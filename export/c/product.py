@@ -80,18 +80,23 @@ class MatrixProduct:
             matrix: int8 ``[N, K]`` in place of the argument's value, for weights that are no matrix as they stand.
         """
         weight = site.constant(argument) if matrix is None else matrix
-        if site.target.offset and int(weight.min()) == _LOWEST:
-            product = cls.of(site, argument, x, zero_point, matrix=np.maximum(weight, _LOWEST + 1))
-            lowest = cls.of(site, f"{argument}_lowest", x, zero_point, matrix=-(weight == _LOWEST).astype(np.int8))
-            return replace(product, rest=product.rest + lowest.rest, lowest=lowest)
         kind = {"uint8": "u8", "int16": "s16"}[x.tensor.dtype.name]
         offset = site.target.offset if kind == "u8" else 0
         rest = weight.astype(np.int64).sum(axis=1) * (offset - zero_point)
+        if site.target.offset and int(weight.min()) == _LOWEST:
+            # Both real: one accumulator serves them.
+            product = cls._real(site, argument, np.maximum(weight, _LOWEST + 1), kind, rest)
+            lowest = -(weight == _LOWEST).astype(np.int8)
+            return replace(product, lowest=cls._real(site, f"{argument}_lowest", lowest, kind, rest))
         found = components_of(weight)
         if found is not None and found[1] == "blocked":
             bits = max(stored_bits(found[0].reshape(-1, found[0].shape[2])), min(_QUATERNION_BITS[kind]))
             if bits in _QUATERNION_BITS[kind]:
                 return cls._quaternion(site, argument, found[0], bits, kind, rest)
+        return cls._real(site, argument, weight, kind, rest)
+
+    @classmethod
+    def _real(cls, site: Site, argument: str, weight: IntArray, kind: str, rest: IntArray) -> MatrixProduct:
         bits = stored_bits(weight)
         outputs, inputs = weight.shape
         rows, columns = padded(outputs, site.target.tile), padded(inputs, COLUMNS * 8 // bits)

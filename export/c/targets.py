@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from qdeploy.runtime.errors import InvalidInputError
 
-__all__ = ["TARGETS", "Target", "find_target", "host_twin", "source_target"]
+__all__ = ["TARGETS", "Target", "find_target", "host_twin", "machine_target", "source_target"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,14 @@ _ARM64, _ARM32 = "aarch64-linux-gnu.2.31", "arm-linux-gnueabihf.2.31"
 _KIB, _MIB = 1 << 10, 1 << 20
 
 
+def machine_target(machine: str) -> str:
+    """The target for a machine of which no more is known than its name (``uname -m``)."""
+    return _TWINS.get(machine.lower(), "generic")
+
+
 def host_twin() -> str:
     """The target whose sources are right for this machine: as fast as can be, the same bytes on every machine of its kind."""
-    return _TWINS.get(platform.machine().lower(), "generic")
+    return machine_target(platform.machine())
 
 
 def _host(targets: tuple[Target, ...]) -> Target:
@@ -149,8 +154,17 @@ _NAMED = (
         0,
         "thumb-freestanding-eabi",
         "cortex_m0plus",
-        # No emulated machine has this core; ARMv6-M is a part of what the M3 executes.
-        machine=("qemu-system-arm", "-M", "mps2-an385"),
+        # qemu has no M0+; the M0 of this machine executes the same instructions (ARMv6-M) and no others. Its memory is made
+        # as large as that of the other machines.
+        machine=(
+            "qemu-system-arm",
+            "-M",
+            "microbit",
+            "-global",
+            "nrf51-soc.flash-size=16777216",
+            "-global",
+            "nrf51-soc.sram-size=4194304",
+        ),
         flash=2 * _MIB,
         ram=264 * _KIB,
     ),
@@ -193,7 +207,7 @@ _NAMED = (
         4,
         0,
         "thumb-freestanding-eabihf",
-        "cortex_m33",
+        "cortex_m33+dsp",
         machine=("qemu-system-arm", "-M", "mps2-an505"),
         flash=4 * _MIB,
         ram=520 * _KIB,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-UINT8, INT8, UINT16, INT16, INT32, INT64, UINT64 = 2, 3, 4, 5, 6, 7, 13
+FLOAT, UINT8, INT8, UINT16, INT16, INT32, INT64, UINT64 = 1, 2, 3, 4, 5, 6, 7, 13
 
 
 def attribute(name: str, to: int, *, result: str | None = None) -> list[str]:

@@ -9,18 +9,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .machine import Machine
 
 __all__ = ["open_board"]
 
 
-def open_board(board: str) -> Machine:
-    """The emulated board of that name.
+def open_board(board: str, runtimes: Sequence[str]) -> Machine:
+    """The emulated board of that name, with all that ``runtimes`` need: C, or a Python for the others.
 
     Raises:
-        InvalidInputError: there is no such board.
-        MissingRequirementError: this machine lacks what emulates it.
+        InvalidInputError: there is no such board, or it does not run such a thing.
+        MissingRequirementError: this machine lacks what emulates it, or the compiler.
     """
-    from .python_board import PythonBoard
+    from .overview import check_board
 
-    return PythonBoard(board)
+    check_board(board)
+    machines: list[Machine] = []
+    if "c" in runtimes:
+        from .c_board import CBoard
+
+        machines.append(CBoard(board))
+    if set(runtimes) - {"c"}:
+        from .python_board import PythonBoard
+
+        machines.append(PythonBoard(board))
+    if len(machines) == 1:
+        return machines[0]
+    from .machine import Both
+
+    return Both(machines)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 from qdeploy.runtime.engines import available, open_engine
 
 if TYPE_CHECKING:
-    import onnx
+    from collections.abc import Sequence
 
     from qdeploy.runtime.engines import Engine
+    from qdeploy.runtime.model_source import ModelSource
 
-__all__ = ["HERE", "Machine"]
+__all__ = ["HERE", "Both", "Machine"]
 
 
 class Machine(Protocol):
@@ -26,8 +27,8 @@ class Machine(Protocol):
         """Each engine with its version, None where it is missing."""
         ...
 
-    def open(self, runtime: str, model: onnx.ModelProto, *, threads: int, optimize: bool) -> Engine:
-        """A model in an engine."""
+    def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
+        """A model in an engine; C needs a whole bundle."""
         ...
 
     def close(self) -> None:
@@ -41,7 +42,7 @@ class _Here:
     def available(self) -> dict[str, str | None]:
         return available()
 
-    def open(self, runtime: str, model: onnx.ModelProto, *, threads: int, optimize: bool) -> Engine:
+    def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
         return open_engine(runtime, model, threads=threads, optimize=optimize)
 
     def close(self) -> None:
@@ -49,3 +50,25 @@ class _Here:
 
 
 HERE: Machine = _Here()
+
+
+class Both:
+    """A board that computes in several ways: each runtime in the machine that has it."""
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        self._machines = machines
+        self.board = machines[0].board
+
+    def available(self) -> dict[str, str | None]:
+        """The engines of all."""
+        return {name: version for machine in self._machines for name, version in machine.available().items()}
+
+    def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
+        """A model in the machine that has this engine."""
+        machine = next(machine for machine in self._machines if machine.available().get(runtime) is not None)
+        return machine.open(runtime, model, threads=threads, optimize=optimize)
+
+    def close(self) -> None:
+        """Ends all."""
+        for machine in self._machines:
+            machine.close()

@@ -6,17 +6,27 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qdeploy.export.c.targets import TARGETS
-from qdeploy.runtime.errors import MissingRequirementError
+from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 
 from .programs import find
 from .sysroot import PROCESSORS, find_sysroot
 
-__all__ = ["BOARDS", "BoardEntry", "Overview", "overview"]
+__all__ = ["BOARDS", "BoardEntry", "Overview", "check_board", "overview"]
 
 BOARDS: tuple[str, ...] = tuple(
     name for name, target in TARGETS.items() if target.emulator is not None or target.machine is not None
 )
 """The targets that can be tried without the board."""
+
+
+def check_board(name: str) -> None:
+    """Whether there is such a board.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    if name not in BOARDS:
+        raise InvalidInputError(f"found the board {name!r}, expected one of {', '.join(BOARDS)}")
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,8 @@ def overview() -> Overview:
             BoardEntry(
                 name=name,
                 description=target.description,
-                emulator=" ".join(command),
+                # The program, and the processor or the machine; how large its memory is made matters to nobody.
+                emulator=" ".join(command[:3]),
                 runtimes=("c", "onnxruntime") if has_python else ("c",),
                 missing=tuple(reason for reason in reasons if reason is not None),
             )

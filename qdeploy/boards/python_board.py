@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdeploy.runtime import errors
+from qdeploy.runtime.engines import DEFAULTS
 from qdeploy.runtime.errors import ContractError, QdeployError
+from qdeploy.runtime.model_source import read_model
 
 from .frames import receive, send
 from .sysroot import board_processor, find_sysroot
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import onnx
 
     from qdeploy.runtime.engines import Engine
+    from qdeploy.runtime.model_source import ModelSource
 
 __all__ = ["PythonBoard"]
 
@@ -48,13 +50,13 @@ class PythonBoard:
         _link_package(Path(self._folder.name) / "qdeploy")
 
     def available(self) -> dict[str, str | None]:
-        """Each engine of the board with its version."""
+        """Each engine of the board with its version; C is built here, not there."""
         found: dict[str, str | None] = self.ask({"do": "available"}, {})[0]["available"]
-        return found
+        return {name: found[name] for name in DEFAULTS}
 
-    def open(self, runtime: str, model: onnx.ModelProto, *, threads: int, optimize: bool) -> Engine:
+    def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
         """The model in an engine of the board; errors are those of ``open_engine``."""
-        return _RemoteEngine(self, runtime, model.SerializeToString(), threads=threads, optimize=optimize)
+        return _RemoteEngine(self, runtime, read_model(model).SerializeToString(), threads=threads, optimize=optimize)
 
     def close(self) -> None:
         """Ends the process."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .byte_size import byte_size
 from .options import Output, common_options, seed_option
 from .progress import progress_bars
 
 if TYPE_CHECKING:
     from qdeploy.bundle import Bundle
 
-FORMATS = ("onnx",)
+FORMATS = ("onnx", "c")
 
 
 def _formats(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -25,6 +26,11 @@ def _formats(context: click.Context, parameter: click.Parameter, value: str) -> 
     return names
 
 
+def _names(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    del context, parameter
+    return tuple(name.strip() for given in value for name in given.split(",") if name.strip())
+
+
 def _number(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     del context, parameter
     return None if value is None else int(value)
@@ -34,6 +40,23 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.argument("model", required=False)
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="Folder of the bundle.")
 @click.option("--format", "formats", default="onnx", show_default=True, callback=_formats, help="Comma separated.")
+@click.option(
+    "--target",
+    "targets",
+    metavar="NAME",
+    multiple=True,
+    callback=_names,
+    help="Boards to compile C for, comma separated (`qdeploy list targets`).",
+)
+@click.option(
+    "--c-library", type=click.Choice(["arduino", "platformio"]), help="Write the C sources as such a library too."
+)
+@click.option(
+    "--flash", metavar="SIZE", callback=byte_size, help="Flash of the board, as in 256K; the target's if not given."
+)
+@click.option(
+    "--ram", metavar="SIZE", callback=byte_size, help="RAM of the board, as in 64K; the target's if not given."
+)
 @click.option(
     "--calibration", metavar="DATA", help=".npy, .npz (keys: input names, axis 0: samples) or a data set's name."
 )
@@ -63,6 +86,12 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     type=click.Choice(["stage", "fold"]),
     help="Batch normalization kept out of the weights, or folded into them (quaternion matrices in full); default: the "
     "smaller file.",
+)
+@click.option(
+    "--conv-kernels",
+    type=click.Choice(["strict", "qlinear"]),
+    help="Convolutions in integers alone (strict), or by QLinearConv where its single precision is exact: faster, but not "
+    "integer-only; default: strict.",
 )
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
 @click.option("--entry", metavar="MODULE:FUNCTION", help="Function that returns your torch module (runs your code).")
@@ -108,6 +137,7 @@ def command(
 
     \b
     qdeploy export qornn-digits -o out
+    qdeploy export qornn-digits -o out --format onnx,c --target pi4,host
     qdeploy export model.onnx --calibration data.npz -o out
     qdeploy export --entry mynet:build --weights w.safetensors --calibration data.npz -o out
     qdeploy export projunn.pt --architecture projunn.json --calibration data.npz -o out

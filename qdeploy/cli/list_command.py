@@ -6,14 +6,14 @@ import click
 
 from .options import Output, common_options
 
-KINDS = ("operators", "recipes", "runtimes", "models", "datasets")
+KINDS = ("operators", "recipes", "runtimes", "targets", "models", "datasets")
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
 @common_options
 def command(kind: str, output: Output) -> None:
-    """List operators, recipes, runtimes, models or datasets."""
+    """List operators, recipes, runtimes, targets of C, models or datasets."""
     from qdeploy.listing import listing
 
     entries = listing(kind)

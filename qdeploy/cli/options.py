@@ -74,6 +74,9 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 seed_option = click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of what is random."
 )
+trust_option = click.option(
+    "--trust", is_flag=True, help="Let the runtime c run the library that the bundle holds for this machine."
+)
 bundle_argument = click.argument("bundle", metavar="BUNDLE", type=click.Path())
 
 

@@ -22,6 +22,8 @@ from .options import Output, bundle_argument, common_options, runtime_option
     help="Configuration that ssh reads instead of yours.",
 )
 @click.option("--python", metavar="PATH", help="Python there; python3 if not given.")
+@click.option("--no-python", is_flag=True, help="Use no Python there: a program in C checks the golden vectors.")
+@click.option("--target", metavar="NAME", help="Of that program; the board's processor if not given.")
 @runtime_option("Runtimes to verify and measure there; all that are installed there when not given.")
 @click.option("--samples", type=click.IntRange(1), help="Sequences or samples that verify runs there.")
 @click.option("--bench/--no-bench", default=True, show_default=True, help="Measure there and here.")
@@ -53,7 +55,8 @@ def command(
 ) -> int:
     """Copy BUNDLE to a board, verify and measure it there, and bring the report back.
 
-    The board needs an ssh server, and qdeploy (or Python and --install). Its copy is removed at the end unless --keep is given.
+    The board needs an ssh server, and qdeploy; or Python and --install; or --no-python. Its copy is removed at the end unless
+    --keep is given.
     Exit code 0: every integer that was computed there is right. 1: one is not. 4: the board cannot be reached, or lacks
     something.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Output, bundle_argument, common_options
+from .options import Output, bundle_argument, common_options, trust_option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--output", "target", type=click.Path(path_type=Path), metavar="FILE", help="Write outputs to this .npz.")
 @click.option("--raw", is_flag=True, help="Leave outputs integer.")
 @click.option("--runtime", default="onnxruntime", show_default=True, help="Runtime that computes.")
+@trust_option
 @common_options
 def command(
     bundle: str,
@@ -37,6 +38,7 @@ def command(
     target: Path | None,
     raw: bool,
     runtime: str,
+    trust: bool,
     output: Output,
 ) -> None:
     """Compute BUNDLE on arrays from files.
@@ -53,7 +55,7 @@ def command(
     for path in (target, save_state):
         if path is not None and path.suffix != ".npz":
             raise click.UsageError(f"{path}: the file to write must end in .npz")
-    opened = qdeploy.load(bundle)
+    opened = qdeploy.load(bundle, trust=trust)
     session = opened.session(runtime=runtime, raw=raw)
     if state is not None:
         session.load_state(state)

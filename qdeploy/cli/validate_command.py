@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import Output, bundle_argument, common_options
+from .options import Output, bundle_argument, common_options, trust_option
 from .progress import progress_bars
 
 METRICS = ("accuracy", "bits", "mse", "mae", "sqnr")
@@ -22,6 +22,7 @@ METRICS = ("accuracy", "bits", "mse", "mae", "sqnr")
 @click.option("--metric", type=click.Choice(METRICS), default="accuracy", show_default=True)
 @click.option("--max-drop", type=float, help="Fail when accuracy drops by more than this many points (per cent).")
 @click.option("--limit", type=click.IntRange(1), help="Use at most this many samples.")
+@trust_option
 @common_options
 def command(
     bundle: str,
@@ -31,6 +32,7 @@ def command(
     metric: str,
     max_drop: float | None,
     limit: int | None,
+    trust: bool,
     output: Output,
 ) -> int:
     """Compare BUNDLE with the float model on data with known answers.
@@ -40,7 +42,7 @@ def command(
     import qdeploy
 
     with progress_bars(output) as progress:
-        report = qdeploy.load(bundle).validate(
+        report = qdeploy.load(bundle, trust=trust).validate(
             data,
             float_model=float_model,
             runtime=runtime,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import Output, bundle_argument, common_options, runtime_option, seed_option
+from .options import Output, bundle_argument, common_options, runtime_option, seed_option, trust_option
 from .progress import progress_bars
 
 
@@ -15,6 +15,7 @@ from .progress import progress_bars
 @click.option("--data", metavar="DATA", help="Real samples: .npy, .npz or a data set's name.")
 @click.option("--case", metavar="NAME", help="Only this case, or kind of case, as a difference names it.")
 @click.option("--board", metavar="NAME", help="Run the runtimes on this board, emulated (`qdeploy board list`).")
+@trust_option
 @seed_option
 @common_options
 def command(
@@ -25,6 +26,7 @@ def command(
     case: str | None,
     board: str | None,
     seed: int,
+    trust: bool,
     output: Output,
 ) -> int:
     """Compare every output and state of BUNDLE, bit for bit, between all runtimes.
@@ -34,7 +36,7 @@ def command(
     import qdeploy
 
     with progress_bars(output) as progress:
-        report = qdeploy.load(bundle).verify(
+        report = qdeploy.load(bundle, trust=trust).verify(
             runtimes=runtimes or None,
             samples=samples,
             seed=seed,

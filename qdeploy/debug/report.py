@@ -75,6 +75,7 @@ class DebugReport:
         bundle: its path.
         float_source: what the float values come from.
         samples: sequences that were compared.
+        runtime: which runtime gave the reference's integers for them too, None where none was asked.
         tensors: inputs, layers and outputs, in the order of the network.
         steps: of those with a time axis, the errors of every step.
     """
@@ -82,6 +83,7 @@ class DebugReport:
     bundle: str
     float_source: str
     samples: int
+    runtime: str | None
     tensors: tuple[TensorError, ...]
     steps: tuple[StepErrors, ...]
 
@@ -105,7 +107,8 @@ class DebugReport:
 
     def lines(self) -> list[str]:
         """For people."""
-        lines = [f"{self.samples:,} samples, float values from {self.float_source}", ""]
+        same = "" if self.runtime is None else f"; {self.runtime} gives the same integers"
+        lines = [f"{self.samples:,} samples, float values from {self.float_source}{same}", ""]
         lines.append(
             f"{'layer':24} {'operator':10} {'tensor':24} {'bits':>4} {'error':>9} {'SQNR':>8} {'type alone':>10} {'saturated':>9}"
         )

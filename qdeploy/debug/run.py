@@ -22,6 +22,7 @@ from qdeploy.verify.cases import CaseMaker
 from qdeploy.verify.compare import Axes, find_axes
 from qdeploy.verify.instrument import has_operators, show
 
+from .engine import check_engine
 from .report import DebugReport, StepErrors, TensorError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def debug(
     data: Any,
     *,
     float_model: Any = None,
+    runtime: str | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> DebugReport:
@@ -75,10 +77,12 @@ def debug(
         data: arrays, an ``.npz`` file, or a data set's name (its test split), as for ``validate``.
         float_model: the float network (``.onnx``, checkpoint, module); without it only the outputs are compared, with those
             that the bundle keeps of the data it was made from.
+        runtime: an engine that runs the data too; its outputs, and its states after every step, must be the reference's.
         limit: at most so many samples, 32 by default.
         progress: called as (stage, done, total).
 
     Raises:
+        CheckFailedError: the runtime computes other integers.
         InvalidInputError: data that do not fit, no float values for them, or another network's.
         UnsupportedModelError: a file without layer-sized operators (``--inline``).
     """
@@ -96,6 +100,8 @@ def debug(
     whole = ReferenceModel(model).run(feeds, keep=True)
     said("integer network", 1, 2)
     stepped = _Steps(files, model, maker, feeds)
+    if runtime is not None:
+        check_engine(files, runtime, maker, feeds, whole.outputs, stepped.states)
     said("integer network", 2, 2)
     source, real = _float_values(files, samples, data, float_model)
     pairs = list(_pairs(files, model, whole.tensors | whole.outputs, stepped, real, _axes(model, maker)))
@@ -107,6 +113,7 @@ def debug(
         bundle=str(files.path),
         float_source=source,
         samples=len(next(iter(samples.inputs.values()))),
+        runtime=runtime,
         tensors=tuple(_error(pair, whole.saturations, whole.tensors, model) for pair in pairs),
         steps=tuple(
             StepErrors(pair.layer, pair.tensor, _by_step(pair), stepped.saturated(pair.layer))

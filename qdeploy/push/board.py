@@ -68,6 +68,7 @@ class Board:
         system: kernel and its release.
         model: the board's name where the kernel knows one (Raspberry Pi 4 Model B Rev 1.4).
         home: the user's home folder.
+        looked_for_python: whether the next three were asked for.
         python: the interpreter's path, None where there is none.
         python_version: of it.
         packages: version of qdeploy and what it needs; None where one is missing.
@@ -78,6 +79,7 @@ class Board:
     system: str
     model: str | None
     home: str
+    looked_for_python: bool = True
     python: str | None = None
     python_version: str | None = None
     packages: dict[str, str | None] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class Board:
                 if version and name in ("qdeploy", "numpy", "onnxruntime")
             ]
             parts.append(f"Python {self.python_version}" + (f" with {', '.join(known)}" if known else ""))
-        else:
+        elif self.looked_for_python:
             parts.append("no Python")
         parts.append(f"C compiler {self.compiler}" if self.compiler else "no C compiler")
         return [", ".join(parts)]
@@ -146,6 +148,7 @@ def examine_board(connection: Connection, *, python: str | None, look_for_python
         system=facts.get("system", ""),
         model=facts.get("model"),
         home=facts["home"],
+        looked_for_python=look_for_python,
         python=facts.get("python") if version else None,
         python_version=version,
         packages=packages,

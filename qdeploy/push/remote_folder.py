@@ -65,9 +65,16 @@ class RemoteFolder:
             )
         return path
 
-    def run(self, words: list[str], *, environment: Mapping[str, str] | None = None) -> RemoteResult:
-        """Runs a command in the folder; its process ends when the folder is removed."""
-        settings = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items())
+    def run(self, words: list[str], *, python_path: str | None = None) -> RemoteResult:
+        """Runs a command in the folder; its process ends when the folder is removed.
+
+        Args:
+            words: program and arguments, each as it is.
+            python_path: a folder whose modules Python takes first.
+        """
+        settings = "export ORT_DISABLE_TELEMETRY=1\n"
+        if python_path is not None:
+            settings += f"export PYTHONPATH={shlex.quote(python_path)}${{PYTHONPATH:+:$PYTHONPATH}}\n"
         place = shlex.quote(self.path)
         script = f"cd {place} || exit 125\n{settings}{shlex.join(words)} < /dev/null &\necho $! > pid\nwait $!"
         return self.connection.run(script, timeout=self.timeout)

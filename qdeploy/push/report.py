@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .board import Board
+    from .self_test import SelfTest
 
 __all__ = ["ComparedTime", "PushReport", "compared_times", "verify_lines"]
 
@@ -40,6 +41,8 @@ class PushReport:
         verify_text: its lines.
         bench: the report of ``qdeploy bench --json`` there; None where nothing was measured.
         bench_here: the same of this machine.
+        self_test: what the self-test program said there; None where it was not used.
+        self_test_here: the same of this machine, where it was measured.
         times: the medians of both.
         kept: where the bundle stays there, None where it was removed.
         seconds: what each part took.
@@ -54,9 +57,17 @@ class PushReport:
     verify_text: tuple[str, ...]
     bench: Mapping[str, Any] | None
     bench_here: Mapping[str, Any] | None
+    self_test: SelfTest | None
+    self_test_here: SelfTest | None
     times: tuple[ComparedTime, ...]
     kept: str | None
     seconds: Mapping[str, float]
+
+    @property
+    def _unit(self) -> str:
+        if self.self_test is not None and self.self_test.unit is not None:
+            return self.self_test.unit
+        return str((self.bench or {}).get("unit", "step"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -69,15 +80,16 @@ class PushReport:
         """For people."""
         lines = [f"{self.address}: {line}" for line in self.board.lines()]
         lines += self.verify_text
+        if self.self_test is not None:
+            lines += self.self_test.lines()
         if self.times:
-            lines += ["", *_table(self.times, self.bench)]
+            lines += ["", *_table(self.times, self._unit)]
         if self.kept is not None:
             lines.append(f"the bundle stays at {self.address}:{self.kept}")
         return lines
 
 
-def _table(times: tuple[ComparedTime, ...], bench: Mapping[str, Any] | None) -> list[str]:
-    unit = "step" if bench is None else str(bench.get("unit", "step"))
+def _table(times: tuple[ComparedTime, ...], unit: str) -> list[str]:
     width = max(14, *(len(time.name) + 2 for time in times))
     lines = [f"µs a {unit}, median, one thread, batch 1", f"{'':<{width}}{'board':>10}{'here':>10}  board / here"]
     for time in times:
@@ -90,14 +102,23 @@ def _number(value: float | None) -> str:
     return f"{'–':>10}" if value is None else f"{value:>10.2f}"
 
 
-def compared_times(there: Mapping[str, Any] | None, here: Mapping[str, Any] | None) -> tuple[ComparedTime, ...]:
-    """The medians of two reports of ``bench``, in the order of the board's.
+def compared_times(
+    there: Mapping[str, Any] | None,
+    here: Mapping[str, Any] | None,
+    self_test: SelfTest | None = None,
+    self_test_here: SelfTest | None = None,
+) -> tuple[ComparedTime, ...]:
+    """The medians of two reports of ``bench``, in the order of the board's, and the times of the self-test.
 
     Values that are no numbers are left out: one of the reports comes from another machine.
     """
     board, own = _medians(there), _medians(here)
     names = [*board, *(name for name in own if name not in board)]
-    return tuple(ComparedTime(name, board.get(name), own.get(name)) for name in names)
+    times = [ComparedTime(name, board.get(name), own.get(name)) for name in names]
+    if self_test is not None and self_test.microseconds is not None:
+        other = None if self_test_here is None else self_test_here.microseconds
+        times.append(ComparedTime("C, self-test", self_test.microseconds, other))
+    return tuple(times)
 
 
 def _medians(bench: Mapping[str, Any] | None) -> dict[str, float]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from .board import Board, examine_board, private_path
 from .connection import Connection, connect
 from .install import check_python, how_to_install, install
 from .remote_folder import RemoteFolder, remote_folder
+from .remote_qdeploy import RemoteQdeploy
 from .report import PushReport, compared_times, verify_lines
+from .self_test import SelfTest, chosen_target, self_test_here, self_test_there
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
@@ -41,6 +43,8 @@ def push(
     identity: Path | None = None,
     config: Path | None = None,
     python: str | None = None,
+    no_python: bool = False,
+    target: str | None = None,
     runtimes: Sequence[str] | None = None,
     samples: int | None = None,
     bench: bool = True,
@@ -60,6 +64,8 @@ def push(
         address: ``user@host``.
         port, identity, config: of ssh.
         python: the interpreter there, by name or path.
+        no_python: use none; a self-test program in C checks the golden vectors instead.
+        target: of that program, which then runs in any case; by default that of the board's processor.
         runtimes: names of engines to verify and measure; None for all that are there.
         samples: how many sequences or samples ``verify`` runs there.
         bench: whether to measure.
@@ -72,53 +78,125 @@ def push(
 
     Raises:
         InvalidInputError, InvalidFileError: an argument or the bundle cannot be used.
+        UnsupportedModelError: C that the model has no form in.
         MissingRequirementError: the board cannot be reached, refuses, or lacks something.
     """
     from qdeploy.runtime.bundle import read_bundle
 
-    target = Address.parse(address)
+    where = Address.parse(address)
     files = read_bundle(path, everything=True)
+    if target is not None:
+        chosen_target(None, target)  # a wrong name is an error before anything is sent
     said: Say = say if say is not None else lambda _: None
     clock = _Clock()
-    with connect(target, port=port, identity=identity, config=config) as connection:
+    with connect(where, port=port, identity=identity, config=config) as connection:
         with clock.part("examine"):
-            board = examine_board(connection, python=python, look_for_python=True, timeout=min(timeout, _QUICK))
-        board = _with_qdeploy(connection, board, python, install_there, timeout, said)
+            board = examine_board(
+                connection, python=python, look_for_python=not no_python, timeout=min(timeout, _QUICK)
+            )
+        plan = _plan(board, runtimes, target=target, no_python=no_python)
+        if plan.python:
+            board = _with_qdeploy(connection, board, python, install_there, timeout, said)
         final = _final_folder(board, folder, Path(path)) if keep or folder is not None else None
         parents = (posixpath.dirname(final),) if final is not None else (board.home, "/tmp", "/var/tmp")  # noqa: S108 - mktemp
         with remote_folder(connection, parents, timeout=timeout) as place:
+            visit = _Visit(place, board, files, clock, said, measure=bench)
             with clock.part("send"):
-                said(f"{target}: sending {sum(map(len, files.contents.values())):,} bytes")
+                said(f"{where}: sending {sum(map(len, files.contents.values())):,} bytes")
                 bundle = place.send(files.contents, "bundle")
-            runner = _Runner(place, board, bundle)
-            with clock.part("verify"):
-                said(f"{target}: qdeploy verify")
-                verdict = runner.verify(runtimes, samples)
-            measured = here = None
-            if bench and verdict.get("passed") is True:
-                with clock.part("bench"):
-                    said(f"{target}: qdeploy bench")
-                    measured = runner.bench(runtimes)
-                with clock.part("bench here"):
-                    said("here: qdeploy bench")
-                    here = _bench_here(files, measured)
-            if final is not None and verdict.get("passed") is True:
+            if plan.python:
+                visit.by_python(bundle, plan.runtimes, samples)
+            if plan.self_test and visit.passed:
+                visit.by_self_test(target)
+            if final is not None and visit.passed:
                 place.keep("bundle", final, force=force)
-    passed = verdict.get("passed") is True
     return PushReport(
         bundle=str(path),
         model_sha256=files.manifest.files["model.onnx"].sha256,
-        address=str(target),
+        address=str(where),
         board=board,
-        passed=passed,
-        verify=verdict,
-        verify_text=runner.verify_text,
-        bench=measured,
-        bench_here=here,
-        times=compared_times(measured, here),
-        kept=final if passed else None,
+        passed=visit.passed,
+        verify=visit.verify,
+        verify_text=() if visit.verify is None else verify_lines(visit.verify),
+        bench=visit.bench,
+        bench_here=visit.bench_here,
+        self_test=visit.self_test,
+        self_test_here=visit.self_test_here,
+        times=compared_times(visit.bench, visit.bench_here, visit.self_test, visit.self_test_here),
+        kept=final if visit.passed else None,
         seconds=clock.seconds,
     )
+
+
+@dataclass
+class _Visit:
+    """One stay on a board: how it is used, and what came back so far."""
+
+    place: RemoteFolder
+    board: Board
+    files: BundleFiles
+    clock: _Clock
+    say: Say
+    measure: bool
+    verify: dict[str, Any] | None = None
+    bench: dict[str, Any] | None = None
+    bench_here: dict[str, Any] | None = None
+    self_test: SelfTest | None = None
+    self_test_here: SelfTest | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Nothing that ran found a difference."""
+        by_python = self.verify is None or self.verify.get("passed") is True
+        return by_python and (self.self_test is None or self.self_test.passed)
+
+    def by_python(self, bundle: str, runtimes: Sequence[str] | None, samples: int | None) -> None:
+        """qdeploy's own commands there."""
+        where = self.place.connection.address
+        there = RemoteQdeploy(self.place, self.board, bundle)
+        with self.clock.part("verify"):
+            self.say(f"{where}: qdeploy verify")
+            self.verify = there.verify(runtimes, samples)
+        if self.measure and self.passed:
+            with self.clock.part("bench"):
+                self.say(f"{where}: qdeploy bench")
+                self.bench = there.bench(runtimes)
+            with self.clock.part("bench here"):
+                self.say("here: qdeploy bench")
+                self.bench_here = _bench_here(self.files, self.bench)
+
+    def by_self_test(self, target: str | None) -> None:
+        """The program in C."""
+        chosen = chosen_target(self.board, target)
+        with self.clock.part("self-test"):
+            self.say(f"{self.place.connection.address}: self-test in C for {chosen}")
+            self.self_test = self_test_there(self.place, self.board, self.files, chosen, measure=self.measure)
+        if self.measure and self.passed:
+            with self.clock.part("self-test here"):
+                self.say("here: self-test in C")
+                self.self_test_here = self_test_here(self.files)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which ways are taken: by the board's Python in which runtimes (None: all), and by the self-test program."""
+
+    python: bool
+    runtimes: tuple[str, ...] | None
+    self_test: bool
+
+
+def _plan(board: Board, runtimes: Sequence[str] | None, *, target: str | None, no_python: bool) -> _Plan:
+    """C is qdeploy's own runtime where the board has Python and a compiler, and the self-test program elsewhere."""
+    names = tuple(runtimes) if runtimes is not None else None
+    if no_python:
+        if names is not None and names != ("c",):
+            raise InvalidInputError(f"--no-python: found --runtime {', '.join(names)}; without Python there is c alone")
+        return _Plan(python=False, runtimes=None, self_test=True)
+    without_compiler = names is not None and "c" in names and board.compiler is None
+    if without_compiler and names is not None:
+        names = tuple(name for name in names if name != "c")
+    return _Plan(python=names != (), runtimes=names, self_test=target is not None or without_compiler)
 
 
 def _with_qdeploy(
@@ -150,48 +228,6 @@ def _final_folder(board: Board, folder: str | None, path: Path) -> str:
             f"--folder {name!r}: expected the name of a new folder there, such as models/{path.stem or 'net'}"
         )
     return posixpath.normpath(posixpath.join(board.home, name))
-
-
-class _Runner:
-    """The commands of qdeploy there."""
-
-    def __init__(self, place: RemoteFolder, board: Board, bundle: str) -> None:
-        self._place = place
-        self._board = board
-        self._bundle = bundle
-        self.verify_text: tuple[str, ...] = ()
-
-    def verify(self, runtimes: Sequence[str] | None, samples: int | None) -> dict[str, Any]:
-        more = ["--samples", str(samples)] if samples is not None else []
-        report = self._command("verify", runtimes, more, codes=(0, 1))
-        self.verify_text = verify_lines(report)
-        return report
-
-    def bench(self, runtimes: Sequence[str] | None) -> dict[str, Any]:
-        return self._command("bench", runtimes, [], codes=(0,))
-
-    def _command(
-        self, verb: str, runtimes: Sequence[str] | None, more: list[str], codes: tuple[int, ...]
-    ) -> dict[str, Any]:
-        words = [str(self._board.python), "-m", "qdeploy", verb, self._bundle, "--json", *more]
-        for name in runtimes or ():
-            words += ["--runtime", name]
-        environment = {"PYTHONPATH": private_path(self._board.home), "ORT_DISABLE_TELEMETRY": "1"}
-        done = self._place.run(words, environment=environment)
-        where = self._place.connection.address
-        said = " ".join((done.err.strip() or done.out.strip() or "nothing").splitlines()[-3:])
-        if done.code not in codes or (done.code and not done.out.strip()):
-            error = InvalidInputError if done.code == 2 else MissingRequirementError
-            raise error(f"{where}: qdeploy {verb} ended with exit code {done.code} there: {said}")
-        try:
-            report = json.loads(done.out)
-        except ValueError:
-            report = None
-        if not isinstance(report, dict):
-            raise MissingRequirementError(
-                f"{where}: qdeploy {verb} printed no report there (found: {said}); is it of this version?"
-            )
-        return report
 
 
 def _bench_here(files: BundleFiles, there: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,6 +14,9 @@ from qdeploy.runtime.numeric import MAX_SHIFT
 SPREAD = 15
 """Powers of two of one tensor's channels reach over so many octaves."""
 
+NO_ERROR = 2.0**-40
+"""Relative: what float64 makes of a ratio that is a multiplier."""
+
 
 @dataclass(frozen=True)
 class Multiplier:

@@ -17,6 +17,7 @@ from qdeploy.quantize.given_states import feed_given_states, given_state_type, s
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings import LOWERINGS, Context
 from qdeploy.quantize.recipe import Recipe
+from qdeploy.quantize.single_precision import check_any
 from qdeploy.quantize.sparse_storage import store_sparse
 from qdeploy.quantize.tensor_type import grid_type, index_type
 from qdeploy.runtime.errors import UnsupportedModelError
@@ -51,7 +52,8 @@ def quantize(
     quantization grid are unchanged.
 
     Raises:
-        UnsupportedModelError: an operator without lowering, named with what is supported.
+        UnsupportedModelError: an operator without lowering, named with what is supported; convolutions of which none can be
+            the QLinearConv that the recipe asks for.
     """
     model = place_batch_norm(model, recipe)
     floats = FloatGraph(model)
@@ -83,6 +85,7 @@ def quantize(
                 f"node {node.name}: {node.op_type} has no integer form; supported are {', '.join(sorted(LOWERINGS))}."
             )
         lowering(context, node)
+    check_any(recipe, graph.layers)
     if storage == "compact":
         store_sparse(graph)
     _record_ranges(floats, graph, calibration)

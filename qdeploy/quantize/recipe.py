@@ -29,6 +29,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "recurrent_rounding": ("auto", "nearest", "shaped"),
     "batch_norm": ("auto", "stage", "fold"),
     "rounding": ("half_up",),
+    "conv_kernels": ("strict", "qlinear"),
     "multiplier_bits": (1, 15, 31),
     "product_multiplier_bits": (8, 15),
 }
@@ -70,6 +71,9 @@ class Recipe:
             makes the smaller file (``docs/batch_normalization.md``).
         recognise_grid: whether weights that lie on a q_k grid are taken as they are.
         rounding: ``half_up``.
+        conv_kernels: ``strict``, integers alone, or ``qlinear``: convolutions by the standard QLinearConv where its single
+            precision is exact, with weight scales raised to powers of two or few bits; faster, but not integer-only, and
+            rounded half to even (``docs/convolution.md``).
     """
 
     name: str
@@ -89,6 +93,7 @@ class Recipe:
     batch_norm: str = "auto"
     recognise_grid: bool = True
     rounding: str = "half_up"
+    conv_kernels: str = "strict"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

@@ -66,7 +66,8 @@ class VerifyReport:
     """The result of a verification.
 
     ``cases`` counts the calls of each kind. ``saturations`` counts, by node, the values at a clipping bound on golden
-    vectors and given data, out of ``saturation_samples`` samples: legal, and worth a look where there are many.
+    vectors and given data, out of ``saturation_samples`` samples: legal, and worth a look where there are many. ``remarks``
+    say where else the bits hold, of a bundle that is not integer-only.
     """
 
     bundle: str
@@ -79,6 +80,7 @@ class VerifyReport:
     saturation_samples: int
     left_out: tuple[str, ...]
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def compared_integers(self) -> int:
@@ -141,6 +143,7 @@ class VerifyReport:
             worst = ", ".join(f"{node} {count:,}" for node, count in self.saturations.items())
             lines.append(f"saturated values in {self.saturation_samples} samples: {worst}")
         lines += [f"left out: {reason}" for reason in self.left_out]
+        lines += self.remarks
         verdict = "passed: every runtime gives the same bits" if self.passed else "FAILED"
         lines.append(f"{verdict} ({self.compared_integers:,} integers, {self.seconds:.1f} s)")
         return lines

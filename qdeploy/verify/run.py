@@ -7,6 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,9 +17,11 @@ from qdeploy.boards.machine import HERE
 from qdeploy.runtime.errors import InvalidInputError, QdeployError
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.runtime.standard import BodyModel
+from qdeploy.strictness import not_strict, remark
 
 from .cases import EXTREMES, Case, CaseMaker
 from .compare import Axes, Mismatch, count_mismatches, find_axes, first_mismatch
+from .cuts import make_cuts, run_pieces
 from .instrument import Producer, constants_model, has_operators, producers, show
 from .locate import locate_in_body
 from .report import Difference, VerifyReport, VoiceReport
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from qdeploy.boards.machine import Machine
     from qdeploy.progress import Progress
     from qdeploy.runtime.bundle import BundleFiles
+    from qdeploy.runtime.manifest import Manifest
 
 __all__ = ["verify"]
 
@@ -44,8 +48,6 @@ _EMULATED = 10
 #: A chunk's tensors stay within this many elements, and a batch within its own bound.
 _CHUNK_ELEMENTS = 4_000_000
 _LARGEST_BATCH = 256
-#: Steps and samples of the checks that cut a sequence or a batch: each piece is a call.
-_CUT_STEPS, _CUT_SAMPLES = 24, 3
 _DEFAULT_STEPS = 32
 _MOST_DATA = 64
 _REFERENCE = "the reference"
@@ -86,7 +88,8 @@ def verify(
     if board is not None:
         from qdeploy.boards import open_board
 
-        machine = open_board(board)
+        runtimes = tuple(runtimes or ("c",))
+        machine = open_board(board, runtimes)
     with contextlib.closing(machine):
         return _Verification(files, runtimes, samples, seed, data, case, machine).report(progress)
 
@@ -95,6 +98,11 @@ class _Judge(Protocol):
     """Gives every tensor of a call, and how many values each node clipped."""
 
     def __call__(self, feeds: Mapping[str, Array], /) -> tuple[dict[str, Array], Mapping[str, int]]: ...
+
+
+def _remarks(manifest: Manifest) -> tuple[str, ...]:
+    layers = not_strict(manifest)
+    return (remark(layers),) if layers else ()
 
 
 def _make_judge(model: onnx.ModelProto) -> tuple[str, _Judge]:
@@ -128,7 +136,7 @@ class _Verification:
         self._only = only
         self._shown = show(files.model)
         self._judge_name, self._judge = _make_judge(self._shown)
-        self._voices, self._left_out = make_voices(files.model, self._shown, runtimes, machine)
+        self._voices, self._left_out = make_voices(files, self._shown, runtimes, machine)
         self._runtimes = runtimes
         self._producers = producers(self._shown)
         self._vectors = files.vectors()
@@ -175,6 +183,7 @@ class _Verification:
             saturation_samples=self._saturation_samples,
             left_out=tuple(self._left_out),
             seconds=time.perf_counter() - self._started,
+            remarks=_remarks(self._files.manifest),
         )
 
     @staticmethod
@@ -277,7 +286,9 @@ class _Verification:
         found: Mapping[str, Array],
         *,
         judge: str = _REFERENCE,
+        step: int | None = None,
     ) -> None:
+        """Counts what differs; ``step`` is the one after which tensors without time were taken."""
         wrong: list[str] = []
         for name, array in expected.items():
             voice.compared += array.size
@@ -290,6 +301,8 @@ class _Verification:
         if wrong and voice.difference is None:
             name = min(wrong, key=self._order)
             mismatch = first_mismatch(expected[name], found[name], self._axes.get(name, Axes()))
+            if step is not None:
+                mismatch = replace(mismatch, step=step)
             body = None
             alone = judge == _REFERENCE and case.kind not in {"cut", "constants"} and not voice.judge
             if alone and name in self._producers and mismatch.problem is None:
@@ -360,37 +373,41 @@ class _Verification:
             self._compare(voice, case, {name: expected[name] for name in names}, found)
 
     def _compare_cuts(self) -> None:
-        """One call equals the same steps in several calls, and a batch equals its samples alone.
+        """One call equals the same steps in several calls, every state after each of them too; a batch equals its samples alone.
 
         An output that the manifest calls one of the whole sequence, such as a mean over time, is not compared across calls.
         """
         maker, manifest = self._maker, self._files.manifest
-        steps, batch = min(maker.steps, _CUT_STEPS), _CUT_SAMPLES if maker.batched else 1
-        whole = maker.random("cut/whole", batch, steps)
         states = {state.input: state.output for state in manifest.states}
         whole_only = {output.name for output in manifest.outputs if output.extra.get("whole_sequence") is True}
-        plans: dict[str, tuple[str, list[int]]] = {}
-        if maker.batched:
-            plans["cut/samples"] = ("batch", [1] * batch)
-        if states and maker.timed and steps > 1 and not manifest.whole_sequences:
-            plans["cut/steps"] = ("time", [1] * steps)
-            plans["cut/random"] = ("time", maker.split(steps))
-        plans = {name: plan for name, plan in plans.items() if self._wanted(name)}
-        if not plans:
-            return
-        tensors, _ = self._judge(whole.feeds)
         engines = {v.runtime: v for v in self._voices if v.shipped or v.runtime == "bodies"}
-        for name, (symbol, sizes) in plans.items():
-            case = Case(name, whole.feeds)
+        # Of what computes here the golden vectors' states are compared at every step in the copy that shows them.
+        vectors = self._vectors if any(v.machine.board is not None for v in self._voices) else {}
+        for cut in make_cuts(maker, manifest, vectors):
+            if not self._wanted(cut.name):
+                continue
+            symbol, sizes = cut.symbol, cut.sizes
+            case = Case(cut.name, cut.feeds)
             self._count(case)
+            tensors, _ = self._judge(cut.feeds)
+            judged = (
+                run_pieces(lambda f: self._judge(f)[0], maker.slices(cut.feeds, symbol, sizes), symbol, states)
+                if symbol == "time"
+                else []
+            )
             for voice in engines.values():
                 try:
-                    pieces = _run_pieces(voice, maker.slices(whole.feeds, symbol, sizes), symbol, states)
+                    pieces = run_pieces(voice.engine.run, maker.slices(cut.feeds, symbol, sizes), symbol, states)
                 except QdeployError as error:
                     voice.mismatched += 1
                     problem = Mismatch(None, None, (), None, None, f"could not run: {error}")
                     voice.difference = voice.difference or self._difference(voice, case, "", problem, None)
                     continue
+                if symbol == "time":
+                    # Before what they lead to: the earliest step is the one that is told.
+                    for last, after, computed in zip(np.cumsum(sizes) - 1, judged, pieces, strict=True):
+                        taken = {tensor: after[tensor] for tensor in states.values()}
+                        self._compare(voice, case, taken, computed, step=int(last))
                 expected, found = {}, {}
                 compared = [
                     output.name for output in manifest.outputs if symbol == "batch" or output.name not in whole_only
@@ -402,16 +419,3 @@ class _Verification:
                         np.concatenate([p[tensor] for p in pieces], axis) if axis is not None else pieces[-1][tensor]
                     )
                 self._compare(voice, case, expected, found)
-
-
-def _run_pieces(
-    voice: Voice, pieces: Iterator[dict[str, Array]], symbol: str, states: Mapping[str, str]
-) -> list[dict[str, Array]]:
-    """Runs piece after piece; cut along time, each goes on from the state in which the last one ended."""
-    results: list[dict[str, Array]] = []
-    for piece in pieces:
-        feeds = piece
-        if symbol == "time" and results:
-            feeds = piece | {name: results[-1][output] for name, output in states.items()}
-        results.append(voice.engine.run(feeds))
-    return results

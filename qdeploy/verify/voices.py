@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onnx import inliner
 
 from qdeploy.boards.machine import HERE
-from qdeploy.runtime.engines import onnxruntime, open_engine
+from qdeploy.runtime.engines import DEFAULTS, onnxruntime, open_engine
 from qdeploy.runtime.errors import InvalidInputError
 
 from .instrument import has_operators
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
     from qdeploy.boards.machine import Machine
+    from qdeploy.runtime.bundle import BundleFiles
     from qdeploy.runtime.engines import Engine
 
     from .report import Difference
@@ -56,21 +57,23 @@ class Voice:
 
 
 def make_voices(
-    shipped: onnx.ModelProto, shown: onnx.ModelProto, runtimes: Sequence[str] | None, machine: Machine = HERE
+    files: BundleFiles, shown: onnx.ModelProto, runtimes: Sequence[str] | None, machine: Machine = HERE
 ) -> tuple[list[Voice], list[str]]:
-    """All voices of ``runtimes`` (those installed where None), and a reason for each runtime that is left out.
+    """All voices of ``runtimes`` (those installed where None, but for C), and a reason for each runtime that is left out.
 
     ``machine``: where they compute, this machine or an emulated board; the judge computes here.
 
     Raises MissingRequirementError for a runtime that was named and is missing, InvalidInputError for an unknown one.
     """
+    shipped = files.model
     installed = machine.available()
+    defaults = [name for name in installed if name in DEFAULTS]
     for name in runtimes or ():
         if name not in installed:
             msg = f"found the runtime {name!r}, expected some of {', '.join(installed)}{_where(machine)}"
             raise InvalidInputError(msg)
-    chosen = list(dict.fromkeys(runtimes)) if runtimes else [name for name, version in installed.items() if version]
-    left_out = [f"{name} is not installed" for name in installed if not runtimes and installed[name] is None]
+    chosen = list(dict.fromkeys(runtimes)) if runtimes else [name for name in defaults if installed[name]]
+    left_out = [f"{name} is not installed" for name in defaults if not runtimes and installed[name] is None]
     voices: list[Voice] = []
     if has_operators(shipped):
         judge = open_engine("numpy", shipped)
@@ -85,8 +88,13 @@ def make_voices(
                 how = f"{'optimized' if optimize else 'plain'}, {threads} thread{'s' * (threads > 1)}"
                 voices.append(_voice("onnxruntime", shown, machine, how, threads=threads, optimize=optimize))
         voices.append(_voice("onnxruntime", shipped, machine, "file as shipped", shipped=True))
+    if "c" in chosen:
+        # It stands for nothing but outputs and states: what lies between layers has no place in C.
+        compiled = machine.open("c", files, threads=1, optimize=True)
+        how = "trusted library" if files.trusted and machine.board is None else "compiled"
+        voices.append(Voice(f"c{_where(machine)}, {how}", "c", compiled, True, 1, True, machine=machine))
     if all(voice.judge for voice in voices):
-        msg = f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime"
+        msg = f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime, c"
         raise InvalidInputError(msg)
     return voices, left_out
 

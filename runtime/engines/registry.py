@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from qdeploy.runtime.engines.engine import Engine
     from qdeploy.runtime.model_source import ModelSource
 
-__all__ = ["ENGINES", "available", "open_engine"]
+__all__ = ["DEFAULTS", "ENGINES", "available", "open_engine"]
 
 #: Name to class, imported when asked for: an engine's package is needed by that engine only.
 ENGINES: dict[str, str] = {
     "numpy": "NumpyEngine",
     "bodies": "BodiesEngine",
     "onnxruntime": "OnnxruntimeEngine",
+    "c": "CEngine",
 }
+
+#: The engines that are taken where none is named. C runs compiled code: only whoever names it gets it.
+DEFAULTS = tuple(name for name in ENGINES if name != "c")
 
 
 def open_engine(name: str, model: ModelSource, *, threads: int = 1, optimize: bool = True) -> Engine:

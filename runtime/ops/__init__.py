@@ -25,6 +25,9 @@ state of LSTM is the third of both."""
 WHOLE_SEQUENCE = ("TimeMean", "TimeMax")
 """Operators whose result is of all steps of a call: what comes of them is not the same when a sequence is cut."""
 
+NOT_STRICT = ("QLinearConv",)
+"""Operators whose bodies are not integer-only: single precision computes them, exactly."""
+
 WEIGHT_OPERATORS = (
     "UnpackWeights",
     "SparseWeights",
@@ -38,6 +41,7 @@ WEIGHT_OPERATORS = (
 
 __all__ = [
     "DOMAIN",
+    "NOT_STRICT",
     "OPERATORS",
     "RECURRENT",
     "VERSION",

@@ -1,4 +1,4 @@
-"""Cast between integers, and the two operators of float borders: QuantizeLinear and DequantizeLinear."""
+"""Cast between integers, and to QLinearConv's scales; the operators of float borders: QuantizeLinear, DequantizeLinear."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def element_dtype(element_type: int) -> np.dtype[Any]:
 
 
 def _build_cast(node: Node) -> Kernel:
-    """Keeps the low bits, as a C cast does; to bool: whether it is not 0. Floats have no place in a body."""
+    """Keeps the low bits, as a C cast does; to bool: whether it is not 0. To float32: the nearest, ties to even.
+
+    Of floats there is no Cast: what a body makes of integers, QLinearConv reads as its scales.
+    """
     dtype = element_dtype(int(node.attributes["to"]))
-    if dtype.kind == "f":
-        msg = "found a Cast to float, expected integers; floats pass QuantizeLinear and DequantizeLinear only"
-        raise TypeError(msg)
 
     def kernel(x: Array) -> Array:
         if x.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""ConvInteger, exact: one product for each place of the kernel, over the whole image shifted to it."""
+"""ConvInteger and QLinearConv, exact: one product for each place of the kernel, over the whole image shifted to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qdeploy.runtime.standard.node import Array, Build, Kernel, Node, same_type
+from qdeploy.runtime.standard.node import Array, Build, Kernel, Node, require_kind, same_type
 
 __all__ = ["CONVOLUTIONS"]
 
@@ -31,8 +31,8 @@ def _attribute(node: Node, name: str, default: Sequence[int]) -> list[int]:
     return values
 
 
-def _build_conv_integer(node: Node) -> Kernel:
-    """``sum (x - x_zero_point) (w - w_zero_point)`` in int32; outside of the image x is its zero point."""
+def _products(node: Node) -> Kernel:
+    """``sum (x - x_zero_point) (w - w_zero_point)`` as float64 that holds integers; outside of the image x is its zero point."""
     if node.attributes.get("auto_pad", "NOTSET") != "NOTSET":
         msg = f"found auto_pad {node.attributes['auto_pad']!r}, expected pads"
         raise ValueError(msg)
@@ -70,9 +70,58 @@ def _build_conv_integer(node: Node) -> Kernel:
             )
             part: Array = grouped[(every, every, every, *window)]
             total += matrices[..., tap] @ part.reshape(*part.shape[:3], -1)
-        return total.astype(np.int64).astype(np.int32).reshape(x.shape[0], w.shape[0], *out)
+        return total.reshape(x.shape[0], w.shape[0], *out)
 
     return kernel
 
 
-CONVOLUTIONS: dict[str, Build] = {"ConvInteger": _build_conv_integer}
+def _build_conv_integer(node: Node) -> Kernel:
+    """The products in int32."""
+    products = _products(node)
+
+    def kernel(x: Array, w: Array, x_zero: Array | None = None, w_zero: Array | None = None) -> Array:
+        wrapped: Array = products(x, w, x_zero, w_zero).astype(np.int64).astype(np.int32)
+        return wrapped
+
+    return kernel
+
+
+def _build_qlinear_conv(node: Node) -> Kernel:
+    """``saturate(rint(float32(acc) * (x_scale * w_scale / y_scale)) + y_zero_point)`` in float32, ties to even.
+
+    acc is the sum of the products and the bias. This is onnxruntime's rule; ONNX leaves the rounding of the product open.
+    """
+    products = _products(node)
+
+    def kernel(
+        x: Array,
+        x_scale: Array,
+        x_zero: Array,
+        w: Array,
+        w_scale: Array,
+        w_zero: Array,
+        y_scale: Array,
+        y_zero: Array,
+        bias: Array | None = None,
+    ) -> Array:
+        for scale in (x_scale, w_scale, y_scale):
+            require_kind(scale, "f")
+        if y_zero.dtype.kind not in "iu" or y_zero.dtype.itemsize != 1:
+            msg = f"found a zero point of y of type {y_zero.dtype}, expected int8 or uint8"
+            raise TypeError(msg)
+        behind = (-1, *(1,) * (x.ndim - 2))
+        accumulator = products(x, w, x_zero, w_zero).astype(np.int64)
+        if bias is not None:
+            accumulator += bias.reshape(behind)
+        factor = (x_scale.reshape(()) * w_scale / y_scale.reshape(())).reshape(behind)
+        limits, zero = np.iinfo(y_zero.dtype), _zero_point(y_zero, y_zero, "y")
+        rounded = np.rint(accumulator.astype(np.float32) * factor)
+        # Clipped while still float: what is far outside has no integer.
+        clipped = np.clip(rounded, limits.min - zero, limits.max - zero).astype(np.int64)
+        y: Array = (clipped + zero).astype(y_zero.dtype)
+        return y
+
+    return kernel
+
+
+CONVOLUTIONS: dict[str, Build] = {"ConvInteger": _build_conv_integer, "QLinearConv": _build_qlinear_conv}

@@ -40,7 +40,7 @@ def test_engines_of_the_board(sysroot):
     """Errors come over by their kind; a process that died is an error, and the next call starts another."""
     files = read_bundle(BUNDLE)
     feeds = dict(files.vectors()["extremes"].inputs if "extremes" in files.vectors() else {})
-    with closing(open_board("pi5")) as board:
+    with closing(open_board("pi5", ["onnxruntime"])) as board:
         assert board.available()["onnxruntime"] == sysroot.wheels["onnxruntime"]
         engine = board.open("onnxruntime", files.model, threads=1, optimize=True)
         assert engine.version == sysroot.wheels["onnxruntime"]
@@ -89,7 +89,7 @@ class _Off:
 
 
 def test_a_difference_is_exit_code_1_with_a_command_that_repeats_it(monkeypatch, capsys):
-    monkeypatch.setattr("qdeploy.boards.open_board", lambda board: _Off())
+    monkeypatch.setattr("qdeploy.boards.open_board", lambda board, runtimes: _Off())
     code = run(["verify", str(BUNDLE), "--board", "pi3", "--runtime", "onnxruntime", "--samples", "4"])
     out = capsys.readouterr().out
     assert code == 1

@@ -191,6 +191,31 @@ def test_inspect(qdeploy_command, recurrent):
     assert "RNN" in json.dumps(report)
 
 
+def test_inspect_for_a_board(qdeploy_command, recurrent):
+    done = qdeploy_command("inspect", recurrent.bundle, "--target", "cortex-m4", "--json")
+    assert done.code == 0, done.err
+    memory = json.loads(done.out)["memory"]
+    assert memory["target"] == "cortex-m4"
+    assert (
+        memory["flash"]
+        >= memory["constants"]
+        == pytest.approx(sum(layer["constants"] for layer in memory["layers"]), abs=256)
+    )
+    assert memory["ram"] >= memory["state_size"] > 0
+    small = qdeploy_command("inspect", recurrent.bundle, "--target", "cortex-m4", "--flash", "1K", "--ram", "100")
+    assert small.code == 0
+    assert "% of 1,024" in small.out
+    assert "% of 100: TOO MUCH" in small.out
+    assert json.loads(qdeploy_command("inspect", recurrent.bundle, "--json").out)["memory"] is None
+
+
+@pytest.mark.parametrize(
+    "options", [("--target", "abacus"), ("--flash", "64K"), ("--target", "cortex-m4", "--ram", "64X"), ("--ram", "0")]
+)
+def test_inspect_for_no_board(qdeploy_command, recurrent, options):
+    assert qdeploy_command("inspect", recurrent.bundle, *options).code == 2
+
+
 def test_bench(qdeploy_command, recurrent):
     done = qdeploy_command("bench", recurrent.bundle, "--steps", 5, "--calls", 3, "--float", recurrent.model, "--json")
     assert done.code == 0, done.err

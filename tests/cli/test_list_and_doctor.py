@@ -8,6 +8,7 @@ import pytest
 
 from qdeploy import doctor
 from qdeploy.cli.list_command import KINDS
+from qdeploy.export.c.targets import TARGETS
 from qdeploy.listing import listing
 from qdeploy.runtime.engines import ENGINES
 from qdeploy.runtime.errors import InvalidInputError
@@ -35,6 +36,16 @@ def test_every_kind_as_json(qdeploy_command, kind):
 def test_operators_and_runtimes_come_from_their_registries():
     assert {entry.name for entry in listing("operators")} == set(OPERATORS)
     assert {entry.name for entry in listing("runtimes")} == set(ENGINES)
+
+
+def test_targets_come_from_their_table(qdeploy_command):
+    entries = {entry.name: entry for entry in listing("targets")}
+    assert list(entries) == list(TARGETS)
+    assert entries["pi4"].details["library"] == "libmodel.so"
+    assert entries["cortex-m4"].details["library"] == "libmodel.a"
+    assert entries["generic"].details["library"] is None
+    line = next(line for line in qdeploy_command("list", "targets").out.splitlines() if line.startswith("cortex-m4"))
+    assert line.endswith("1024 KiB flash, 256 KiB RAM")
 
 
 def test_operators_and_models_show_their_family(qdeploy_command):
@@ -70,7 +81,9 @@ def test_doctor_as_json(qdeploy_command):
     packages = {package["name"]: package for package in found["packages"]}
     assert packages["numpy"]["state"] == "ok"
     assert packages["torch"]["extra"] == "torch"
+    assert packages["ziglang"]["extra"] == "c"
     assert found["runtimes"].keys() == set(ENGINES)
+    assert found["emulators"].keys() == {"qemu-arm", "qemu-aarch64", "qemu-system-arm"}
 
 
 def test_doctor_tells_where_missing_data_belong(qdeploy_command, monkeypatch, tmp_path):
@@ -90,7 +103,9 @@ def test_state_of_a_package(installed, state):
 
 
 def test_missing_packages_come_with_a_command(monkeypatch):
-    monkeypatch.setattr(doctor, "_installed", lambda name: None if name in {"torch", "rich"} else "99.0")
+    absent = {"torch", "rich", "ziglang"}
+    monkeypatch.setattr(doctor, "_installed", lambda name: None if name in absent else "99.0")
     missing = doctor.examine().missing
     assert any(text.startswith("torch") and "pip install 'qdeploy[torch]'" in text for text in missing)
+    assert any(text.startswith("ziglang, to compile C") and "pip install 'qdeploy[c]'" in text for text in missing)
     assert any(text.startswith("rich") and "pip install" in text for text in missing)

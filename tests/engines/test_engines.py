@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from qdeploy.runtime.engines import ENGINES, Engine, available, open_engine
+from qdeploy.runtime.engines import DEFAULTS, ENGINES, Engine, available, open_engine
 from qdeploy.runtime.engines.onnxruntime import ignores_overloads
 from qdeploy.runtime.errors import (
     ContractError,
@@ -47,7 +47,7 @@ def test_every_form_of_a_model(name, form, optimize, tmp_path):
     assert engine.run({"x": X})["y"].tolist() == (X * 2).tolist()
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_all_engines_have_one_interface(name):
     engine: Engine = open_engine(name, parser.parse_model(LAYOUT), threads=2)
     result = engine.run({"x": X})
@@ -56,7 +56,7 @@ def test_all_engines_have_one_interface(name):
     assert (result["y"] == X.T).all()
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", DEFAULTS)
 @pytest.mark.parametrize("feeds", [{}, {"x": X, "z": X}])
 def test_wrong_names_are_refused(name, feeds):
     with pytest.raises(InvalidInputError):
@@ -94,7 +94,7 @@ def test_an_unknown_name_lists_those_that_exist():
         open_engine("numpy", parser.parse_model(LAYOUT), threads=0)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_no_model(name):
     with pytest.raises(InvalidFileError):
         open_engine(name, b"\xff\xff no model")

@@ -6,7 +6,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from qdeploy.export.onnx import attach_bodies, check_integer_only
+from qdeploy.export.onnx import attach_bodies, check_integer_only, inline
 from qdeploy.runtime.errors import UnsupportedModelError
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18, "qdeploy" : 1]>'
@@ -91,3 +91,39 @@ def test_borders_are_allowed_at_the_border_only() -> None:
         node.name = f"n{index}"
     with pytest.raises(UnsupportedModelError, match=r"does not stand at an (in|out)put"):
         check_integer_only(inner, float_io=True)
+
+
+QLINEAR = """
+g (uint8[N, 2, 4] x) => (uint8[N, 2, 4] y)
+<int8[2, 2, 1] w = {1, 2, 3, 4}, int32[2] b = {0, 1}, int32[1] m = {1}>
+{
+  y = qdeploy.QLinearConv <strides = [1], pads = [0, 0], dilations = [1], group = 1, x_zero_point = 3, shift = 2,
+    y_zero_point = 5, low = 0, high = 255, dtype = 2, rounding = "half_even"> (x, w, b, m)
+}
+"""
+
+
+def test_the_mode_that_is_not_strict_has_to_be_named() -> None:
+    """Before bodies are attached, with them, and in the flat form."""
+    model = onnx.parser.parse_model(HEAD + QLINEAR)
+    complete = attach_bodies(model)
+    for form, message in (
+        (model, "requantizes in single precision"),
+        (complete, "requantizes in single precision"),
+        (inline(complete), "not an integer operator|casts to a float type"),
+    ):
+        check_integer_only(form, qlinear=True)
+        with pytest.raises(UnsupportedModelError, match=message):
+            check_integer_only(form)
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "as a scale and elsewhere"])
+def test_its_floats_are_scales_and_nothing_else(where: str) -> None:
+    complete = attach_bodies(onnx.parser.parse_model(HEAD + QLINEAR))
+    (body,) = complete.functions
+    if where == "elsewhere":
+        body.node.append(onnx.helper.make_node("Cast", ["multiplier"], ["f"], to=onnx.TensorProto.FLOAT))
+    else:
+        body.node.append(onnx.helper.make_node("Identity", ["y_scale"], ["f"]))
+    with pytest.raises(UnsupportedModelError, match="casts to a float type"):
+        check_integer_only(complete, qlinear=True)

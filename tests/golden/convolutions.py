@@ -128,4 +128,8 @@ CONVOLUTIONS = {
     "conv-transposed": _network(TRANSPOSED),
     "quaternion-conv-separable": _network(SEPARABLE),
     "quaternion-conv-expanded": _network(QUATERNION, options={"storage": "expanded"}),
+    # Convolutions in single precision where it is exact: two of three here, one has groups.
+    "qlinear-conv-2d": _network(CONV_2D, weight_bits=7, conv_kernels="qlinear"),
+    "qlinear-conv-2d-inline": _network(CONV_2D, weight_bits=7, conv_kernels="qlinear", options={"inline": True}),
+    "qlinear-quaternion": _network(QUATERNION, weight_bits=7, conv_kernels="qlinear"),
 }

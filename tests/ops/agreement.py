@@ -57,12 +57,17 @@ def one_node(
 
 
 def agreed(
-    model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]], *, onnx_reference: bool = False, inlined: bool = False
+    model: onnx.ModelProto,
+    feeds: Mapping[str, NDArray[Any]],
+    *,
+    onnx_reference: bool = False,
+    inlined: bool = False,
+    qlinear: bool = False,
 ) -> dict[str, NDArray[Any]]:
     """The reference's outputs, after every other voice gave the same values, types and shapes."""
     complete = attach_bodies(model)
     onnx.checker.check_model(complete, full_check=True)
-    check_integer_only(complete)
+    check_integer_only(complete, qlinear=qlinear)
     expected = ReferenceModel(complete).run(feeds).outputs
     voices = {
         "bodies": lambda: open_engine("bodies", complete).run(feeds),

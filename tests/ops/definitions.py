@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,16 @@ def requantized(
     """clip(floor((acc M + 2^(s-1)) / 2^s) + z, low, high): Python's // is the floor."""
     wide = accumulator.astype(object) * multiplier.astype(object)
     rounded = (wide + ((1 << shift) >> 1)) // (1 << shift) + zero_point
+    clipped: Integers = np.minimum(np.maximum(rounded, low), high)
+    return clipped
+
+
+def half_even(
+    accumulator: Integers, multiplier: Integers, shift: int, zero_point: int, low: int, high: int
+) -> Integers:
+    """clip(acc M / 2^s to the nearest integer, ties to even, + z, low, high): Python rounds fractions so."""
+    wide = accumulator.astype(object) * multiplier.astype(object)
+    rounded = np.vectorize(lambda value: round(Fraction(value, 1 << shift)), otypes=[object])(wide) + zero_point
     clipped: Integers = np.minimum(np.maximum(rounded, low), high)
     return clipped
 

@@ -56,7 +56,7 @@ def test_a_batch_gives_the_bits_of_its_samples(monkeypatch: pytest.MonkeyPatch) 
     for sample, expected in zip(x, whole_batch, strict=True):
         assert (ReferenceModel(model).run({"x": sample[None]}).outputs["y"][0] == expected).all()
     # Two samples' windows at a time.
-    monkeypatch.setattr("qdeploy.runtime.ops.conv.WINDOW_NUMBERS", 2 * 3 * 9 * 16)
+    monkeypatch.setattr("qdeploy.runtime.ops.convolved.WINDOW_NUMBERS", 2 * 3 * 9 * 16)
     assert (ReferenceModel(model).run({"x": x}).outputs["y"] == whole_batch).all()
 
 

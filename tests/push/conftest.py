@@ -37,6 +37,14 @@ def board(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def bare_board(tmp_path_factory):
+    """A board with a handful of small programs: no Python, no compiler."""
+    started = start_board(tmp_path_factory.mktemp("bare") / "board", python=None)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
     """A linear layer."""
     folder = tmp_path_factory.mktemp("bundle")

@@ -31,7 +31,7 @@ ForceCommand '{folder}/login'
 
 # The login of a board with a home folder of its own, whose PATH leads to `programs`; a shell that greets.
 _LOGIN = """#!/bin/sh
-export HOME={home} PATH={programs}:/usr/bin:/bin
+export HOME={home} PATH={path}
 echo 'Welcome to the board.'
 exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
 """
@@ -88,8 +88,17 @@ class Board:
         self.process.wait(timeout=10)
 
 
+NEEDED = ("sh", "tar", "mktemp", "find", "mkdir", "mv", "rm", "cat", "chmod", "tail", "uname")
+"""All programs that a board must have; busybox has them."""
+
+
 def start_board(folder: Path, *, python: str | None = sys.executable) -> Board:
-    """Starts a server in an empty folder; its ``python3`` is the given one, or none that works."""
+    """Starts a server in an empty folder.
+
+    Args:
+        folder: for its keys, its home folder and its log.
+        python: the interpreter that is its ``python3``; None for a board with the programs of NEEDED and no others.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     home, programs = folder / "home", folder / "programs"
     home.mkdir()
@@ -105,7 +114,10 @@ def start_board(folder: Path, *, python: str | None = sys.executable) -> Board:
     (folder / "ssh_config").write_text(_CLIENT.format(port=port, user=user, folder=folder))
     (folder / "sshd_config").write_text(_SERVER.format(port=port, folder=folder))
     login = folder / "login"
-    login.write_text(_LOGIN.format(home=shlex.quote(str(home)), programs=shlex.quote(str(programs))))
+    path = shlex.quote(str(programs)) + (":/usr/bin:/bin" if python is not None else "")
+    for name in NEEDED if python is None else ():
+        (programs / name).symlink_to(shutil.which(name) or f"/bin/{name}")
+    login.write_text(_LOGIN.format(home=shlex.quote(str(home)), path=path))
     login.chmod(0o755)
     program = sshd()
     assert program is not None

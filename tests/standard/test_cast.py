@@ -21,9 +21,14 @@ def test_cast_of_bool(compare):
     compare("g (bool[N] a) => (uint8[N] y) { y = Cast <to = 2> (a) }", {"a": np.array([True, False])})
 
 
-def test_cast_to_float_is_refused(body):
-    with pytest.raises(UnsupportedModelError, match="Cast to float"):
-        body("g (int32[N] a) => (float[N] y) { y = Cast <to = 1> (a) }")
+@pytest.mark.parametrize("source", ["uint8", "int32", "uint64"])
+def test_cast_to_float_takes_the_nearest(compare, pairs, source):
+    compare(f"g ({source}[N] a) => (float[N] y) {{ y = Cast <to = 1> (a) }}", {"a": pairs(source)[0]})
+
+
+def test_cast_of_and_to_other_floats_is_refused(body):
+    with pytest.raises(ContractError, match="operand of type float32"):
+        body("g (float[N] a) => (int32[N] y) { y = Cast <to = 6> (a) }").run({"a": np.zeros(1, np.float32)})
     with pytest.raises(UnsupportedModelError, match="DOUBLE"):
         body("g (int32[N] a) => (double[N] y) { y = Cast <to = 11> (a) }")
 

@@ -1,4 +1,4 @@
-"""ConvInteger: every sign, zero points, windows and groups."""
+"""ConvInteger: every sign, zero points, windows and groups; QLinearConv: onnxruntime's rule in single precision."""
 
 from __future__ import annotations
 
@@ -71,3 +71,40 @@ def test_what_does_not_fit(attributes, shape, message):
     )
     with pytest.raises(QdeployError, match=message):
         BodyModel(parser.parse_model(text)).run({"x": np.zeros(shape, np.uint8), "w": np.zeros((2, 1, 2), np.uint8)})
+
+
+@given(
+    rank=st.integers(1, 3),
+    group=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    bias=st.booleans(),
+    exact=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60)
+def test_qlinear_conv_is_onnxruntimes(compare, rank, group, stride, bias, exact, seed):
+    """Any scales, so that accumulators and products lose bits, and powers of two, which tie. Weights of 7 bits, ours alone:
+    others saturate on some processors."""
+    rng = np.random.default_rng(seed)
+    kernel = rng.integers(1, 4, rank).tolist()
+    axes = [", ".join(names[:rank]) for names in ("DHW", "IJK", "PQR")]
+    text = (
+        f"g (uint8[B,C,{axes[0]}] x, float xs, uint8 xz, int8[N,G,{axes[1]}] w, float[N] ws, int8 wz, float ys, uint8 yz"
+        f"{', int32[N] b' * bias}) => (uint8[B,N,{axes[2]}] y) "
+        f"{{ y = QLinearConv<strides = {[stride] * rank}, pads = {[1] * rank + [0] * rank}, group = {group}>"
+        f"(x, xs, xz, w, ws, wz, ys, yz{', b' * bias}) }}"
+    )
+    scale = 2.0 ** rng.integers(-12, -2, 3 * group) if exact else rng.uniform(1e-5, 0.1, 3 * group)
+    feeds = {
+        "x": rng.integers(0, 256, (2, 2 * group, *(size + 2 for size in kernel))).astype(np.uint8),
+        "xs": np.float32(1 if exact else rng.uniform(0.01, 2)),
+        "xz": np.uint8(rng.integers(0, 256)),
+        "w": rng.integers(-63, 64, (3 * group, 2, *kernel)).astype(np.int8),
+        "ws": scale.astype(np.float32),
+        "wz": np.int8(0),
+        "ys": np.float32(1 if exact else rng.uniform(0.01, 2)),
+        "yz": np.uint8(rng.integers(0, 256)),
+    }
+    if bias:
+        feeds["b"] = (rng.integers(-(2**30), 2**30, 3 * group) >> rng.integers(0, 30)).astype(np.int32)
+    compare(text, {name: np.asarray(value) for name, value in feeds.items()}, reference=False)

@@ -46,6 +46,7 @@ FAMILIES: dict[str, Network] = {
         "quaternion-blocked",
         "mlp",
         "conv-rows-2d",
+        "qlinear-conv-2d",
     )
 }
 

@@ -23,8 +23,7 @@ CONDITIONS = {
     "avxvnni": f"{_X86_LAYOUT} && defined(__AVXVNNI__) && defined(__AVX2__)",
     "avx2": f"{_X86_LAYOUT} && defined(__AVX2__)",
     "neon_dot": f"{_ARM64_LAYOUT} && defined(__ARM_FEATURE_DOTPROD)",
-    "neon": f"{_ARM64_LAYOUT} && defined(__ARM_NEON)",
-    "neon32": f"{_ARM32_LAYOUT} && defined(__ARM_NEON)",
+    "neon": f"(({_ARM64_LAYOUT}) || ({_ARM32_LAYOUT})) && defined(__ARM_NEON)",
     "dsp": f"{_PLAIN_LAYOUT} && defined(__ARM_FEATURE_SIMD32)",
 }
 """By suffix of a file, when the compiler's target can run it, the fastest first. Each reads one layout of the weights only:
@@ -53,19 +52,19 @@ def variants(name: str) -> list[str]:
 
 
 @cache
-def kernel_text(name: str) -> str:
-    """A kernel with all its variants, without the kernels that it needs.
+def kernel_text(name: str, *, plain: bool = False) -> str:
+    """A kernel with all its variants, or with ``plain`` without them; never with the kernels that it needs.
 
     Raises KeyError where there is no such kernel.
     """
-    plain = _body(name)
-    found = variants(name)
+    reference = _body(name)
+    found = [] if plain else variants(name)
     if not found:
-        return plain
+        return reference
     parts: list[str] = []
     for place, suffix in enumerate(found):
         parts.append(f"#{'el' if place else ''}if {CONDITIONS[suffix]}\n{_body(f'{name}_{suffix}')}")
-    return "".join([*parts, f"#else\n{plain}#endif\n"])
+    return "".join([*parts, f"#else\n{reference}#endif\n"])
 
 
 def needed(names: set[str]) -> list[str]:

@@ -16,6 +16,7 @@ from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.lowerings.registry import Context
 from qdeploy.quantize.multiplier import raised_to_multipliers
 from qdeploy.quantize.recipe import SHORT_BITS, Recipe
+from qdeploy.quantize.single_precision import few_bits
 from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.quantize.weights import (
     QuantizedWeight,
@@ -74,12 +75,14 @@ class Layer:
 
     Attributes:
         bias: float ``[N]`` or ``None``.
+        single_precision: whether its multipliers shall be exact in single precision (``single_precision.py``).
     """
 
     context: Context
     x: TensorType
     y: TensorType
     bias: NDArray[np.float32] | None
+    single_precision: bool = False
 
     @property
     def recipe(self) -> Recipe:
@@ -101,7 +104,9 @@ def weight_source(operator: str) -> Callable[[WeightSource], WeightSource]:
     return register
 
 
-def layer_weight(context: Context, node: onnx.NodeProto, x: TensorType, y: TensorType) -> LayerWeight:
+def layer_weight(
+    context: Context, node: onnx.NodeProto, x: TensorType, y: TensorType, *, single_precision: bool = False
+) -> LayerWeight:
     """Quantizes the weight of ``node`` (its second input, with the bias as its third) and adds it to the graph.
 
     One scale per tensor or per output (per output quaternion); a weight that lies on a grid stays there; rows whose bias
@@ -121,7 +126,7 @@ def layer_weight(context: Context, node: onnx.NodeProto, x: TensorType, y: Tenso
         weight = _quantized(Layer(context, x, y, None), node)
         weight = replace(weight, factor=factor, bias=np.zeros(len(factor)) if bias is None else bias.astype(np.float64))
     else:
-        weight = _quantized(Layer(context, x, y, bias), node)
+        weight = _quantized(Layer(context, x, y, bias, single_precision=single_precision), node)
     place = attribute(node, NORM_PLACE)
     if place is None:
         return weight
@@ -153,7 +158,8 @@ def real_weight(layer: Layer, name: str, real: NDArray[np.float32]) -> LayerWeig
         granularity=layer.recipe.weight_granularity,
         power_of_two=layer.recipe.multiplier_bits == 1,
     )
-    weight = _with_short_multipliers(layer, weight, rows)
+    biases = None if layer.bias is None else np.abs(layer.bias)
+    weight = _with_short_multipliers(layer, weight, rows, _sums(weight.integers), biases)
     if layer.bias is not None:
         weight = room_for_bias(weight, rows, layer.bias, layer.x, layer.y, layer.recipe.multiplier_bits)
     weight = replace(weight, integers=weight.integers.reshape(real.shape))
@@ -172,11 +178,14 @@ def _hamilton(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
     shape = components[0].shape
     outputs = shape[0]
     stacked = np.concatenate([_rows(component) for component in components])
-    quantized = _with_short_multipliers(layer, _quantize_components(stacked, recipe), stacked)
+    quantized = _quantize_components(stacked, recipe)
+    sums = np.tile(_sums(_beside(quantized.integers)), 4)
+    biases = None if layer.bias is None else np.abs(layer.bias.reshape(4, outputs)).max(axis=0)
+    tiled = None if biases is None else np.tile(biases, 4)
+    quantized = _with_short_multipliers(layer, quantized, stacked, sums, tiled)
     scale = quantized.scale
-    if layer.bias is not None:
+    if biases is not None:
         side_by_side = replace(quantized, integers=_beside(quantized.integers), scale=scale[:outputs])
-        biases = np.abs(layer.bias.reshape(4, outputs)).max(axis=0)
         roomy = room_for_bias(side_by_side, _beside(stacked), biases, layer.x, layer.y, recipe.multiplier_bits)
         if roomy is not side_by_side:
             quantized = replace(roomy, integers=np.concatenate(np.split(roomy.integers, 4, axis=1)))
@@ -212,11 +221,31 @@ def _quantize_components(stacked: NDArray[np.float32], recipe: Recipe) -> Quanti
     return on_scale(stacked, np.tile(row_scale, 4), recipe.weight_bits)
 
 
-def _with_short_multipliers(layer: Layer, weight: QuantizedWeight, real: NDArray[np.float32]) -> QuantizedWeight:
-    """The weight with scales that multipliers of few bits say exactly, where the recipe wants such and no grid fixes them."""
-    if weight.exact_grid or not layer.recipe.short_multipliers:
+def _with_short_multipliers(
+    layer: Layer,
+    weight: QuantizedWeight,
+    real: NDArray[np.float32],
+    sums: NDArray[np.int64],
+    biases: NDArray[np.float32] | None,
+) -> QuantizedWeight:
+    """The weight with scales that multipliers of few bits say exactly, where the recipe wants such and no grid fixes them.
+
+    Args:
+        sums: of the absolute weights of an output that each row of ``real`` goes to.
+        biases: the largest absolute bias of those outputs.
+    """
+    if weight.exact_grid:
         return weight
     ratio = layer.x.scale / layer.y.scale
+    if layer.single_precision:
+        reach = (sums * layer.x.reach).astype(np.float64)
+        if biases is not None:
+            reach += biases / (layer.x.scale * weight.scale)
+        if weight.scale.size == 1:
+            reach = reach.max(keepdims=True)
+        return on_scale(real, few_bits(weight.scale * ratio, reach) / ratio, weight.bits)
+    if not layer.recipe.short_multipliers:
+        return weight
     return on_scale(real, raised_to_multipliers(weight.scale * ratio, SHORT_BITS) / ratio, weight.bits)
 
 
@@ -231,6 +260,12 @@ def _whole(layer: Layer, name: str, weight: QuantizedWeight, *, repeats: int, re
 def _rows(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """``[N, ...]`` as ``[N, K]``."""
     return weight.reshape(weight.shape[0], math.prod(weight.shape[1:]))
+
+
+def _sums(rows: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Of absolute values, for each row."""
+    sums: NDArray[np.int64] = np.abs(rows.astype(np.int64)).sum(axis=1)
+    return sums
 
 
 def _beside(stacked: NDArray[Any]) -> NDArray[Any]:

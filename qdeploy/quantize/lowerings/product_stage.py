@@ -12,15 +12,13 @@ from qdeploy.quantize.integer_graph import IntegerGraph, accumulator_bits
 from qdeploy.quantize.lowerings.bounds import BoundedOutput
 from qdeploy.quantize.lowerings.layer_weight import LayerWeight
 from qdeploy.quantize.lowerings.registry import Context
-from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
+from qdeploy.quantize.multiplier import NO_ERROR, Multiplier, choose_multiplier
 from qdeploy.quantize.recipe import SHORT_BITS, Recipe
+from qdeploy.quantize.single_precision import exact_multiplier, obstacle
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 
 __all__ = ["ProductStage", "product_stage"]
-
-_NO_ERROR = 2.0**-40
-"""Relative: what float64 makes of a ratio that is a multiplier."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class ProductStage:
         bias, multiplier: names of the int32 tensors ``[N]``, and ``[1]`` or ``[N]``.
         shift: of the requantization.
         y: the type of the output.
+        single_precision: whether the standard QLinearConv computes this stage exactly.
         record: what the layer's record in the manifest says of it.
     """
 
@@ -39,6 +38,7 @@ class ProductStage:
     shift: int
     y: TensorType
     record: dict[str, object]
+    single_precision: bool = False
 
     def attributes(self, x: TensorType, output: BoundedOutput) -> dict[str, int]:
         """The attributes that every layer of products has."""
@@ -54,12 +54,19 @@ class ProductStage:
 
 
 def product_stage(
-    context: Context, node: onnx.NodeProto, weight: LayerWeight, x: TensorType, y: TensorType
+    context: Context,
+    node: onnx.NodeProto,
+    weight: LayerWeight,
+    x: TensorType,
+    y: TensorType,
+    *,
+    single_precision: bool = False,
 ) -> ProductStage:
     """Adds the bias and the multiplier of ``node`` to the graph.
 
     Args:
         y: the type that the output was given; a recipe of power-of-two multipliers moves its scale.
+        single_precision: whether multipliers are wanted that are exact there; the stage says whether they are.
 
     Raises:
         AccumulatorOverflowError: an output whose accumulator could leave int32, named with its reach.
@@ -71,7 +78,11 @@ def product_stage(
         # A power-of-two ratio needs an output scale that is one times the accumulator's.
         y = with_power_of_two_scale(y, float((scale * factors).min()))
     products = weight.row_sums() * x.reach
-    if weight.factor is None or recipe.multiplier_bits == 1:
+    short = exact_multiplier(scale * factors / y.scale, node.name) if single_precision else None
+    if short is not None:
+        multiplier = short
+        integer_bias = np.rint(weight.bias / scale)
+    elif weight.factor is None or recipe.multiplier_bits == 1:
         multiplier = _chosen(recipe, scale * factors / y.scale, node.name)
         integer_bias = np.rint(weight.bias / (scale * factors))
     else:
@@ -85,12 +96,16 @@ def product_stage(
             f"node {node.name}: the accumulator of output {int(reach.argmax())} could reach {reach.max():.3g}, more than int32 "
             "holds; use fewer weight or activation bits, or split the layer."
         )
-    bias = graph.constant(f"{node.name}.bias", integer_bias.astype(np.int32), bits=32, scale=scale)
-    name = _multiplier(context, node.name, multiplier.values, weight.repeats)
     record: dict[str, object] = {
         "accumulator_bits": accumulator_bits(int(reach.max())),
         "multiplier_error": multiplier.error,
     }
+    strict_because = None
+    if single_precision:
+        strict_because = obstacle(short, weight.integers, integer_bias.astype(np.int32), x.reach)
+        record |= {} if strict_because is None else {"strict_because": strict_because}
+    bias = graph.constant(f"{node.name}.bias", integer_bias.astype(np.int32), bits=32, scale=scale)
+    name = _multiplier(context, node.name, multiplier.values, weight.repeats)
     if weight.factor is not None:
         compact = graph.storage == "compact"
         alone = 1 if weight.scale.size == 1 else weight.outputs // (weight.repeats if compact else 1)
@@ -98,14 +113,15 @@ def product_stage(
         record["batch_norm_bytes"] = 4 * max(0, kept - alone)
         if np.abs(multiplier.values).max() >= 2**recipe.multiplier_bits:
             record["multiplier_bits"] = 31
-    return ProductStage(bias, name, multiplier.shift, y, record)
+    exact = single_precision and strict_because is None
+    return ProductStage(bias, name, multiplier.shift, y, record, single_precision=exact)
 
 
 def _chosen(recipe: Recipe, ratios: NDArray[np.float64], where: str) -> Multiplier:
     """Of the recipe's bits; of few where the weights' scales were chosen for them, so that nothing is lost."""
     if recipe.short_multipliers:
         short = choose_multiplier(ratios, SHORT_BITS, where)
-        if short.error < _NO_ERROR:
+        if short.error < NO_ERROR:
             return short
     return choose_multiplier(ratios, recipe.multiplier_bits, where)
 

@@ -10,7 +10,7 @@ import pytest
 from qdeploy.export.c import c_files
 from qdeploy.export.c.emitter import emitters
 from qdeploy.export.onnx.integer_only import BORDERS
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+from qdeploy.runtime.errors import InvalidInputError, UnsupportedModelError
 from qdeploy.runtime.ops import DOMAIN, WEIGHT_OPERATORS, operator_name
 from qdeploy.runtime.reference import STANDARD, ReferenceModel
 
@@ -56,7 +56,7 @@ def test_every_golden_bundle_gives_the_references_bits(name: str, tmp_path: Path
 
 def test_a_flat_file_is_refused() -> None:
     files = golden("rnn-relu-inline")
-    with pytest.raises(InvalidFileError, match="operator"):
+    with pytest.raises(UnsupportedModelError, match="--inline"):
         c_files(files.model, files.manifest)
 
 

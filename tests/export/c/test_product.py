@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from qdeploy.export.c import c_files
 from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec
 from qdeploy.runtime.ops import DOMAIN
 from qdeploy.runtime.reference import ReferenceModel
@@ -56,6 +57,18 @@ def linear(weight: np.ndarray, zero_point: int) -> tuple[onnx.ModelProto, Manife
     )
     imports = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid(DOMAIN, 1)]
     return onnx.helper.make_model(graph, opset_imports=imports), manifest
+
+
+@pytest.mark.parametrize("target", ["generic", "host", "pi4"])
+def test_a_matrix_whose_lowest_weights_look_like_quaternions(tmp_path: Path, target: str) -> None:
+    """The places of -128 form a Hamilton matrix of zeros; the product of them still goes into a real accumulator."""
+    weight = np.random.default_rng(0).integers(-100, 100, (20, 8)).astype(np.int8)
+    weight[[0, 5, 10, 15], [0, 2, 4, 6]] = -128
+    model, manifest = linear(weight, 3)
+    library, reference = Library(of_model(model, manifest), tmp_path, target=target), ReferenceModel(model)
+    feeds = {"x": np.arange(0, 256, 32, dtype=np.uint8)[None]}
+    assert (library.run(feeds)["y"] == reference.run(feeds).outputs["y"]).all()
+    assert b"quaternion_u8" not in c_files(model, manifest, target)["model.c"]
 
 
 @pytest.mark.parametrize("target", ["generic", "host", "pi4"])

@@ -1,0 +1,1 @@
+"""C: kernels and whole models, in time and in instructions."""
