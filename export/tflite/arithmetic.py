@@ -78,6 +78,18 @@ class Code:
             x = self._binary("MAXIMUM", x, self._constant(low))
         return x if np.all(np.asarray(high) >= _INT32.max) else self._binary("MINIMUM", x, self._constant(high))
 
+    def maximum(self, x: Value, y: Value | Any) -> Value:
+        """The larger of both."""
+        return self._binary("MAXIMUM", x, y if isinstance(y, Value) else self._constant(y))
+
+    def minimum(self, x: Value, y: Value | Any) -> Value:
+        """The smaller of both."""
+        return self._binary("MINIMUM", x, y if isinstance(y, Value) else self._constant(y))
+
+    def update(self, x: Value, part: Value, place: Value) -> Value:
+        """``x`` with ``part`` written over it from ``place``, int32 ``[rank]``, on."""
+        return self.subgraph.add("DYNAMIC_UPDATE_SLICE", [x, part, place], x.dtype, x.shape)
+
     def gather(self, table: Value | Any, indices: Value, *, axis: int = 0, dtype: Any = np.int32) -> Value:
         """Entries of ``table`` along ``axis``."""
         source = table if isinstance(table, Value) else self.subgraph.constant(table, dtype)

@@ -38,6 +38,7 @@ OPERATORS = {
     "BATCH_MATMUL": OperatorSchema(126, 3, 101, (("adj_x", 0, "bool"), ("adj_y", 1, "bool"))),
     "CAST": OperatorSchema(53, 1, 37, (("in_type", 0, "int8"), ("out_type", 1, "int8"))),
     "CONCATENATION": OperatorSchema(2, 1, 10, (("axis", 0, "int32"),)),
+    "DYNAMIC_UPDATE_SLICE": OperatorSchema(151, 1, 118),
     "GATHER": OperatorSchema(36, 1, 23, (("axis", 0, "int32"), ("batch_dims", 1, "int32"))),
     "LESS": OperatorSchema(58, 1, 41),
     "MAXIMUM": OperatorSchema(55, 1, 39),

@@ -88,7 +88,7 @@ class Subgraph:
         buffer = self.model.buffer(array)
         key = hash((buffer, array.dtype.name, array.shape))
         if key not in self._constants:
-            self._constants[key] = self.tensor(name or f"constant{buffer}", array.dtype, array.shape, buffer=buffer)
+            self._constants[key] = self.tensor(name, array.dtype, array.shape, buffer=buffer)
         return self._constants[key]
 
     def add(
@@ -103,7 +103,7 @@ class Subgraph:
             name: of its output.
             options: of its option table.
         """
-        output = self.tensor(name or f"{kind.lower()}{len(self.tensors)}", dtype, shape)
+        output = self.tensor(name, dtype, shape)
         self.add_several(kind, inputs, [output], **options)
         return output
 
@@ -245,8 +245,9 @@ def _tensor(builder: Any, tensor: _Tensor) -> int:
         (0, "offset", _numbers(builder, [1 if size is None else size for size in tensor.shape])),
         (1, "int8", ELEMENT_TYPES[tensor.dtype.name]),
         (2, "uint32", tensor.buffer),
-        (3, "offset", builder.CreateString(tensor.name)),
     ]
+    if tensor.name:
+        fields.append((3, "offset", builder.CreateString(tensor.name)))
     if tensor.scale is not None:
         scale = _numbers(builder, [tensor.scale], np.float32)  # type: ignore[list-item]
         zero_point = _numbers(builder, [tensor.zero_point], np.int64)
