@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from qdeploy.runtime.c_library import CLibrary, header_constants
-from qdeploy.runtime.errors import ContractError, InvalidFileError, UnsupportedModelError
+from qdeploy.runtime.errors import ContractError, InvalidFileError
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.verify.cases import CaseMaker
-from qdeploy.verify.instrument import has_operators
 
 if TYPE_CHECKING:
     from qdeploy.export.c import Program
@@ -81,11 +80,6 @@ def _sources(files: BundleFiles, target: str) -> dict[str, bytes]:
     from qdeploy.export.c.generator import generate_program
     from qdeploy.export.c.targets import find_target
 
-    if not has_operators(files.model):
-        raise UnsupportedModelError(
-            f"{files.path}: the file was written with --inline and holds no layers, of which C is made; export it again "
-            "without --inline"
-        )
     _check_indices(files)
     program = generate_program(files.model, files.manifest, find_target(target))
     _check_borders(files, program)

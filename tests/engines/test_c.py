@@ -186,7 +186,7 @@ def test_models_that_c_cannot_run_are_refused():
         open_engine("c", bundle("mlp").model)
     with pytest.raises(UnsupportedModelError, match="again without --float-io"):
         open_engine("c", bundle("mlp-float-io"))
-    with pytest.raises(UnsupportedModelError, match="again without --inline"):
+    with pytest.raises(UnsupportedModelError, match="Export without --inline"):
         open_engine("c", bundle("rnn-relu-inline"))
 
 

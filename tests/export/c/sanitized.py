@@ -34,6 +34,12 @@ MODES = {
 }
 """Name to compiler and flags: memory, undefined behaviour, signed overflow."""
 
+_SHOWN = 800
+"""Characters of what a failing program said."""
+
+LAYOUTS = tuple(dict.fromkeys((host_twin(), "pi4", "pi2", "generic")))
+"""Targets of every layout of weights; what is not this machine's own runs its plain C here."""
+
 BUNDLES = sorted(path.stem for path in (Path(__file__).parents[2] / "golden" / "bundles").glob("*.zip"))
 
 
@@ -77,7 +83,7 @@ def run_sanitized(name: str, mode: str, target: str, folder: Path) -> str:
     command = [shutil.which(compiler) or compiler, *native]
     build_file(sources, "generic", "program", folder / "selftest", command=command, flags=(*WARNINGS, *flags))
     done = subprocess.run([folder / "selftest", "--no-time"], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, f"{name}, {mode}, {target}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{done.stdout[:_SHOWN]}{done.stderr[:_SHOWN]}"
     assert "PASS" in done.stdout
     return done.stdout
 
@@ -88,14 +94,16 @@ def main(names: list[str]) -> int:
     chosen = [name for name in names or BUNDLES if has_a_form(name)]
     for name in chosen:
         for mode in MODES:
-            for target in dict.fromkeys(("generic", host_twin())):
+            for target in LAYOUTS:
                 with tempfile.TemporaryDirectory() as folder:
                     try:
                         run_sanitized(name, mode, target, Path(folder))
                     except (AssertionError, QdeployError) as error:
                         failures += 1
                         print(f"{name}, {mode}, {target}: {error}")
-    print(f"{len(chosen)} bundles, {len(MODES)} modes: {failures or 'no'} failure{'s' * (failures != 1)}")
+    print(
+        f"{len(chosen)} bundles, {len(MODES)} modes, {len(LAYOUTS)} layouts: {failures or 'no'} failure{'s' * (failures != 1)}"
+    )
     return min(failures, 1)
 
 

@@ -56,7 +56,7 @@ def test_every_golden_bundle_gives_the_references_bits(name: str, tmp_path: Path
 
 def test_a_flat_file_is_refused() -> None:
     files = golden("rnn-relu-inline")
-    with pytest.raises(UnsupportedModelError, match="--inline"):
+    with pytest.raises(UnsupportedModelError, match="Export without --inline"):
         c_files(files.model, files.manifest)
 
 

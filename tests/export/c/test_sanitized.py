@@ -6,18 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from qdeploy.export.c.targets import host_twin
-
-from .sanitized import BUNDLES, MODES, covering, has_a_form, run_sanitized
+from .sanitized import BUNDLES, LAYOUTS, MODES, covering, has_a_form, run_sanitized
 
 COVERING = covering([name for name in BUNDLES if has_a_form(name)])
 
 
 @pytest.mark.program("gcc")
 @pytest.mark.program("clang")
-@pytest.mark.parametrize("place", range(max(len(COVERING), len(MODES))))
+@pytest.mark.parametrize("place", range(max(len(COVERING), 2 * len(MODES))))
 def test_every_operator_is_clean(place: int, tmp_path: Path) -> None:
     """Bundles, modes and layouts in turns; `make sanitize-c` runs all of each."""
     modes = list(MODES)
-    target = ("generic", host_twin())[place % 3 == 0]
-    run_sanitized(COVERING[place % len(COVERING)], modes[place % len(modes)], target, tmp_path)
+    mode, layout = modes[place % len(modes)], LAYOUTS[(place + place // len(modes)) % len(LAYOUTS)]
+    run_sanitized(COVERING[place % len(COVERING)], mode, layout, tmp_path)
