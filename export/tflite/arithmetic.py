@@ -23,10 +23,10 @@ def broadcast(*shapes: Shape) -> Shape:
     """The shape of an element-wise result, as NumPy has it; a size that is only known at run time stays so."""
     rank = max(map(len, shapes))
     aligned = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
-    result: list[int | None] = []
-    for sizes in zip(*aligned, strict=True):
-        result.append(None if None in sizes else max(size for size in sizes if size is not None))
-    return tuple(result)
+    return tuple(
+        None if None in sizes else max(size for size in sizes if size is not None)
+        for sizes in zip(*aligned, strict=True)
+    )
 
 
 class Code:
@@ -43,8 +43,8 @@ class Code:
         kind = np.dtype(dtype)
         if x.dtype == kind:
             return x
-        types = {"in_type": ELEMENT_TYPES[x.dtype.name], "out_type": ELEMENT_TYPES[kind.name]}
-        return self.subgraph.add("CAST", [x], kind, x.shape, **types)
+        before, after = ELEMENT_TYPES[x.dtype.name], ELEMENT_TYPES[kind.name]
+        return self.subgraph.add("CAST", [x], kind, x.shape, in_type=before, out_type=after)
 
     def add(self, x: Value, y: Value | Any) -> Value:
         """x + y, modulo 2^32."""

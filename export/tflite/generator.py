@@ -82,7 +82,7 @@ def _named(code: Code, value: Value, name: str, dtype: np.dtype[np.int16], scale
     if dtype == value.dtype:
         code.subgraph.add_several("ADD", [value, code.subgraph.constant(0)], [result])
     else:
-        from qdeploy.export.tflite.schema import ELEMENT_TYPES  # noqa: PLC0415
+        from qdeploy.export.tflite.schema import ELEMENT_TYPES
 
         types = {"in_type": ELEMENT_TYPES[value.dtype.name], "out_type": ELEMENT_TYPES[dtype.name]}
         code.subgraph.add_several("CAST", [value], [result], **types)

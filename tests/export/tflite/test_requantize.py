@@ -56,7 +56,7 @@ def test_a_gain_that_no_layer_has_is_refused() -> None:
 
 def in_litert(accumulator: Array, multiplier: Array, shift: int, zero_point: int, low: int, high: int) -> Array:
     """One requantization as a model of its own."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+    from ai_edge_litert.interpreter import Interpreter
 
     writer = ModelWriter("test")
     number, graph = writer.subgraph("main")
