@@ -10,7 +10,7 @@ import hashlib
 import math
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdeploy.runtime.c_library import CLibrary, header_constants
 from qdeploy.runtime.errors import ContractError, InvalidFileError
@@ -40,15 +40,18 @@ def compiler_version() -> str:
     return said("host")
 
 
-def c_library(files: BundleFiles) -> CLibrary:
+def c_library(files: BundleFiles, max_steps: int | None = None) -> CLibrary:
     """The network of a bundle, compiled for this machine.
+
+    ``max_steps``: the longest sequence of a network that takes whole ones, the calibration's by default; a library of the bundle
+    has its own.
 
     Raises:
         InvalidFileError: the bundle's C sources are not those that its ``model.onnx`` gives.
         UnsupportedModelError: an operator that has no form in C.
         MissingRequirementError: no C compiler, or one that refuses the sources.
     """
-    return _prebuilt(files) or _built(files)
+    return _prebuilt(files) or _built(files, max_steps)
 
 
 def remade_sources(files: BundleFiles, target: str) -> dict[str, bytes]:
@@ -75,13 +78,13 @@ def remade_sources(files: BundleFiles, target: str) -> dict[str, bytes]:
     return _sources(files, target)
 
 
-def _sources(files: BundleFiles, target: str) -> dict[str, bytes]:
+def _sources(files: BundleFiles, target: str, max_steps: int | None = None) -> dict[str, bytes]:
     from qdeploy.export.c import program_files
     from qdeploy.export.c.generator import generate_program
     from qdeploy.export.c.targets import find_target
 
     _check_indices(files)
-    program = generate_program(files.model, files.manifest, find_target(target))
+    program = generate_program(files.model, files.manifest, find_target(target), max_steps)
     _check_borders(files, program)
     return program_files(program, files.model)
 
@@ -137,11 +140,13 @@ def _packed_for(files: BundleFiles) -> str:
     return target
 
 
-def _built(files: BundleFiles) -> CLibrary:
+def _built(files: BundleFiles, max_steps: int | None) -> CLibrary:
     from qdeploy.export.c.build import build
     from qdeploy.export.c.targets import host_twin
 
     sources = remade_sources(files, host_twin())
+    if max_steps is not None:
+        sources = _sources(files, host_twin(), max_steps)
     key = hashlib.sha256(b"".join(name.encode() + b"\0" + sources[name] for name in sorted(sources))).hexdigest()
     if key not in _BUILT:
         _BUILT[key] = build(sources, "host", "library")
@@ -154,10 +159,20 @@ def _prebuilt(files: BundleFiles) -> CLibrary | None:
         return None
     for target in machine_targets():
         name = f"lib/{target}/libmodel.so"
-        if name in files.contents:
+        if name in files.contents and not (target == "host" and _of_another_processor(files)):
             constants = header_constants(files.contents.get("model.h", b""))
             return CLibrary(files.contents[name], constants, f"{name} of the bundle")
     return None
+
+
+def _of_another_processor(files: BundleFiles) -> bool:
+    """Whether the library for ``host`` was built elsewhere: with instructions that this processor may lack."""
+    from qdeploy.doctor import processor_features
+
+    place: Any = files.manifest.extra
+    for key in ("c", "targets", "host", "processor"):
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return place is not None and place != processor_features()[0]
 
 
 def machine_targets() -> tuple[str, ...]:

@@ -51,6 +51,14 @@ class CSamples:
         self.timed = any("time" in spec.shape for spec in manifest.inputs)
         self.states_size = sum(_state_bytes(spec) for spec in manifest.states)
 
+    def too_long(self, feeds: Mapping[str, Array]) -> int | None:
+        """The steps of a sequence that is longer than the longest; None where it is not, or feeds have no such axis."""
+        axes = [
+            (feeds.get(spec.name), spec.shape.index("time")) for spec in self._manifest.inputs if "time" in spec.shape
+        ]
+        steps = max((array.shape[axis] for array, axis in axes if array is not None and axis < array.ndim), default=0)
+        return steps if self._most_steps is not None and steps > self._most_steps else None
+
     def samples(self, feeds: Mapping[str, Array]) -> list[Sample]:
         """The samples of a batch.
 

@@ -36,9 +36,10 @@ assert importlib.util.find_spec("torch") is None, "torch must not be here"
 assert pathlib.Path(qdeploy.__file__).is_relative_to(sys.prefix), qdeploy.__file__'
   run "$bare/qdeploy" --help
   run "$bare/qdeploy" doctor
-  for kind in operators recipes runtimes models datasets; do run "$bare/qdeploy" list "$kind"; done
+  for kind in operators recipes runtimes targets models datasets; do run "$bare/qdeploy" list "$kind"; done
   run "$bare/qdeploy" inspect "$bundle"
   run "$bare/qdeploy" verify "$bundle"
+  if command -v cc >/dev/null 2>&1; then run "$bare/qdeploy" verify "$bundle" --runtime c; fi
   run "$bare/qdeploy" validate "$bundle" --data samples.npz --max-drop 1
   run "$bare/qdeploy" run "$bundle" --input inputs.npy --output outputs.npz
   run "$bare/qdeploy" bench "$bundle" --calls 5

@@ -57,9 +57,14 @@ class CEngine:
 
     def __init__(self, source: ModelSource, *, threads: int = 1, optimize: bool = True) -> None:
         del threads, optimize  # One thread; the compiler optimizes as the build says.
-        files = c_bundle(source)
-        made: CLibrary = _maker().c_library(files)
-        self.version: str = made.origin
+        self._files = c_bundle(source)
+        self.version = ""
+        self._open(None)
+
+    def _open(self, max_steps: int | None) -> None:
+        files = self._files
+        made: CLibrary = _maker().c_library(files, max_steps)
+        self.version = made.origin
         self._samples = CSamples(files.manifest, made.number("MAX_STEPS") if made.number("WHOLE_SEQUENCES") else None)
         if made.number("STATES_SIZE") != self._samples.states_size:
             # More would be written beside their room.
@@ -75,7 +80,10 @@ class CEngine:
         self._memory, self._state = _aligned(int(self._library.model_state_size()))
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Computes once."""
+        """Computes once; for a longer sequence of a network that takes whole ones, a library with more memory is built."""
+        longest = self._samples.too_long(feeds)
+        if longest is not None:
+            self._open(longest)
         samples = self._samples.samples(feeds)
         for sample in samples:
             self._library.model_init(self._state)

@@ -258,6 +258,17 @@ __attribute__((constructor)) static void tell(void)
     assert mark.exists()
 
 
+def test_a_library_with_another_processors_instructions_is_left_aside(monkeypatch):
+    files = with_c(bundle("mlp"), trusted=True)
+    said = {"sources": host_twin(), "targets": {"host": {"processor": "Another(R) Processor"}}}
+    files = dataclasses.replace(
+        files,
+        manifest=dataclasses.replace(files.manifest, extra={"c": said}),
+        contents={**files.contents, "lib/host/libmodel.so": b"its instructions would end this process"},
+    )
+    assert "of the bundle" not in open_engine("c", files).version
+
+
 def test_a_library_for_another_machine_is_refused():
     files = with_c(bundle("mlp"), trusted=True)
     broken = {**files.contents, "lib/host/libmodel.so": b"\x7fELF no library"}
