@@ -109,5 +109,8 @@ void _start(void)
 
 #if defined(__thumb__)
 extern char stack_top[];
-__attribute__((section(".vectors"), used)) static const void *const vectors[2] = {stack_top, (const void *)_start};
+__attribute__((section(".vectors"), used)) static const struct {
+    char *stack;
+    void (*start)(void);
+} vectors = {stack_top, _start};
 #endif

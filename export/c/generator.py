@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
+from qdeploy.export.c.channels_last import channels_last
 from qdeploy.export.c.checked_texts import check_texts
 from qdeploy.export.c.constants import ConstantArray, Constants
 from qdeploy.export.c.emitter import emitter
@@ -143,7 +144,7 @@ def generate_program(
         InvalidFileError: a name that could be more than a name in C.
     """
     check_texts(model, manifest)
-    graph = read_graph(model, manifest)
+    graph = channels_last(read_graph(model, manifest))
     program = Program(graph, target, (max_steps or _calibrated_steps(manifest)) if graph.whole_sequences else 1)
     _name_borders(program)
     phases = _phases(graph)

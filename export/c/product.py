@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qdeploy.export.c.site import Operand, Site
     from qdeploy.runtime.numeric import IntArray
 
-__all__ = ["MatrixProduct", "Run"]
+__all__ = ["MatrixProduct", "Run", "compact_form"]
 
 _QUATERNION_BITS = {"u8": (8, 4), "s16": (8,)}
 """Storage that the quaternion kernels read, by the type of x."""
@@ -88,11 +88,9 @@ class MatrixProduct:
             product = cls._real(site, argument, np.maximum(weight, _LOWEST + 1), kind, rest)
             lowest = -(weight == _LOWEST).astype(np.int8)
             return replace(product, lowest=cls._real(site, f"{argument}_lowest", lowest, kind, rest))
-        found = components_of(weight)
-        if found is not None and found[1] == "blocked":
-            bits = max(stored_bits(found[0].reshape(-1, found[0].shape[2])), min(_QUATERNION_BITS[kind]))
-            if bits in _QUATERNION_BITS[kind]:
-                return cls._quaternion(site, argument, found[0], bits, kind, rest)
+        compact = compact_form(weight, kind, site.target.tile)
+        if compact is not None:
+            return cls._quaternion(site, argument, *compact, kind, rest)
         return cls._real(site, argument, weight, kind, rest)
 
     @classmethod
@@ -162,3 +160,31 @@ class MatrixProduct:
             return name
 
         return copied
+
+
+def compact_form(weight: IntArray, kind: str, tile: int) -> tuple[IntArray, int] | None:
+    """The components ``[4, N/4, K/4]`` of a matrix and the bits that they are stored with, where a quaternion kernel serves.
+
+    None for a matrix that is none of Hamilton's in blocks, and where the components would take no less: of few rows, most of
+    a component's tile is padding.
+
+    Args:
+        weight: int8 ``[N, K]``.
+        kind: of x, ``u8`` or ``s16``.
+        tile: rows of a tile.
+    """
+    found = components_of(weight)
+    # -128 has no negative in 8 bits: no component may be it.
+    if found is None or found[1] != "blocked" or int(weight.min()) == _LOWEST:
+        return None
+    components = found[0]
+    bits = max(stored_bits(components.reshape(-1, components.shape[2])), min(_QUATERNION_BITS[kind]))
+    if bits not in _QUATERNION_BITS[kind]:
+        return None
+    own = 4 * _stored_bytes(components[0], bits, tile)
+    return (components, bits) if own < _stored_bytes(weight, stored_bits(weight), tile) else None
+
+
+def _stored_bytes(weight: IntArray, bits: int, tile: int) -> int:
+    """What a matrix takes in tiles, with its padding."""
+    return padded(weight.shape[0], tile) * padded(weight.shape[1], COLUMNS * 8 // bits) * bits // 8
