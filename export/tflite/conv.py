@@ -39,7 +39,9 @@ def conv(site: Site) -> None:
     total: Value | None = None
     for scale, part, fill in zip(digits.scales, parts, fills, strict=True):
         for tap, values in windows.taps(code, windows.padded(code, part, fill), together=True):
-            product = _product(code, values, weight[:, :, *tap], attributes["group"])
+            product = _product(
+                code, values, weight[(slice(None), slice(None), *tap)], attributes["group"], math.prod(windows.out)
+            )
             term = code.multiply(product, scale)
             total = term if total is None else code.add(total, term)
     assert total is not None  # noqa: S101
@@ -60,11 +62,9 @@ def conv(site: Site) -> None:
     site.set("y", channels_second(code, code.reshape(y, (*windows.out, len(weight)))))
 
 
-def _product(code: Code, values: Value, weight: IntArray, groups: int) -> Value:
+def _product(code: Code, values: Value, weight: IntArray, groups: int, places: int) -> Value:
     """int32 ``[P, N]`` of ``[*out, k, C]`` and weights ``[N, C/G, k]``."""
-    *out, taps, _ = values.shape
-    places = math.prod(out)
-    outputs, inside, _ = weight.shape
+    outputs, inside, taps = weight.shape
     if groups == 1:
         matrix = weight.transpose(0, 2, 1).reshape(outputs, taps * inside)
         return MatrixProduct.plain(code, code.reshape(values, (places, taps * inside)), matrix)
