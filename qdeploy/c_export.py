@@ -19,7 +19,7 @@ from qdeploy.runtime.npz import read_npz
 
 __all__ = ["FORMATS", "check_formats", "with_c"]
 
-FORMATS = ("onnx", "c")
+FORMATS = ("onnx", "tflite", "c")
 """What a bundle can hold. ``model.onnx`` is always there: all else is made of it."""
 
 _DEFAULT_TARGET = "generic"

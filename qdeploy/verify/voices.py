@@ -10,6 +10,7 @@ from onnx import inliner
 
 from qdeploy.boards.machine import HERE
 from qdeploy.runtime.engines import DEFAULTS, onnxruntime, open_engine
+from qdeploy.runtime.engines.litert import RESOLVERS, LitertEngine
 from qdeploy.runtime.errors import InvalidInputError
 
 from .instrument import has_operators
@@ -88,13 +89,17 @@ def make_voices(
                 how = f"{'optimized' if optimize else 'plain'}, {threads} thread{'s' * (threads > 1)}"
                 voices.append(_voice("onnxruntime", shown, machine, how, threads=threads, optimize=optimize))
         voices.append(_voice("onnxruntime", shipped, machine, "file as shipped", shipped=True))
+    if "litert" in chosen:
+        for resolver in RESOLVERS:
+            interpreter = LitertEngine(files, resolver=resolver)
+            voices.append(Voice(f"litert, {resolver} kernels", "litert", interpreter, True, 1, True))
     if "c" in chosen:
         # It stands for nothing but outputs and states: what lies between layers has no place in C.
         compiled = machine.open("c", files, threads=1, optimize=True)
         how = "trusted library" if files.trusted and machine.board is None else "compiled"
         voices.append(Voice(f"c{_where(machine)}, {how}", "c", compiled, True, 1, True, machine=machine))
     if all(voice.judge for voice in voices):
-        msg = f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime, c"
+        msg = f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime, litert, c"
         raise InvalidInputError(msg)
     return voices, left_out
 
