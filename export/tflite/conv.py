@@ -36,12 +36,13 @@ def conv(site: Site) -> None:
     zero_point = attributes["x_zero_point"]
     fills = digits.numbers(zero_point)
     parts = digits.split(code, channels_last(code, site.input("x")))
+    # Taps come in this order: that of the weight's own axes.
+    by_tap = weight.reshape(*weight.shape[:2], -1, weight.shape[-1])
     total: Value | None = None
     for scale, part, fill in zip(digits.scales, parts, fills, strict=True):
-        for tap, values in windows.taps(code, windows.padded(code, part, fill), together=True):
-            product = _product(
-                code, values, weight[(slice(None), slice(None), *tap)], attributes["group"], math.prod(windows.out)
-            )
+        taps = windows.taps(code, windows.padded(code, part, fill), together=True)
+        for number, (_, values) in enumerate(taps):
+            product = _product(code, values, by_tap[:, :, number], attributes["group"], math.prod(windows.out))
             term = code.multiply(product, scale)
             total = term if total is None else code.add(total, term)
     assert total is not None  # noqa: S101
