@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdeploy.export.c.packing import COLUMNS, hamilton_tiles, padded, stored_bits, tiles
+from qdeploy.export.c.sparse import sparse_rows
 from qdeploy.runtime.hamilton_product import components_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class MatrixProduct:
         rest: int64 ``[N]``: what the kernel leaves out.
         lowest: -1 where the weight is -128, else 0, as a product of its own; None where there is none. -128 has no
             negative in 8 bits, and two products of it overflow the 16 bits in which some kernels add pairs.
+        sparse: whether the kernel reads only weights that are not 0, from the three arrays that ``weight`` names.
     """
 
     outputs: int
@@ -65,6 +67,7 @@ class MatrixProduct:
     part: int
     rest: IntArray
     lowest: MatrixProduct | None = None
+    sparse: bool = False
 
     @classmethod
     def of(
@@ -90,8 +93,44 @@ class MatrixProduct:
             return replace(product, lowest=cls._real(site, f"{argument}_lowest", lowest, kind, rest))
         compact = compact_form(weight, kind, site.target.tile)
         if compact is not None:
-            return cls._quaternion(site, argument, *compact, kind, rest)
-        return cls._real(site, argument, weight, kind, rest)
+            sparse = cls._sparse(site, argument, compact[0], compact[1], kind, rest)
+            return sparse or cls._quaternion(site, argument, *compact, kind, rest)
+        sparse = cls._sparse(site, argument, weight[None], stored_bits(weight), kind, rest)
+        return sparse or cls._real(site, argument, weight, kind, rest)
+
+    @classmethod
+    def _sparse(
+        cls, site: Site, argument: str, components: IntArray, bits: int, kind: str, rest: IntArray
+    ) -> MatrixProduct | None:
+        """Of one component or four, where what is not zero takes less and no vector instructions would read the rest faster."""
+        target = site.target
+        if target.tile > COLUMNS or target.offset:
+            return None
+        parts, outputs, inputs = components.shape
+        rows = sparse_rows(components.reshape(parts * outputs, inputs))
+        if rows is None or rows.nbytes >= parts * _stored_bytes(components[0], bits, target.tile):
+            return None
+        entries = f"{np.count_nonzero(components)} of {components.size} weights that are not 0"
+        names = (
+            site.array(f"{argument}_gaps", rows.gaps, note=f"columns between {entries}"),
+            site.array(f"{argument}_values", rows.values),
+            site.array(f"{argument}_counts", rows.counts, note="entries of each row"),
+        )
+        kernel = site.kernel(f"sparse_{'quaternion_' if parts > 1 else ''}{kind}")
+        runs = tuple(Run(part * outputs, outputs, part * outputs) for part in range(parts))
+        return cls(
+            parts * outputs,
+            parts * inputs,
+            outputs,
+            inputs,
+            runs,
+            parts * outputs,
+            ", ".join(names),
+            kernel,
+            inputs if parts > 1 else 0,
+            rest,
+            sparse=True,
+        )
 
     @classmethod
     def _real(cls, site: Site, argument: str, weight: IntArray, kind: str, rest: IntArray) -> MatrixProduct:
@@ -143,6 +182,8 @@ class MatrixProduct:
     def call(self, accumulator: str, x: str) -> str:
         """The statement that adds the product to the accumulator."""
         part = f", {self.part}" if self.part else ""
+        if self.sparse:
+            return f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}{part});"
         own = f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}, {self.columns}{part});"
         return own if self.lowest is None else f"{own}\n{self.lowest.call(accumulator, x)}"
 

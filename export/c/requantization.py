@@ -30,6 +30,7 @@ def requantize_runs(
     zero_point: int,
     low: int,
     high: int,
+    hint: str = "multiplier",
 ) -> None:
     """y[n] = clip(round(accumulator * multiplier / 2^shift) + zero_point, low, high) for every run of outputs.
 
@@ -41,12 +42,11 @@ def requantize_runs(
         runs: where the outputs stand in it.
         multiplier: int32 ``[1]`` or ``[N]``.
         shift, zero_point, low, high: as in the contract.
+        hint: what the array of multipliers is called.
     """
     kernel = site.kernel(_KERNELS[dtype.name])
     each = int(multiplier.size > 1 and bool((multiplier != multiplier.flat[0]).any()))
-    name = site.array(
-        "multiplier", multiplier.astype(np.int32) if each else multiplier.astype(np.int32).reshape(-1)[:1]
-    )
+    name = site.array(hint, multiplier.astype(np.int32) if each else multiplier.astype(np.int32).reshape(-1)[:1])
     for run in runs:
         first = f" + {run.first}" if run.first else ""
         place = f" + {run.place}" if run.place else ""
