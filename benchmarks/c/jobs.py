@@ -15,8 +15,9 @@ from qdeploy.runtime.numeric import IntArray
 
 __all__ = ["Case", "Values", "matvec4_case", "matvec_case", "quaternion_case", "requantize_case"]
 
-Values: TypeAlias = Literal["random", "lowest", "highest", "opposite", "zero"]
-"""What weights and activations are: drawn evenly, both at one end of their range, at opposite ends, or activations of 0."""
+Values: TypeAlias = Literal["random", "lowest", "highest", "opposite", "zero", "states"]
+"""What weights and activations are: drawn evenly, both at one end of their range, at opposite ends, activations of 0, or
+activations of at most 12 bits, as states are by default."""
 
 _SIGNS = np.array([[1, -1, -1, -1], [1, 1, -1, 1], [1, 1, 1, -1], [1, -1, 1, 1]])
 """Row p, part q of x: the sign of the component p ^ q of the weights in y_p."""
@@ -104,11 +105,15 @@ def _bits(kernel: str) -> int:
 def _weights(shape: tuple[int, ...], bits: int, values: Values, generator: np.random.Generator) -> IntArray:
     if bits == 1:
         signs = np.array([-1, 1], np.int8)
-        return generator.choice(signs, shape) if values == "random" else np.full(shape, signs[int(values == "highest")])
+        return (
+            generator.choice(signs, shape)
+            if values in ("random", "states")
+            else np.full(shape, signs[int(values == "highest")])
+        )
     # No kernel is given -128: generated code takes that value apart.
     high = 2 ** (bits - 1) - 1
     low = -high if bits == 8 else -high - 1
-    if values in ("random", "zero"):
+    if values in ("random", "zero", "states"):
         return generator.integers(low, high + 1, shape).astype(np.int8)
     return np.full(shape, high if values == "highest" else low, np.int8)
 
@@ -121,7 +126,9 @@ def _activations(
     kind: type[np.int16 | np.uint8] = np.int16 if signed else np.uint8
     ends = np.iinfo(kind)
     x = generator.integers(ends.min, int(ends.max) + 1, (count, width)).astype(kind)
-    if values != "random":
+    if values == "states" and signed:
+        x >>= 4
+    elif values not in ("random", "states"):
         x[:, :columns] = {"lowest": ends.min, "highest": ends.max, "opposite": ends.max, "zero": 0}[values]
     return x, 0 if signed else offset
 
