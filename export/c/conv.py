@@ -82,11 +82,9 @@ def _into_pool(site: Site, rows: _Rows, pool: Windows) -> None:
         target = index(result, (depth, pool.out[1] * width), (row, width))
         site.line(f"{fill}({target}, {lowest}, {width});")
         with site.loop("pz", pool.kernel[0]) as pz, site.loop("py", pool.kernel[1]) as py:
-            of = [
-                sum_of((position, pool.strides[axis]), (k, 1))
-                for axis, (position, k) in enumerate(((depth, pz), (row, py)))
-            ]
-            rows.emit(site, image, *of, line)
+            first = sum_of((depth, pool.strides[0]), (pz, 1))
+            second = sum_of((row, pool.strides[1]), (py, 1))
+            rows.emit(site, image, first, second, line)
             with site.loop("column", pool.out[2]) as column, site.loop("px", pool.kernel[2]) as px:
                 to = index(target, (column, channels))
                 source = index(line, (column, pool.strides[2] * channels), (px, channels))
