@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import convolution, fast, gated, sparse_linear
-from benchmarks.c.generated import GeneratedC
 from benchmarks.c.host_kernels import measure_quaternion
 from benchmarks.c.instructions import PROCESSORS, SIZE, measure_products, missing
+from benchmarks.c.loops import measure_c_gated, measure_c_rnn
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
-from benchmarks.loops import CALLS, FLOAT, Timed, float_operator, integer_loop, measure, medians
+from benchmarks.loops import FLOAT, measure
 from benchmarks.quaternion_linear import measure_numpy
 from qdeploy.export.c.build import compiler
 from qdeploy.quantize import load_recipe
@@ -184,23 +184,21 @@ def c_rows() -> list[Row]:
     except MissingRequirementError as error:
         print(f"c-…: left out, {error}", file=sys.stderr)
         return []
-    fast, default = load_recipe("fast-loop"), load_recipe("default")
+    default = load_recipe("default")
     rows = []
     for hidden in (170, 512):
-        loops = {
-            "": integer_loop(hidden, fast, on_grid=False),
-            "-u8-exact": integer_loop(hidden, default.changed(state_bits=8), on_grid=True),
-            "-s12-exact": integer_loop(hidden, default, on_grid=True),
-        }
-        contenders: dict[str, Timed] = {FLOAT: float_operator(hidden)}
-        for suffix, (integers, feeds) in loops.items():
-            contenders[suffix] = GeneratedC(integers, feeds, time_axis=0, batch_axis=1)
-        found = medians(contenders, CALLS)
-        for suffix in loops:
-            goal = 0.15 if suffix == "" else None
-            rows.append(
-                _row(f"c-rnn-h{hidden}{suffix}", found[suffix], found[FLOAT], f"onnxruntime's {FLOAT}, ReLU", goal)
-            )
+        found, operator = measure_c_rnn(hidden), f"onnxruntime's {FLOAT}, ReLU"
+        for name, suffix, goal in (
+            ("u8", "", 0.15),
+            ("u8-exact", "-u8-exact", None),
+            ("s12-exact", "-s12-exact", None),
+        ):
+            rows.append(_row(f"c-rnn-h{hidden}{suffix}", found[name], found[FLOAT], operator, goal))
+    for kind in ("GRU", "LSTM"):
+        recipes = {"u8": default.changed(state_bits=8), "s12": default}
+        found, operator = measure_c_gated(kind, 512, recipes), f"onnxruntime's float {kind}"
+        for name, suffix in (("u8", ""), ("s12", "-s12")):
+            rows.append(_row(f"c-{kind.lower()}-h512{suffix}", found[name], found[gated.FLOAT], operator, 0.2))
     for units, limit in ((1024, None), (4096, 0.5)):
         times = measure_quaternion(units)
         against = "the same kernel on the expanded matrix"
