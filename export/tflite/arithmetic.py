@@ -122,6 +122,27 @@ class Code:
         )
         return self.subgraph.add("SLICE", [x, self._constant(begin), self._constant(size)], x.dtype, shape)
 
+    def transpose(self, x: Value, order: Sequence[int]) -> Value:
+        """Axes in another order."""
+        if list(order) == sorted(order):
+            return x
+        shape = tuple(x.shape[axis] for axis in order)
+        return self.subgraph.add("TRANSPOSE", [x, self._constant(list(order))], x.dtype, shape)
+
+    def reduce(self, kind: str, x: Value, axis: int) -> Value:
+        """SUM or REDUCE_MAX along an axis, which the result lacks."""
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+        return self.subgraph.add(kind, [x, self._constant([axis])], np.int32, shape, keep_dims=0)
+
+    def size_of(self, x: Value, axis: int) -> Value:
+        """The size of an axis at run time, int32 ``[1]``."""
+        sizes = self.subgraph.add("SHAPE", [x], np.int32, (len(x.shape),), out_type=ELEMENT_TYPES["int32"])
+        return self.slice(sizes, [axis], [1])
+
+    def floor_divide(self, x: Value, y: Value) -> Value:
+        """floor(x / y)."""
+        return self._binary("FLOOR_DIV", x, y)
+
     def _binary(self, kind: str, x: Value, y: Value) -> Value:
         return self.subgraph.add(kind, [x, y], np.int32, broadcast(x.shape, y.shape))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.product import MatrixProduct
-from qdeploy.export.tflite.requantize import requantize
+from qdeploy.export.tflite.requantization import requantize
 from qdeploy.runtime.numeric import product_bound
 
 if TYPE_CHECKING:

@@ -51,6 +51,10 @@ class Digits:
         """What each digit counts."""
         return (1 << _BYTE, 1) if self.wide else (1,)
 
+    def numbers(self, x: int) -> tuple[int, ...]:
+        """The digits of a number."""
+        return (x >> _BYTE, x - (x >> _BYTE << _BYTE) - self.constant) if self.wide else (x - self.constant,)
+
     def split(self, code: Code, x: Value) -> list[Value]:
         """The int8 digits of int32 values."""
         if not self.wide:
@@ -93,19 +97,29 @@ class MatrixProduct:
         """int32 ``[R, N]`` from int8 digits ``[R, K]``, without the rest."""
         total: Value | None = None
         for scale, digit in zip(self.digits.scales, digits, strict=True):
-            term = code.multiply(self._single(code, digit, self.weight), scale)
+            term = code.multiply(self.plain(code, digit, self.weight), scale)
             total = term if total is None else code.add(total, term)
         assert total is not None  # noqa: S101
         return total
 
-    def _single(self, code: Code, x: Value, weight: IntArray) -> Value:
+    @classmethod
+    def plain(cls, code: Code, x: Value, weight: IntArray) -> Value:
+        """int32 ``[R, N]`` from int8 ``[R, K]`` and a weight ``[N, K]``."""
         if int(weight.min()) == _LOWEST:
             lowest = -(weight == _LOWEST).astype(np.int8)
-            return code.add(self._single(code, x, np.maximum(weight, _LOWEST + 1)), self._single(code, x, lowest))
+            return code.add(cls.plain(code, x, np.maximum(weight, _LOWEST + 1)), cls.plain(code, x, lowest))
         found = components_of(weight)
         if found is not None and found[1] == "blocked":
             return _quaternion(code, x, found[0])
         return code.matmul(x, code.subgraph.constant(weight.T, np.int8))
+
+    @classmethod
+    def stacked(cls, code: Code, x: Value, weight: IntArray) -> Value:
+        """int32 ``[G, R, N]`` from int8 ``[G, R, K]`` and weights ``[G, K, N]``."""
+        if int(weight.min()) == _LOWEST:
+            lowest = -(weight == _LOWEST).astype(np.int8)
+            return code.add(cls.stacked(code, x, np.maximum(weight, _LOWEST + 1)), cls.stacked(code, x, lowest))
+        return code.matmul(x, code.subgraph.constant(weight, np.int8))
 
 
 def _quaternion(code: Code, x: Value, components: IntArray) -> Value:

@@ -10,7 +10,7 @@ from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.loop import Variables, run_steps
 from qdeploy.export.tflite.product import MatrixProduct
-from qdeploy.export.tflite.requantize import requantize
+from qdeploy.export.tflite.requantization import requantize
 from qdeploy.export.tflite.states import Recorder
 from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.numeric import product_bound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,18 @@ class Site:
         if name in self.graph.constants:
             return self.code.subgraph.constant(self.graph.constants[name], np.int32)
         return self.code.reshape(self.values[self.graph.root(name)], self.shape(argument))
+
+    def map(self, argument: str, result: str, function: Callable[[Value], Value]) -> None:
+        """An output that is a function of each entry of an input."""
+        self.set(result, function(self.input(argument)))
+
+    def largest(self, argument: str, zero_point: int) -> int:
+        """The largest absolute value that an input less its zero point can have, by its type in the graph."""
+        name = self.layer.inputs[argument]
+        if name in self.graph.constants:
+            return int(np.abs(self.graph.constants[name].astype(np.int64) - zero_point).max())
+        bounds = np.iinfo(self.tensor(argument).dtype)
+        return max(abs(int(bounds.min) - zero_point), abs(int(bounds.max) - zero_point))
 
     def set(self, result: str, value: Value) -> None:
         """The int32 tensor that an output is."""

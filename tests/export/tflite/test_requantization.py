@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qdeploy.export.tflite.arithmetic import Code
-from qdeploy.export.tflite.requantize import requantize
+from qdeploy.export.tflite.requantization import requantize
 from qdeploy.export.tflite.writer import ModelWriter
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.numeric import requantize as contract
