@@ -13,6 +13,7 @@ from qdeploy.export.c.emitter import emitter
 from qdeploy.export.c.graph import Graph, Layer, initial_states, read_graph
 from qdeploy.export.c.memory import Place, Slot, SlotRequest, assign_slots, field_of
 from qdeploy.export.c.names import Names, identifier
+from qdeploy.export.c.pooled_rows import pooled_rows
 from qdeploy.export.c.site import Site
 from qdeploy.export.c.targets import Target
 from qdeploy.runtime.manifest import Manifest
@@ -147,7 +148,7 @@ def generate_program(
         InvalidFileError: a name that could be more than a name in C.
     """
     check_texts(model, manifest)
-    graph = channels_last(read_graph(model, manifest))
+    graph = pooled_rows(channels_last(read_graph(model, manifest)))
     program = Program(graph, target, (max_steps or _calibrated_steps(manifest)) if graph.whole_sequences else 1)
     _name_borders(program)
     phases = _phases(graph)
