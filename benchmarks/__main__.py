@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks import convolution, fast, gated, sparse_linear
 from benchmarks.c.host_kernels import measure_quaternion
+from benchmarks.c.images import ONNX, C, measure_network
 from benchmarks.c.instructions import PROCESSORS, SIZE, measure_products, missing
 from benchmarks.c.loops import measure_c_gated, measure_c_rnn
 from benchmarks.fast import measure_fast
@@ -175,7 +176,7 @@ def _with_files(row: Row, found: convolution.Measured, ours: str, other: str) ->
 
 
 def c_rows() -> list[Row]:
-    """Generated C on this machine's fastest path: recurrent loops whole, and compact quaternion products alone.
+    """Generated C on this machine's fastest path: recurrent loops whole, compact quaternion products alone, an image classifier.
 
     Without a C compiler there are none; standard error says so.
     """
@@ -207,6 +208,10 @@ def c_rows() -> list[Row]:
                 f"c-quaternion-matvec-{units}", times["compact"], times["expanded"], against, limit, unit="µs a product"
             )
         )
+    image = measure_network("quaternion-conv2-cifar10", (4, 32, 32)).microseconds
+    for suffix, other, goal in (("", FLOAT, 0.5), ("-onnx", ONNX, None)):
+        against = f"onnxruntime, {other}" if other == FLOAT else "the same integers in onnxruntime"
+        rows.append(_row(f"c-conv2-b1{suffix}", image[C], image[other], against, goal, unit="µs a sample"))
     return rows
 
 

@@ -32,13 +32,13 @@ class GeneratedC:
     Args:
         integers: quantized, with the operators of the domain ``qdeploy``.
         feeds: inputs and states of one sample.
-        time_axis, batch_axis: of every input.
+        time_axis, batch_axis: of every input; without a time axis a call is one sample.
 
     Raises RuntimeError where the library gives other bits than onnxruntime.
     """
 
     def __init__(
-        self, integers: IntegerModel, feeds: Mapping[str, NDArray[Any]], *, time_axis: int, batch_axis: int
+        self, integers: IntegerModel, feeds: Mapping[str, NDArray[Any]], *, time_axis: int | None, batch_axis: int
     ) -> None:
         files = _bundle(integers, time_axis, batch_axis)
         with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +46,8 @@ class GeneratedC:
             path.write_bytes(c_library(files).library)
             self._library = ctypes.CDLL(str(path))
         self._library.model_state_size.restype = ctypes.c_size_t
-        self._memory = np.zeros(self._library.model_state_size() + _ALIGNMENT, np.uint8)
+        self.state_bytes = int(self._library.model_state_size())
+        self._memory = np.zeros(self.state_bytes + _ALIGNMENT, np.uint8)
         self._state = ctypes.c_void_p(self._memory.ctypes.data + -self._memory.ctypes.data % _ALIGNMENT)
         samples = CSamples(files.manifest, None)
         arranged = samples.samples(feeds)
@@ -54,10 +55,10 @@ class GeneratedC:
         self._words = [
             self._state,
             *map(_pointer, self._sample.inputs),
-            ctypes.c_size_t(self._sample.steps),
+            *([] if time_axis is None else [ctypes.c_size_t(self._sample.steps)]),
             *map(_pointer, self._sample.outputs),
         ]
-        self._call()
+        self.call()
         self._library.model_save_states(self._state, _pointer(self._sample.last_states))
         expected = OnnxruntimeEngine(attach_bodies(integers.model)).run(feeds)
         found = samples.results(arranged)
@@ -67,9 +68,10 @@ class GeneratedC:
 
     def microseconds(self) -> float:
         """One call from the given states, per step."""
-        return Contender.timed(self._call)
+        return Contender.timed(self.call)
 
-    def _call(self) -> None:
+    def call(self) -> None:
+        """One call of ``model_run`` from the given states."""
         self._library.model_init(self._state)
         self._library.model_load_states(self._state, _pointer(self._sample.states))
         self._library.model_run(*self._words)
@@ -79,7 +81,7 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _bundle(integers: IntegerModel, time_axis: int, batch_axis: int) -> BundleFiles:
+def _bundle(integers: IntegerModel, time_axis: int | None, batch_axis: int) -> BundleFiles:
     """What no folder holds: the model, and a manifest of its inputs, outputs and states."""
     types = integers.graph.types
     values = {value.name: value for value in (*integers.model.graph.input, *integers.model.graph.output)}

@@ -19,7 +19,7 @@ def average_pool(site: Site) -> None:
     """The sum of each window and one rounding; the multiplier holds the division by the number of places."""
     x, y = site.input("x"), site.output("y")
     attributes = site.attributes
-    windows = Windows.of(x, y, attributes["kernel"], attributes)
+    windows = Windows.of(x.shape, y.shape, attributes["kernel"], attributes)
     kind = kind_of(x)
     sums = site.scratch("sums", "int32", windows.channels)
     add = site.kernel(f"sum_{kind}")

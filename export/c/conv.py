@@ -11,6 +11,7 @@ import numpy as np
 
 from qdeploy.export.c.emitter import c_operator
 from qdeploy.export.c.image import Windows, images, index, kind_of, sum_of
+from qdeploy.export.c.pooled_rows import POOL
 from qdeploy.export.c.product import MatrixProduct, Run, compact_form
 from qdeploy.export.c.requantization import requantize_runs
 
@@ -53,58 +54,121 @@ def conv(site: Site) -> None:
     """For each row of outputs a strip; for each window in it a product and a requantization."""
     x, y = site.input("x"), site.output("y")
     weight = site.constant("weight")
-    windows = Windows.of(x, y, weight.shape[2:], site.attributes)
-    product = _product(site, windows, x, weight)
-    outputs = len(weight)
-    direct = _lies_in_image(windows, product, x)
-    if direct:
-        step = windows.channels
-    else:
-        strip = site.scratch("strip", x.tensor.dtype, product.parts * windows.strip_part(product.parts))
-        step = windows.rows * windows.channels // product.parts
-    together = _TOGETHER if product.four and windows.dilations[2] == 1 and windows.out[2] >= _TOGETHER else 1
-    accumulator = site.scratch("accumulator", "int32", together * product.size)
-    start = site.array("bias", product.start, note="with what the zero point of x adds")
+    pool = site.attributes.get(POOL)
+    between = y.shape if pool is None else pool["between"]
+    windows = Windows.of(x.shape, between, weight.shape[2:], site.attributes)
+    rows = _Rows.of(site, windows, x, y, weight)
     site.comment = (
         "y = clip(round((sum of W (x - x_zero_point) over a window + b) * multiplier / 2^shift) + y_zero_point)\n"
-        f"   {windows.describe()} to {outputs}"
+        f"   {windows.describe()} to {len(weight)}"
     )
+    if pool is not None:
+        _into_pool(site, rows, Windows.of(between, y.shape, pool["kernel"], pool))
+        return
+    width = windows.out[2] * rows.outputs
     with images(site, x, y) as (image, result), windows.output_rows(site) as (depth, row):
-        if direct:
-            width = windows.sizes[2] * windows.channels
-            windows_of_row = index(
-                image,
-                (depth, windows.strides[0] * windows.sizes[1] * width),
-                (row, windows.strides[1] * width),
-            )
-        else:
-            windows_of_row = strip
+        rows.emit(site, image, depth, row, index(result, (depth, windows.out[1] * width), (row, width)))
+
+
+def _into_pool(site: Site, rows: _Rows, pool: Windows) -> None:
+    """Each row of the convolution, as soon as it is there, into the maximum of the windows that it belongs to."""
+    x, y, channels = rows.x, rows.y, pool.channels
+    kind = kind_of(y)
+    fill, larger = site.kernel(f"fill_{kind}"), site.kernel(f"larger_{kind}")
+    line = site.scratch("line", y.tensor.dtype, pool.sizes[2] * channels)
+    lowest, width = 0 if kind == "u8" else -(2**15), pool.out[2] * channels
+    site.comment += f";\n   then the largest of each window: {pool.describe()}"
+    with images(site, x, y) as (image, result), pool.output_rows(site) as (depth, row):
+        target = index(result, (depth, pool.out[1] * width), (row, width))
+        site.line(f"{fill}({target}, {lowest}, {width});")
+        with site.loop("pz", pool.kernel[0]) as pz, site.loop("py", pool.kernel[1]) as py:
+            first = sum_of((depth, pool.strides[0]), (pz, 1))
+            second = sum_of((row, pool.strides[1]), (py, 1))
+            rows.emit(site, image, first, second, line)
+            with site.loop("column", pool.out[2]) as column, site.loop("px", pool.kernel[2]) as px:
+                to = index(target, (column, channels))
+                source = index(line, (column, pool.strides[2] * channels), (px, channels))
+                site.line(f"{larger}({to}, {source}, {channels});")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What makes one row of outputs.
+
+    Attributes:
+        windows: over x.
+        product: of one window.
+        outputs: N.
+        x, y: the layer's.
+        strip: the scratch memory of a row's windows; empty where they lie in the image as they are.
+        step: how far the windows' columns are apart.
+        together: windows that one call takes.
+        accumulator, start: names of the accumulators and of what they hold before.
+    """
+
+    windows: Windows
+    product: _Product
+    outputs: int
+    x: Operand
+    y: Operand
+    strip: str
+    step: int
+    together: int
+    accumulator: str
+    start: str
+
+    @classmethod
+    def of(cls, site: Site, windows: Windows, x: Operand, y: Operand, weight: IntArray) -> _Rows:
+        product = _product(site, windows, x, weight)
+        strip, step = "", windows.channels
+        if not _lies_in_image(windows, product, x):
+            strip = site.scratch("strip", x.tensor.dtype, product.parts * windows.strip_part(product.parts))
+            step = windows.rows * windows.channels // product.parts
+        together = _TOGETHER if product.four and windows.dilations[2] == 1 and windows.out[2] >= _TOGETHER else 1
+        accumulator = site.scratch("accumulator", "int32", together * product.size)
+        start = site.array("bias", product.start, note="with what the zero point of x adds")
+        return cls(windows, product, len(weight), x, y, strip, step, together, accumulator, start)
+
+    def emit(self, site: Site, image: str, depth: str, row: str, target: str) -> None:
+        """Statements for one row.
+
+        Args:
+            site: the layer.
+            image: expression of x.
+            depth, row: of the outputs.
+            target: expression of the row's first output.
+        """
+        windows = self.windows
+        if self.strip:
+            source = self.strip
             fill = site.attributes["x_zero_point"]
-            windows.fill_strip(site, strip, image, x, depth, row, parts=product.parts, fill=fill)
-        width = windows.out[2] * outputs
-        row_of_y = index(result, (depth, windows.out[1] * width), (row, width))
-
-        def emit(column: str, count: int, of: str = windows_of_row, to: str = row_of_y) -> None:
-            window = windows.window(of, column, step)
-            with site.loop("n", count) as n:
-                target = index(accumulator, (n, product.size))
-                site.line(f"memcpy({target}, {start}, {product.size} * sizeof *{accumulator});")
-            if count > 1 and product.four:
-                site.line(product.four(accumulator, window, windows.strides[2] * step))
-            else:
-                site.line(product.call(accumulator, window))
-            with site.loop("n", count) as n:
-                position = column if n == "0" else sum_of((column, 1), (n, 1))
-                _requantize(
-                    site, index(to, (position, outputs)), y, index(accumulator, (n, product.size)), product.runs
-                )
-
-        whole, rest = divmod(windows.out[2], together)
-        with site.loop("column" if together == 1 else "four", whole) as column:
-            emit(sum_of((column, together)), together)
+            windows.fill_strip(site, source, image, self.x, depth, row, parts=self.product.parts, fill=fill)
+        else:
+            width = windows.sizes[2] * windows.channels
+            strides = (windows.strides[0] * windows.sizes[1] * width, windows.strides[1] * width)
+            source = index(image, (depth, strides[0]), (row, strides[1]))
+        whole, rest = divmod(windows.out[2], self.together)
+        with site.loop("column" if self.together == 1 else "four", whole) as column:
+            self._windows(site, source, sum_of((column, self.together)), self.together, target)
         if rest:
             with site.loop("column", rest) as column:
-                emit(sum_of((column, 1), (1, whole * together)), 1)
+                self._windows(site, source, sum_of((column, 1), (1, whole * self.together)), 1, target)
+
+    def _windows(self, site: Site, source: str, column: str, count: int, target: str) -> None:
+        """One window, or as many as a call takes together."""
+        product, accumulator = self.product, self.accumulator
+        window = self.windows.window(source, column, self.step)
+        with site.loop("n", count) as n:
+            to = index(accumulator, (n, product.size))
+            site.line(f"memcpy({to}, {self.start}, {product.size} * sizeof *{accumulator});")
+        if count > 1 and product.four:
+            site.line(product.four(accumulator, window, self.windows.strides[2] * self.step))
+        else:
+            site.line(product.call(accumulator, window))
+        with site.loop("n", count) as n:
+            position = column if n == "0" else sum_of((column, 1), (n, 1))
+            of = index(accumulator, (n, product.size))
+            _requantize(site, index(target, (position, self.outputs)), self.y, of, product.runs)
 
 
 def _lies_in_image(windows: Windows, product: _Product, x: Operand) -> bool:
@@ -148,7 +212,7 @@ def _dense(site: Site, windows: Windows, x: Operand, weight: IntArray) -> _Produ
     return _Product(
         parts,
         product.size,
-        _joined(product.runs),
+        product.runs,
         product.start(site.constant("bias")),
         product.reads,
         product.call,
@@ -199,18 +263,6 @@ def _start(site: Site, weight: IntArray) -> IntArray:
     sums = weight.reshape(len(weight), -1).astype(np.int64).sum(axis=1)
     full: IntArray = site.constant("bias") - sums * site.attributes["x_zero_point"]
     return full.astype(np.uint32).view(np.int32)
-
-
-def _joined(runs: tuple[Run, ...]) -> tuple[Run, ...]:
-    """Runs of which the next begins where one ends, as one."""
-    found = [runs[0]]
-    for run in runs[1:]:
-        last = found[-1]
-        if run.place == last.place + last.count and run.first == last.first + last.count:
-            found[-1] = Run(last.first, last.count + run.count, last.place)
-        else:
-            found.append(run)
-    return tuple(found)
 
 
 def _requantize(site: Site, target: str, y: Operand, accumulator: str, runs: tuple[Run, ...]) -> None:

@@ -75,8 +75,8 @@ class Windows:
     behind: tuple[int, ...]
 
     @classmethod
-    def of(cls, x: Operand, y: Operand, kernel: Sequence[int], attributes: Mapping[str, Any]) -> Windows:
-        """From x ``[1, *S, C]``, y ``[1, *out, N]`` and a node's attributes."""
+    def of(cls, x: Sequence[int], y: Sequence[int], kernel: Sequence[int], attributes: Mapping[str, Any]) -> Windows:
+        """From the shapes of x ``[1, *S, C]`` and y ``[1, *out, N]``, and a node's attributes."""
         rank = len(kernel)
 
         def three(values: Sequence[int], fill: int) -> tuple[int, ...]:
@@ -84,9 +84,9 @@ class Windows:
 
         pads = attributes["pads"]
         return cls(
-            three(x.shape[1:-1], 1),
-            x.shape[-1],
-            three(y.shape[1:-1], 1),
+            three(x[1:-1], 1),
+            x[-1],
+            three(y[1:-1], 1),
             three(kernel, 1),
             three(attributes["strides"], 1),
             three(attributes.get("dilations", [1] * rank), 1),
@@ -223,8 +223,9 @@ class Windows:
             if width > 1:
                 to, of = f"(uint8_t *)({to})", f"(const uint8_t *)({of})"
             source = f"{condition} ? {of} : NULL" if condition else of
+            site.line(f"strip_row({to}, {source},")
             site.line(
-                f"strip_row({to}, {source}, {self.before[2]}, {self.sizes[2]}, {self.behind[2]}, {parts}, {size * width}, "
+                f"          {self.before[2]}, {self.sizes[2]}, {self.behind[2]}, {parts}, {size * width}, "
                 f"{self.strip_part(parts) * width}, {step * width}, {self.dilations[2]}, {self.strip_columns()[1]}, {fill});"
             )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def max_pool(site: Site) -> None:
     """The largest of each window, channel by channel; the channels come last."""
     x, y = site.input("x"), site.output("y")
-    windows = Windows.of(x, y, site.attributes["kernel"], site.attributes)
+    windows = Windows.of(x.shape, y.shape, site.attributes["kernel"], site.attributes)
     kind, lowest = kind_of(x), 0 if kind_of(x) == "u8" else -(2**15)
     fill, larger = site.kernel(f"fill_{kind}"), site.kernel(f"larger_{kind}")
     site.comment = f"y = the largest x of each window\n   {windows.describe()}"

@@ -145,6 +145,27 @@ def test_pools(tmp_path: Path) -> None:
     network.check(tmp_path, target="generic")
 
 
+@pytest.mark.parametrize("dtype", [2, 5])
+def test_a_pool_takes_the_rows_of_its_convolution(tmp_path: Path, dtype: int) -> None:
+    """No image stands between them; where rows belong to two windows, or another layer reads them, one does."""
+    network = Network({"x": image(3, 7, 11), "volume": image(2, 4, 5, 6)})
+    wide = {"dtype": 5, "y_zero_point": 0, "low": -(2**15), "high": 2**15 - 1, "shift": 16} if dtype == 5 else {}
+    pool = {"strides": [2, 2], "pads": [0, 0, 0, 0], "dilations": [1, 1]}
+    a = conv(network, "x", weights(5, 3, 3, 3), pads=[1, 1, 1, 1], output=False, **wide)
+    network.add("MaxPool", {"x": a}, kernel=[2, 2], **pool)
+    b = conv(network, "x", quaternion(4, 3, 2, 2)[:, :3], output=False, **wide)
+    network.add("MaxPool", {"x": b}, kernel=[1, 3], **pool)
+    c = conv(network, "volume", weights(4, 2, 2, 2, 2), output=False, **wide)
+    network.add("MaxPool", {"x": c}, kernel=[2, 2, 3], strides=[2, 2, 1], pads=[0] * 6, dilations=[1] * 3)
+    overlapping = conv(network, "x", weights(4, 3, 1, 1), output=False, **wide)
+    network.add("MaxPool", {"x": overlapping}, kernel=[3, 2], **pool)
+    seen = conv(network, "x", weights(3, 3, 1, 1), **wide)
+    network.add("MaxPool", {"x": seen}, kernel=[2, 2], **pool)
+    text = network.check(tmp_path, target="generic")
+    assert text.count("then the largest of each window") == 3
+    assert text.count(": MaxPool.") == 2
+
+
 @pytest.mark.parametrize("hamilton", [False, True])
 def test_a_flattened_image_meets_columns_in_its_own_order(tmp_path: Path, hamilton: bool) -> None:
     """Nothing is moved before the Linear, but for quaternions, whose parts come together."""
