@@ -14,6 +14,7 @@ import numpy as np
 from qdeploy.export.c.packing import COLUMNS, hamilton_tiles, padded, stored_bits, tiles
 from qdeploy.export.c.sparse import sparse_rows
 from qdeploy.runtime.hamilton_product import components_of
+from qdeploy.runtime.ops.hadamard_matrix import hadamard_signs, pack_signs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,9 @@ _QUATERNION_BITS = {"u8": (8, 4), "s16": (8,)}
 """Storage that the quaternion kernels read, by the type of x."""
 
 _LOWEST = -128
+
+_SMALLEST_BLOCK = 8
+"""Of a Hadamard matrix that is transformed: a smaller one has few entries that are not 0."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class MatrixProduct:
         lowest: -1 where the weight is -128, else 0, as a product of its own; None where there is none. -128 has no
             negative in 8 bits, and two products of it overflow the 16 bits in which some kernels add pairs.
         sparse: whether the kernel reads only weights that are not 0, from the three arrays that ``weight`` names.
+        work: memory of a fast Walsh-Hadamard transform, whose rows are the matrix's and whose columns a block's.
     """
 
     outputs: int
@@ -68,6 +73,7 @@ class MatrixProduct:
     rest: IntArray
     lowest: MatrixProduct | None = None
     sparse: bool = False
+    work: str = ""
 
     @classmethod
     def of(
@@ -84,6 +90,9 @@ class MatrixProduct:
         """
         weight = site.constant(argument) if matrix is None else matrix
         kind = {"uint8": "u8", "int16": "s16"}[x.tensor.dtype.name]
+        hadamard = hadamard_signs(weight)
+        if hadamard is not None and hadamard[1] >= _SMALLEST_BLOCK:
+            return cls._hadamard(site, argument, *hadamard, kind, weight.astype(np.int64).sum(axis=1) * -zero_point)
         offset = site.target.offset if kind == "u8" else 0
         rest = weight.astype(np.int64).sum(axis=1) * (offset - zero_point)
         if site.target.offset and int(weight.min()) == _LOWEST:
@@ -133,8 +142,24 @@ class MatrixProduct:
         )
 
     @classmethod
+    def _hadamard(
+        cls, site: Site, argument: str, signs: IntArray, block: int, kind: str, rest: IntArray
+    ) -> MatrixProduct:
+        """By the fast Walsh-Hadamard transform: log2(block) additions an output, and one bit of memory."""
+        size = len(signs)
+        name = site.array(
+            f"{argument}_signs", pack_signs(signs), note=f"{size} rows: 1 turns the sign, least bit first"
+        )
+        work = site.scratch("transform", "int32", size)
+        kernel = site.kernel(f"hadamard_{kind}")
+        full = padded(size, site.target.tile)
+        return cls(size, size, size, block, (Run(0, size, 0),), full, name, kernel, 0, rest, work=work)
+
+    @classmethod
     def _real(cls, site: Site, argument: str, weight: IntArray, kind: str, rest: IntArray) -> MatrixProduct:
         bits = stored_bits(weight)
+        if bits == 4 and kind == "s16" and site.target.bytes_beside_s16:
+            bits = 8
         outputs, inputs = weight.shape
         rows, columns = padded(outputs, site.target.tile), padded(inputs, COLUMNS * 8 // bits)
         name = site.array(
@@ -184,7 +209,8 @@ class MatrixProduct:
         part = f", {self.part}" if self.part else ""
         if self.sparse:
             return f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}{part});"
-        own = f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}, {self.columns}{part});"
+        work = f", {self.work}" if self.work else ""
+        own = f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}, {self.columns}{part}{work});"
         return own if self.lowest is None else f"{own}\n{self.lowest.call(accumulator, x)}"
 
     def readable(self, site: Site, x: Operand) -> Callable[[str], str]:
