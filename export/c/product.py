@@ -14,6 +14,7 @@ import numpy as np
 from qdeploy.export.c.packing import COLUMNS, hamilton_tiles, padded, stored_bits, tiles
 from qdeploy.export.c.sparse import sparse_rows
 from qdeploy.runtime.hamilton_product import components_of
+from qdeploy.runtime.ops.hadamard_matrix import hadamard_signs, pack_signs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,9 @@ _QUATERNION_BITS = {"u8": (8, 4), "s16": (8,)}
 """Storage that the quaternion kernels read, by the type of x."""
 
 _LOWEST = -128
+
+_TRANSFORM_UNITS, _TRANSFORM_BLOCK = 64, 16
+"""From so many units on, in blocks of so many, additions take less than the product with a Hadamard matrix. Tiles divide both."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class MatrixProduct:
         lowest: -1 where the weight is -128, else 0, as a product of its own; None where there is none. -128 has no
             negative in 8 bits, and two products of it overflow the 16 bits in which some kernels add pairs.
         sparse: whether the kernel reads only weights that are not 0, from the three arrays that ``weight`` names.
+        work: scratch memory of a Walsh-Hadamard transform, which has ``columns`` units in a block and one sign a unit as
+            its weight; empty where W is another matrix.
     """
 
     outputs: int
@@ -68,10 +74,18 @@ class MatrixProduct:
     rest: IntArray
     lowest: MatrixProduct | None = None
     sparse: bool = False
+    work: str = ""
 
     @classmethod
     def of(
-        cls, site: Site, argument: str, x: Operand, zero_point: int, *, matrix: IntArray | None = None
+        cls,
+        site: Site,
+        argument: str,
+        x: Operand,
+        zero_point: int,
+        *,
+        matrix: IntArray | None = None,
+        transform: bool = False,
     ) -> MatrixProduct:
         """Of a layer's weight.
 
@@ -81,9 +95,13 @@ class MatrixProduct:
             x: what it is multiplied by; uint8 or int16.
             zero_point: of x.
             matrix: int8 ``[N, K]`` in place of the argument's value, for weights that are no matrix as they stand.
+            transform: take signs times Hadamard blocks as a Walsh-Hadamard transform.
         """
         weight = site.constant(argument) if matrix is None else matrix
         kind = {"uint8": "u8", "int16": "s16"}[x.tensor.dtype.name]
+        signs = hadamard_signs(weight) if transform and len(weight) >= _TRANSFORM_UNITS else None
+        if signs is not None and signs[1] >= _TRANSFORM_BLOCK:
+            return cls._hadamard(site, argument, *signs, kind, weight.astype(np.int64).sum(axis=1) * -zero_point)
         offset = site.target.offset if kind == "u8" else 0
         rest = weight.astype(np.int64).sum(axis=1) * (offset - zero_point)
         if site.target.offset and int(weight.min()) == _LOWEST:
@@ -162,9 +180,23 @@ class MatrixProduct:
         runs = tuple(Run(part * outputs, outputs, part * rows) for part in range(4))
         return cls(4 * outputs, 4 * inputs, rows, columns, runs, 4 * rows, name, kernel, inputs, rest)
 
+    @classmethod
+    def _hadamard(
+        cls, site: Site, argument: str, signs: IntArray, block: int, kind: str, rest: IntArray
+    ) -> MatrixProduct:
+        units = len(signs)
+        name = site.array(
+            f"{argument}_signs", pack_signs(signs), note=f"of {units} units, whose Hadamard blocks have {block}"
+        )
+        work = site.scratch(f"{argument}_transform", "int32", units)
+        kernel = site.kernel(f"hadamard_{kind}")
+        return cls(units, units, units, block, (Run(0, units, 0),), units, name, kernel, 0, rest, work=work)
+
     @property
     def reads(self) -> int:
         """Entries of x that the kernel reads."""
+        if self.work:
+            return self.inputs
         own = 3 * self.part + self.columns if self.part else self.columns
         return own if self.lowest is None else max(own, self.lowest.reads)
 
@@ -184,7 +216,8 @@ class MatrixProduct:
         part = f", {self.part}" if self.part else ""
         if self.sparse:
             return f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}{part});"
-        own = f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}, {self.columns}{part});"
+        work = f", {self.work}" if self.work else ""
+        own = f"{self.kernel}({accumulator}, {self.weight}, {x}, {self.rows}, {self.columns}{part}{work});"
         return own if self.lowest is None else f"{own}\n{self.lowest.call(accumulator, x)}"
 
     def readable(self, site: Site, x: Operand) -> Callable[[str], str]:

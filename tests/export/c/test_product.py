@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec
 from qdeploy.runtime.ops import DOMAIN
 from qdeploy.runtime.reference import ReferenceModel
 
-from .running import Library, of_model
+from .running import Library, golden, of_model
 
 
 def linear(weight: np.ndarray, zero_point: int) -> tuple[onnx.ModelProto, Manifest]:
@@ -82,3 +83,14 @@ def test_weights_and_inputs_at_their_bounds(tmp_path: Path, low: int, target: st
     for x in (np.zeros(37), np.full(37, 255), generator.choice([0, 255], 37), generator.integers(0, 256, 37)):
         feeds = {"x": x.astype(np.uint8)[None]}
         assert (library.run(feeds)["y"] == reference.run(feeds).outputs["y"]).all()
+
+
+@pytest.mark.parametrize(
+    ("bundle", "kernel"), [("rnn-hadamard-relu-64-blocks16", "hadamard_s16"), ("rnn-hadamard-relu", "matvec_")]
+)
+def test_wide_hadamard_blocks_are_transformed(bundle: str, kernel: str) -> None:
+    """Whose integers test_generated.py compares; few units stay a matrix."""
+    files = golden(bundle)
+    text = c_files(files.model, files.manifest)["model.c"].decode()
+    (product,) = re.findall(r"^    (\w+)\(accumulator, \w*recurrent_weight", text, re.MULTILINE)
+    assert product.startswith(kernel)
