@@ -23,6 +23,9 @@ __all__ = ["GeneratedLayer", "Program", "copy", "generate_program", "mentions"]
 
 STATE = "state"
 
+_STEPS_WITHOUT_LOOPS = 128
+"""The longest sequence of a network that takes whole ones without a recurrent layer, such as a mean over time."""
+
 
 @dataclass
 class GeneratedLayer:
@@ -166,8 +169,9 @@ def generate_program(
 
 
 def _calibrated_steps(manifest: Manifest) -> int:
-    """The number of steps that the layers were calibrated over."""
-    return max((int(layer.extra.get("steps", 1)) for layer in manifest.layers), default=1)
+    """The number of steps that the layers were calibrated over; a guess where no layer has a loop."""
+    known = [int(layer.extra["calibrated_steps"]) for layer in manifest.layers if layer.extra.get("calibrated_steps")]
+    return max(known, default=_STEPS_WITHOUT_LOOPS)
 
 
 def _name_borders(program: Program) -> None:

@@ -29,8 +29,8 @@ _QUATERNION_BITS = {"u8": (8, 4), "s16": (8,)}
 
 _LOWEST = -128
 
-_TRANSFORM_UNITS, _TRANSFORM_BLOCK = 64, 16
-"""From so many units on, in blocks of so many, additions take less than the product with a Hadamard matrix. Tiles divide both."""
+_SMALLEST_BLOCK = 8
+"""Of a Hadamard matrix that is transformed: a smaller one has few entries that are not 0."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ class MatrixProduct:
         lowest: -1 where the weight is -128, else 0, as a product of its own; None where there is none. -128 has no
             negative in 8 bits, and two products of it overflow the 16 bits in which some kernels add pairs.
         sparse: whether the kernel reads only weights that are not 0, from the three arrays that ``weight`` names.
-        work: scratch memory of a Walsh-Hadamard transform, which has ``columns`` units in a block and one sign a unit as
-            its weight; empty where W is another matrix.
+        work: memory of a fast Walsh-Hadamard transform, whose rows are the matrix's and whose columns a block's.
     """
 
     outputs: int
@@ -78,14 +77,7 @@ class MatrixProduct:
 
     @classmethod
     def of(
-        cls,
-        site: Site,
-        argument: str,
-        x: Operand,
-        zero_point: int,
-        *,
-        matrix: IntArray | None = None,
-        transform: bool = False,
+        cls, site: Site, argument: str, x: Operand, zero_point: int, *, matrix: IntArray | None = None
     ) -> MatrixProduct:
         """Of a layer's weight.
 
@@ -95,13 +87,12 @@ class MatrixProduct:
             x: what it is multiplied by; uint8 or int16.
             zero_point: of x.
             matrix: int8 ``[N, K]`` in place of the argument's value, for weights that are no matrix as they stand.
-            transform: take signs times Hadamard blocks as a Walsh-Hadamard transform.
         """
         weight = site.constant(argument) if matrix is None else matrix
         kind = {"uint8": "u8", "int16": "s16"}[x.tensor.dtype.name]
-        signs = hadamard_signs(weight) if transform and len(weight) >= _TRANSFORM_UNITS else None
-        if signs is not None and signs[1] >= _TRANSFORM_BLOCK:
-            return cls._hadamard(site, argument, *signs, kind, weight.astype(np.int64).sum(axis=1) * -zero_point)
+        hadamard = hadamard_signs(weight)
+        if hadamard is not None and hadamard[1] >= _SMALLEST_BLOCK:
+            return cls._hadamard(site, argument, *hadamard, kind, weight.astype(np.int64).sum(axis=1) * -zero_point)
         offset = site.target.offset if kind == "u8" else 0
         rest = weight.astype(np.int64).sum(axis=1) * (offset - zero_point)
         if site.target.offset and int(weight.min()) == _LOWEST:
@@ -151,8 +142,24 @@ class MatrixProduct:
         )
 
     @classmethod
+    def _hadamard(
+        cls, site: Site, argument: str, signs: IntArray, block: int, kind: str, rest: IntArray
+    ) -> MatrixProduct:
+        """By the fast Walsh-Hadamard transform: log2(block) additions an output, and one bit of memory."""
+        size = len(signs)
+        name = site.array(
+            f"{argument}_signs", pack_signs(signs), note=f"{size} rows: 1 turns the sign, least bit first"
+        )
+        work = site.scratch("transform", "int32", size)
+        kernel = site.kernel(f"hadamard_{kind}")
+        full = padded(size, site.target.tile)
+        return cls(size, size, size, block, (Run(0, size, 0),), full, name, kernel, 0, rest, work=work)
+
+    @classmethod
     def _real(cls, site: Site, argument: str, weight: IntArray, kind: str, rest: IntArray) -> MatrixProduct:
         bits = stored_bits(weight)
+        if bits == 4 and kind == "s16" and site.target.bytes_beside_s16:
+            bits = 8
         outputs, inputs = weight.shape
         rows, columns = padded(outputs, site.target.tile), padded(inputs, COLUMNS * 8 // bits)
         name = site.array(
@@ -180,23 +187,9 @@ class MatrixProduct:
         runs = tuple(Run(part * outputs, outputs, part * rows) for part in range(4))
         return cls(4 * outputs, 4 * inputs, rows, columns, runs, 4 * rows, name, kernel, inputs, rest)
 
-    @classmethod
-    def _hadamard(
-        cls, site: Site, argument: str, signs: IntArray, block: int, kind: str, rest: IntArray
-    ) -> MatrixProduct:
-        units = len(signs)
-        name = site.array(
-            f"{argument}_signs", pack_signs(signs), note=f"of {units} units, whose Hadamard blocks have {block}"
-        )
-        work = site.scratch(f"{argument}_transform", "int32", units)
-        kernel = site.kernel(f"hadamard_{kind}")
-        return cls(units, units, units, block, (Run(0, units, 0),), units, name, kernel, 0, rest, work=work)
-
     @property
     def reads(self) -> int:
         """Entries of x that the kernel reads."""
-        if self.work:
-            return self.inputs
         own = 3 * self.part + self.columns if self.part else self.columns
         return own if self.lowest is None else max(own, self.lowest.reads)
 

@@ -20,7 +20,7 @@ def rnn(site: Site) -> None:
     """One step, or all steps of a whole sequence: two products into one accumulator, sigma, requantization."""
     attributes = site.attributes
     x, h = site.input("x"), site.state("h")
-    recurrent = MatrixProduct.of(site, "recurrent_weight", h, attributes["h_zero_point"], transform=True)
+    recurrent = MatrixProduct.of(site, "recurrent_weight", h, attributes["h_zero_point"])
     driven = MatrixProduct.of(site, "input_weight", x, attributes["x_zero_point"])
     accumulator = site.scratch("accumulator", "int32", recurrent.size)
     y = site.output("y") if site.whole and site.has("y") else None

@@ -72,6 +72,10 @@ class Code:
         """floor(x / 2^bits), bits below 32."""
         return x if bits == 0 else self._binary("RIGHT_SHIFT", x, self._constant(bits))
 
+    def shift_right_each(self, x: Value, bits: Any) -> Value:
+        """floor(x / 2^bits), each entry of the last axis by its own number of bits, all below 32."""
+        return self._binary("RIGHT_SHIFT", x, self._constant(bits))
+
     def clip(self, x: Value, low: Any, high: Any) -> Value:
         """Within [low, high], each a number or one for every entry of the last axis; int32's own bounds are left out."""
         if np.any(np.asarray(low) > _INT32.min):
@@ -128,6 +132,10 @@ class Code:
             return x
         shape = tuple(x.shape[axis] for axis in order)
         return self.subgraph.add("TRANSPOSE", [x, self._constant(list(order))], x.dtype, shape)
+
+    def reverse(self, x: Value, axis: int) -> Value:
+        """An axis from its end."""
+        return self.subgraph.add("REVERSE_V2", [x, self._constant([axis])], x.dtype, x.shape)
 
     def reduce(self, kind: str, x: Value, axis: int) -> Value:
         """SUM or REDUCE_MAX along an axis, which the result lacks."""

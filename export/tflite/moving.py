@@ -100,7 +100,9 @@ def _of_steps(site: Site, axis: int, start: int, end: int, step: int) -> Value:
     if step == 1 and start == -1:
         last = code.add(code.size_of(x, axis), -1)
         return code.gather(x, last, axis=axis)
+    if step == -1 and start == -1 and end < -(2**31):
+        return code.reverse(x, axis)
     raise UnsupportedModelError(
         f"node {site.layer.name} (Slice): steps {start} to {end} by {step} of a sequence have no form for LiteRT; expected the "
-        "last step."
+        "last step, or all in reverse."
     )

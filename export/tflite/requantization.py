@@ -6,7 +6,7 @@ Three forms, by the multiplier M and the shift s; acc is an accumulator:
 - |M| < 2^15: acc = hi 2^15 + lo, then ``(hi M + ((lo M) >> 15) + 2^(s-16)) >> (s - 15)``. Floors may be nested: what the inner
   one drops is less than one step of the outer one. Below s = 15 the accumulator is first clipped to what does not saturate,
   so that acc M fits.
-- any other M: acc and M in three limbs of 11 bits, their product in five, with carries.
+- any other M: acc and M in limbs of 11 bits, their product limb by limb, with carries.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def requantize(
         bound: no accumulator is larger than this in absolute value.
 
     Raises:
-        UnsupportedModelError: a result of 32 bits whose product does not fit the pieces, or a gain above 2^19.
+        UnsupportedModelError: a result of 32 bits whose product does not fit the pieces, or more.
     """
     factors = multiplier.astype(np.int64).reshape(-1)
     if (factors == factors[0]).all():
@@ -60,14 +60,19 @@ def requantize(
     largest = int(np.abs(factors).max())
     half = 1 << (shift - 1) if shift else 0
     reach = max(abs(low - zero_point), abs(high - zero_point)) + 1
-    if bound * largest + half >= _TOP and reach << shift < 1 << 63 and high - low < _TOP:
-        accumulator, bound = _clamped(code, accumulator, factors, shift, low - zero_point, high - zero_point, bound)
-    product = min(bound * largest, (reach << shift) + largest)
+    product = bound * largest
+    if (
+        product + half >= _TOP
+        and not _fits_halves(largest, product, shift)
+        and reach << shift < 1 << 63
+        and high - low < _TOP
+    ):
+        accumulator, product = _clamped(code, accumulator, factors, shift, low - zero_point, high - zero_point, bound)
     if product + half < _TOP:
         y = code.shift_right(code.add(code.multiply(accumulator, _number(factors)), half), shift)
-    elif largest < _NARROW and shift >= _HALF_WORD and (product >> _HALF_WORD) + (half >> _HALF_WORD) + _NARROW < _TOP:
+    elif _fits_halves(largest, product, shift):
         y = _halves(code, accumulator, factors, shift)
-    elif product >> (shift // _LIMB * _LIMB) < 1 << 30:
+    elif product >> shift < 1 << 30:
         y = _limbs(code, [(accumulator, factors)], np.zeros((), np.int64), shift)
     else:
         raise UnsupportedModelError(
@@ -77,14 +82,20 @@ def requantize(
     return code.clip(code.add(y, zero_point), low, high)
 
 
+def _fits_halves(largest: int, product: int, shift: int) -> bool:
+    half = 1 << (shift - 1) if shift else 0
+    return largest < _NARROW and shift >= _HALF_WORD and (product >> _HALF_WORD) + (half >> _HALF_WORD) + _NARROW < _TOP
+
+
 def _clamped(
     code: Code, accumulator: Value, factors: NDArray[np.int64], shift: int, low: int, high: int, bound: int
 ) -> tuple[Value, int]:
-    """The accumulator within the ends where its result saturates in any case, and its new bound."""
+    """The accumulator within the ends where its result saturates in any case, and a bound of its product."""
     ends = [_ends(int(factor), shift, low, high) for factor in factors]
     least, most = (np.clip([pair[place] for pair in ends], -(2**31), 2**31 - 1) for place in (0, 1))
     clamped = code.clip(accumulator, _number(least), _number(most))
-    return clamped, min(bound, int(max(np.abs(least).max(), np.abs(most).max())))
+    sizes = np.minimum(np.maximum(np.abs(least), np.abs(most)), bound)
+    return clamped, int((sizes.astype(object) * np.abs(factors)).max())
 
 
 def _ends(factor: int, shift: int, low: int, high: int) -> tuple[int, int]:
@@ -141,7 +152,7 @@ def scaled_sum(
             total = _sum(code, total, code.multiply(x, factors))
         assert total is not None  # noqa: S101
         y = code.shift_right(code.add(total, constant + half), shift)
-    elif reach >> (shift // _LIMB * _LIMB) < 1 << 30:
+    elif reach >> shift < 1 << 30:
         y = _limbs(code, [(x, factors.astype(np.int64)) for x, factors, _ in terms], constant, shift)
     else:
         raise UnsupportedModelError(
@@ -154,15 +165,21 @@ def scaled_sum(
 def _limbs(
     code: Code, terms: Sequence[tuple[Value, NDArray[np.int64]]], addend: NDArray[np.int64], shift: int
 ) -> Value:
-    """Any multipliers: three limbs by three limbs. The highest limb of each has the sign, the others are not negative."""
-    constants: list[NDArray[np.int64]] = [*_limbs_of(addend), np.zeros((), np.int64), np.zeros((), np.int64)]
+    """Any multipliers, in limbs. The highest limb of a number has its sign, the others are not negative.
+
+    Numbers are scaled so that the shift drops whole limbs: what is left is the result itself, and fits.
+    """
+    scale = -shift % _LIMB
+    whole = (shift + scale) // _LIMB
+    constants = [np.asarray(limb) for limb in _limbs_of(addend << scale)]
+    constants += [np.zeros((), np.int64)] * (7 - len(constants))
     if shift:
-        place, bit = divmod(shift - 1, _LIMB)
+        place, bit = divmod(shift + scale - 1, _LIMB)
         constants[place] = constants[place] + (1 << bit)
-    columns: list[Value | None] = [None] * 5
+    columns: list[Value | None] = [None] * len(constants)
     for x, factors in terms:
         for place, part in enumerate(_split(code, x)):
-            for other, limb in enumerate(_limbs_of(factors)):
+            for other, limb in enumerate(_limbs_of(factors << scale)):
                 if limb.any():
                     columns[place + other] = _sum(code, columns[place + other], code.multiply(part, _number(limb)))
     nothing = code.multiply(terms[0][0], 0)
@@ -170,7 +187,6 @@ def _limbs(
         code.add(nothing, constant) if column is None and constant.any() else column and code.add(column, constant)
         for column, constant in zip(columns, constants, strict=True)
     ]
-    whole, rest = divmod(shift, _LIMB)
     carry: Value | None = None
     for column in filled[:whole]:
         total = _sum(code, column, carry)
@@ -179,11 +195,14 @@ def _limbs(
     for column in reversed(filled[whole:]):
         y = column if y is None else _sum(code, code.multiply(y, 1 << _LIMB), column)
     result = _sum(code, y, carry)
-    return nothing if result is None else code.shift_right(result, rest)
+    return nothing if result is None else result
 
 
 def _limbs_of(values: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [values & _MASK, (values >> _LIMB) & _MASK, values >> 2 * _LIMB]
+    """As few as the largest needs with its sign, four at most."""
+    count = -(-(int(np.abs(values).max()).bit_length() + 1) // _LIMB)
+    inner = [(values >> place * _LIMB) & _MASK for place in range(count - 1)]
+    return [*inner, values >> (count - 1) * _LIMB]
 
 
 def _split(code: Code, value: Value) -> list[Value]:

@@ -47,6 +47,7 @@ OPERATORS = {
     "MUL": OperatorSchema(18, 1, 21),
     "REDUCE_MAX": OperatorSchema(82, 1, 27, (("keep_dims", 0, "bool"),)),
     "RESHAPE": OperatorSchema(22, 1, 17),
+    "REVERSE_V2": OperatorSchema(105, 1, 81),
     "RIGHT_SHIFT": OperatorSchema(161, 1, 126),
     "SHAPE": OperatorSchema(77, 1, 55, (("out_type", 0, "int8"),)),
     "SLICE": OperatorSchema(65, 1, 48),

@@ -65,6 +65,11 @@ class Site:
             )
         return found
 
+    def kind(self, argument: str) -> np.dtype[Any]:
+        """The type, in the graph, of an input, a constant too."""
+        name = self.layer.inputs[argument]
+        return self.graph.constants[name].dtype if name in self.graph.constants else self.tensor(argument).dtype
+
     def shape(self, argument: str) -> Shape:
         """Of an input or output that is no constant."""
         return open_shape(self.tensor(argument), single_step=self.single_step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ import pytest
 from qdeploy.export.c import c_files
 from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec
 from qdeploy.runtime.ops import DOMAIN
+from qdeploy.runtime.ops.hadamard_matrix import hadamard_transform
 from qdeploy.runtime.reference import ReferenceModel
 
-from .running import Library, golden, of_model
+from .running import Library, of_model
 
 
 def linear(weight: np.ndarray, zero_point: int) -> tuple[onnx.ModelProto, Manifest]:
@@ -85,12 +85,24 @@ def test_weights_and_inputs_at_their_bounds(tmp_path: Path, low: int, target: st
         assert (library.run(feeds)["y"] == reference.run(feeds).outputs["y"]).all()
 
 
-@pytest.mark.parametrize(
-    ("bundle", "kernel"), [("rnn-hadamard-relu-64-blocks16", "hadamard_s16"), ("rnn-hadamard-relu", "matvec_")]
-)
-def test_wide_hadamard_blocks_are_transformed(bundle: str, kernel: str) -> None:
-    """Whose integers test_generated.py compares; few units stay a matrix."""
-    files = golden(bundle)
-    text = c_files(files.model, files.manifest)["model.c"].decode()
-    (product,) = re.findall(r"^    (\w+)\(accumulator, \w*recurrent_weight", text, re.MULTILINE)
-    assert product.startswith(kernel)
+@pytest.mark.parametrize("target", ["generic", "host", "pi4"])
+@pytest.mark.parametrize(("size", "block"), [(8, 8), (24, 8), (64, 64)])
+def test_hadamard_matrices_are_transformed(tmp_path: Path, size: int, block: int, target: str) -> None:
+    """One bit a row is all that is stored of the weight; sizes that need padding, too."""
+    generator = np.random.default_rng(size)
+    signs = generator.choice([-1, 1], size).astype(np.int8)
+    blocks = np.kron(np.eye(size // block, dtype=np.int8), hadamard_transform(np.eye(block, dtype=np.int8)))
+    model, manifest = linear(signs[:, None] * blocks, 7)
+    source = c_files(model, manifest, target)["model.c"]
+    assert b"layer_weight_signs" in source
+    assert b"matvec" not in source
+    library, reference = Library(of_model(model, manifest), tmp_path, target=target), ReferenceModel(model)
+    for x in (np.zeros(size), np.full(size, 255), generator.integers(0, 256, size)):
+        feeds = {"x": x.astype(np.uint8)[None]}
+        assert (library.run(feeds)["y"] == reference.run(feeds).outputs["y"]).all()
+
+
+def test_other_matrices_of_signs_are_multiplied() -> None:
+    weight = hadamard_transform(np.eye(64, dtype=np.int8))
+    weight[5, 9] *= -1
+    assert b"hadamard" not in c_files(*linear(weight, 7), "host")["model.c"]

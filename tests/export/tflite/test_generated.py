@@ -13,7 +13,7 @@ from qdeploy.export.tflite.emitter import emitters
 from qdeploy.export.tflite.generator import METADATA, SIGNATURE, STEP, tflite_file
 from qdeploy.runtime.bundle import read_bundle
 from qdeploy.runtime.engines.litert import RESOLVERS, LitertEngine
-from qdeploy.runtime.ops import DOMAIN, WEIGHT_OPERATORS, operator_name
+from qdeploy.runtime.ops import DOMAIN, OPERATORS, WEIGHT_OPERATORS, operator_name
 from qdeploy.runtime.reference import STANDARD, ReferenceModel
 
 pytestmark = pytest.mark.needs("ai_edge_litert")
@@ -92,3 +92,9 @@ def test_a_loop_is_one_loop_and_the_file_says_where_it_comes_from() -> None:
     assert entry.name.decode() == METADATA
     assert said["onnx_sha256"] == files.manifest.files["model.onnx"].sha256
     assert all(t.type != schema.TensorType.FLOAT32 for graph in model.subgraphs for t in graph.tensors)
+
+
+def test_every_operator_has_a_form() -> None:
+    lacking = set(OPERATORS) - set(WEIGHT_OPERATORS) - set(emitters())
+    # Not strict: its rounding is that of one runtime.
+    assert lacking == {"QLinearConv"}
