@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import qdeploy
 from qdeploy.cli.group import run
 
 from .server import Board, start_board
@@ -29,9 +30,31 @@ class Done:
         return json.loads(self.out)
 
 
+# A Python that starts at once and finds every bundle right, for tests of what happens around it.
+_PACKAGES = {
+    "version": "3.11.2",
+    "machine": "test",
+    "qdeploy": qdeploy.__version__,
+    "numpy": "2",
+    "onnx": "1",
+    "click": "8",
+    "rich": "13",
+    "onnxruntime": "1.21",
+}
+_PASSED = {"passed": True, "compared_integers": 9, "mismatched_integers": 0, "voices": []}
+_YES = f"""#!/bin/sh
+case "$1" in -c) echo 'packages {json.dumps(_PACKAGES)}' ;; *) echo '{json.dumps(_PASSED)}' ;; esac
+"""
+
+REAL = ("--python", "real-python")
+"""The board's Python that computes."""
+
+
 @pytest.fixture(scope="session")
 def board(tmp_path_factory):
     started = start_board(tmp_path_factory.mktemp("board") / "a board")
+    started.put_program("real-python", (started.programs / "python3").read_text())
+    started.put_program("python3", _YES)
     yield started
     started.stop()
 
