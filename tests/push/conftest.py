@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,9 @@ def push_to(board: Board, bundle: Path, tmp_path: Path, capsys):
         captured = capsys.readouterr()
         return Done(code, captured.out, captured.err)
 
-    return call
+    yield call
+    for entry in board.home.iterdir():
+        shutil.rmtree(entry)
 
 
 QUICK = ("--runtime", "bodies", "--samples", 2, "--no-bench", "--json")
