@@ -26,6 +26,7 @@ __all__ = ["CALLS", "Emulated", "Job", "Program"]
 
 _MATVEC = "acc, weight, {x}, (size_t)a[0], (size_t)a[1]"
 _U8, _S16 = "x", "(const int16_t *)(const void *)x"
+_HADAMARD = "acc, weight, {x}, (size_t)a[0], (size_t)a[1], work"
 _REQUANTIZE = (
     "({type} *)result_store, (const int32_t *)(const void *)x, (const int32_t *)(const void *)weight, "
     "(size_t)a[0], (size_t)a[1], (unsigned)a[2], a[3], a[4], a[5]"
@@ -36,6 +37,8 @@ CALLS = {
     "matvec4_u8_w8": "acc, weight, x, (size_t)a[2], (size_t)a[0], (size_t)a[1]",
     **{f"quaternion_u8_w{bits}": f"{_MATVEC.format(x=_U8)}, (size_t)a[2]" for bits in (8, 4)},
     "quaternion_s16_w8": f"{_MATVEC.format(x=_S16)}, (size_t)a[2]",
+    "hadamard_u8": _HADAMARD.format(x=_U8),
+    "hadamard_s16": _HADAMARD.format(x=_S16),
     "requantize_u8": _REQUANTIZE.format(type="uint8_t"),
     "requantize_s16": _REQUANTIZE.format(type="int16_t"),
     "requantize_s32": _REQUANTIZE.format(type="int32_t"),

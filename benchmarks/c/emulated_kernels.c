@@ -9,6 +9,9 @@ typedef struct {
 
 static uint64_t weight_store[LARGEST / 8], x_store[LARGEST / 8], result_store[LARGEST / 8];
 
+/* Of kernels that ask for memory: as many sums as there can be. */
+static int32_t work[LARGEST / 64];
+
 static void done(const job *it)
 {
     const uint8_t *weight = (const uint8_t *)weight_store;

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.c.emulated import CALLS, Program
-from benchmarks.c.jobs import Case, matvec4_case, matvec_case, quaternion_case, requantize_case
+from benchmarks.c.jobs import Case, hadamard_case, matvec4_case, matvec_case, quaternion_case, requantize_case
 from qdeploy.export.c.targets import find_target
 
 __all__ = ["PROCESSORS", "measure_products", "missing"]
@@ -57,6 +57,9 @@ def measure_products(target: str, size: int = SIZE, *, plain: bool = False) -> t
 def _case(kernel: str, size: int, target: str) -> Case:
     if kernel.startswith("quaternion"):
         return quaternion_case(kernel, size // 4, size // 4, target, values="states")
+    if kernel.startswith("hadamard"):
+        units = 1 << (size.bit_length() - 1)
+        return hadamard_case(kernel, units, units, values="states")
     if kernel.startswith("requantize"):
         return requantize_case(kernel, size, 28, 0, per_channel=True, bits=15)
     columns = -(-size // 32) * 32 if kernel.endswith("w1") else size

@@ -158,6 +158,8 @@ class MatrixProduct:
     @classmethod
     def _real(cls, site: Site, argument: str, weight: IntArray, kind: str, rest: IntArray) -> MatrixProduct:
         bits = stored_bits(weight)
+        if bits == 4 and kind == "s16" and site.target.bytes_beside_s16:
+            bits = 8
         outputs, inputs = weight.shape
         rows, columns = padded(outputs, site.target.tile), padded(inputs, COLUMNS * 8 // bits)
         name = site.array(

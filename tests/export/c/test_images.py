@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
+from qdeploy.export.c import c_files
+from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.runtime.manifest import Manifest
 from qdeploy.runtime.ops.hamilton_matrix import hamilton_matrix
 from qdeploy.runtime.ops.operator import Node
+from qdeploy.runtime.reference import ReferenceModel
 
 from .layers import Array, Network
+from .running import Library, of_model
 
 TARGETS = ["generic", "host", "pi4"]
 
@@ -292,3 +299,60 @@ def test_sparse_weights_take_no_room_for_zeros(tmp_path: Path, dtype: type[np.ge
     text = network.check(tmp_path, target="generic")
     kind = "u8" if dtype is np.uint8 else "s16"
     assert (f"sparse_quaternion_{kind}(" if hamilton else f"sparse_{kind}(") in text
+
+
+def frames(*, whole: bool) -> tuple[onnx.ModelProto, Manifest]:
+    """A classifier of images that come one after the other: their axis of samples counts the steps."""
+    network = Network({"x": image(3, 6, 7)})
+    a = conv(network, "x", weights(4, 3, 3, 3), pads=[1, 1, 1, 1], output=False)
+    pool = network.add("MaxPool", {"x": a}, kernel=[2, 2], strides=[2, 2], pads=[0] * 4, dilations=[1, 1], output=False)
+    s = network.add(
+        "AveragePool",
+        {"x": pool, "m": np.array([9000], np.int32)},
+        kernel=[2, 2],
+        strides=[1, 1],
+        pads=[0, 1, 0, 0],
+        counted=[0] * 4,
+        x_zero_point=128,
+        shift=15,
+        y_zero_point=90,
+        low=0,
+        high=255,
+        dtype=2,
+        output=False,
+    )
+    g = network.add("GlobalMaxPool", {"x": s})
+    flat = network.add("Flatten", {"x": s})
+    if whole:
+        network.add("TimeMean", {"x": flat}, axis=0)
+        network.add("TimeMax", {"x": g}, axis=0)
+    model, manifest = network.model()
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_param = "time"
+    timed = {"shape": ("time", 3, 6, 7), "time_axis": 0, "batch_axis": None}
+    found = ReferenceModel(model).run({"x": network.inputs["x"][None]}).outputs
+    outputs = tuple(
+        dataclasses.replace(spec, shape=found[spec.name].shape if "time" in spec.name else ("time", *spec.shape[1:]))
+        for spec in manifest.outputs
+    )
+    inputs = (dataclasses.replace(manifest.inputs[0], **timed),)
+    return model, dataclasses.replace(manifest, inputs=inputs, outputs=outputs)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_images_that_come_one_after_the_other(tmp_path: Path, whole: bool) -> None:
+    model, manifest = frames(whole=whole)
+    library, reference = Library(of_model(model, manifest), tmp_path, target="generic"), ReferenceModel(model)
+    x = np.random.default_rng(0).integers(0, 256, (5, 3, 6, 7)).astype(np.uint8)
+    found, wanted = library.run({"x": x}), reference.run({"x": x}).outputs
+    for name, array in wanted.items():
+        assert (found[name].reshape(-1) == array.reshape(-1)).all(), name
+
+
+def test_a_convolution_over_steps_is_refused() -> None:
+    network = Network({"x": image(3, 9)})
+    conv(network, "x", weights(4, 3, 3), pads=[1, 1])
+    model, manifest = network.model()
+    timed = dataclasses.replace(manifest.inputs[0], shape=("batch", 3, "time"), time_axis=2)
+    with pytest.raises(UnsupportedModelError, match=r"node conv_0 \(Conv\): axis 2 of x counts the steps"):
+        c_files(model, dataclasses.replace(manifest, inputs=(timed,)))

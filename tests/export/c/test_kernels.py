@@ -41,8 +41,9 @@ def weights(generator: np.random.Generator, shape: tuple[int, ...], bits: int, v
 
 def vector(generator: np.random.Generator, size: int, kind: str, values: str) -> np.ndarray:
     limits = np.iinfo(INPUTS[kind])
-    if values == "random":
-        return generator.integers(limits.min, limits.max + 1, size).astype(INPUTS[kind])
+    if values in ("random", "positive"):
+        lowest = limits.min if values == "random" else 0
+        return generator.integers(lowest, limits.max + 1, size).astype(INPUTS[kind])
     return np.full(size, limits.min if values == "low" else limits.max, INPUTS[kind])
 
 
@@ -56,7 +57,14 @@ def wrapped(value: np.ndarray) -> np.ndarray:
 
 
 SIZES = [(1, 1), (5, 31), (16, 32), (17, 33), (33, 64), (64, 100), (70, 170), (100, 4), (130, 68)]
-VALUES = [("random", "random"), ("low", "low"), ("low", "high"), ("high", "low"), ("high", "high")]
+VALUES = [
+    ("random", "random"),
+    ("random", "positive"),
+    ("low", "low"),
+    ("low", "high"),
+    ("high", "low"),
+    ("high", "high"),
+]
 MATVECS = [name for name in KERNELS if name.startswith("matvec_")]
 QUATERNIONS = [name for name in KERNELS if name.startswith("quaternion_")]
 
