@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -356,3 +357,14 @@ def test_a_convolution_over_steps_is_refused() -> None:
     timed = dataclasses.replace(manifest.inputs[0], shape=("batch", 3, "time"), time_axis=2)
     with pytest.raises(UnsupportedModelError, match=r"node conv_0 \(Conv\): axis 2 of x counts the steps"):
         c_files(model, dataclasses.replace(manifest, inputs=(timed,)))
+
+
+@pytest.mark.parametrize("flags", [("-O0",), ("-O0", "-mavx2")])
+def test_a_kernel_that_only_another_one_calls_brings_no_warning(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Rows of whole fours: the kernel of one vector is there for the plain path of the other, which AVX2 has no use for."""
+    network = Network({"x": image(3, 2, 8)})
+    conv(network, "x", weights(4, 3, 1, 1))
+    if platform.machine() not in ("x86_64", "AMD64"):
+        flags = flags[:1]
+    Library(of_model(*network.model()), tmp_path, target="x86-64", flags=flags)
+    assert "__attribute__((unused))" in (tmp_path / "model.c").read_text()
