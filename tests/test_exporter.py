@@ -165,7 +165,7 @@ def test_archives_hold_what_folders_hold(files: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"storage": "tiny"}, "compact"),
-        ({"formats": ("tflite",)}, "expected some of onnx, tflite, c"),
+        ({"formats": ("pb",)}, "expected some of onnx, tflite, c"),
         ({"recipe": "nosuch"}, "no recipe is named"),
         ({"weight_bits": 9}, "weight_bits=9"),
         ({"calibration": None}, "no calibration data"),
