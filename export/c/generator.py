@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import onnx
@@ -164,6 +165,9 @@ def generate_program(
         site = Site(layer, graph, target, program.constants, slack, program.kernels)
         emitter(layer.operator, layer.name)(site)
         program.layers.append(GeneratedLayer(layer, site, functions.new(f"layer_{site.name}"), advances))
+    words = {word for made in program.layers for line in made.site.lines for word in re.findall(r"\w+", line)}
+    # A product that always takes four windows at a time asked for the kernel of one in vain.
+    program.kernels &= words
     _fill_slots(program)
     return program
 
