@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -102,6 +104,23 @@ def test_a_time_limit_ends_the_process_there(push_to, python_there, board):
     assert "within 2 seconds" in done.err
     assert folders_left(board) == []
     assert processes_with("54321") == []
+
+
+def test_an_interruption_leaves_nothing_there(board, bundle, python_there, tmp_path):
+    started = board.home.parent / "started"
+    python_there(verify=f": > '{started}'; exec sleep 12345")
+    words = [sys.executable, "-m", "qdeploy", "push", bundle, "board", "--ssh-config", board.config, *QUICK]
+    process = subprocess.Popen(
+        [str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while not started.exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert folders_left(board) == []
+    assert processes_with("12345") == []
 
 
 def test_unknown_runtime_is_usage(push_to):

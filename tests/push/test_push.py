@@ -19,12 +19,10 @@ pytestmark = pytest.mark.program("sshd")
 
 
 @pytest.fixture(scope="module")
-def pushed(board, bundle, tmp_path_factory):
+def pushed(board, bundle):
     """One push with everything: verified and measured by two runtimes."""
-    from qdeploy.push import push
-
-    return push(
-        bundle, "board", config=board.config, python="real-python", runtimes=["bodies", "onnxruntime"], samples=2
+    return qdeploy.load(bundle).push(
+        "board", config=board.config, python="real-python", runtimes=["bodies", "onnxruntime"], samples=2
     )
 
 
