@@ -50,9 +50,9 @@ verify-boards: $(STAMP) ## Verify the shipped networks on every emulated board, 
 sanitize-c: $(STAMP) ## Generated C of every golden bundle under sanitizers, by gcc and clang (ARGS="NAME ...")
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.export.c.sanitized $(ARGS)
 
-bench: $(STAMP) ## Measure ratios to other implementations in one run
+bench: $(STAMP) ## Measure ratios to other implementations in one run (ARGS="--only c")
 	@mkdir -p build/bench
-	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --output build/bench/report.json
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --output build/bench/report.json $(ARGS)
 
 weight-bits: $(STAMP) ## Train at 3 to 8 bits of weights: the tables and the picture of docs/orthogonal_rnn.md (half an hour)
 	@mkdir -p build/study

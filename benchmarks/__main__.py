@@ -14,12 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import convolution, fast, gated, sparse_linear
+from benchmarks.c.host_kernels import measure_quaternion
+from benchmarks.c.images import ONNX, C, measure_network
 from benchmarks.c.instructions import PROCESSORS, SIZE, measure_products, missing
+from benchmarks.c.loops import measure_c_gated, measure_c_rnn
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
 from benchmarks.loops import FLOAT, measure
 from benchmarks.quaternion_linear import measure_numpy
+from qdeploy.export.c.build import compiler
 from qdeploy.quantize import load_recipe
+from qdeploy.runtime.errors import MissingRequirementError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +175,46 @@ def _with_files(row: Row, found: convolution.Measured, ours: str, other: str) ->
     )
 
 
+def c_rows() -> list[Row]:
+    """Generated C on this machine's fastest path: recurrent loops whole, compact quaternion products alone, an image classifier.
+
+    Without a C compiler there are none; standard error says so.
+    """
+    try:
+        compiler("host")
+    except MissingRequirementError as error:
+        print(f"c-…: left out, {error}", file=sys.stderr)
+        return []
+    default = load_recipe("default")
+    rows = []
+    for hidden in (170, 512):
+        found, operator = measure_c_rnn(hidden), f"onnxruntime's {FLOAT}, ReLU"
+        for name, suffix, goal in (
+            ("u8", "", 0.15),
+            ("u8-exact", "-u8-exact", None),
+            ("s12-exact", "-s12-exact", None),
+        ):
+            rows.append(_row(f"c-rnn-h{hidden}{suffix}", found[name], found[FLOAT], operator, goal))
+    for kind in ("GRU", "LSTM"):
+        recipes = {"u8": default.changed(state_bits=8), "s12": default}
+        found, operator = measure_c_gated(kind, 512, recipes), f"onnxruntime's float {kind}"
+        for name, suffix in (("u8", ""), ("s12", "-s12")):
+            rows.append(_row(f"c-{kind.lower()}-h512{suffix}", found[name], found[gated.FLOAT], operator, 0.2))
+    for units, limit in ((1024, None), (4096, 0.5)):
+        times = measure_quaternion(units)
+        against = "the same kernel on the expanded matrix"
+        rows.append(
+            _row(
+                f"c-quaternion-matvec-{units}", times["compact"], times["expanded"], against, limit, unit="µs a product"
+            )
+        )
+    image = measure_network("quaternion-conv2-cifar10", (4, 32, 32)).microseconds
+    for suffix, other, goal in (("", FLOAT, 0.5), ("-onnx", ONNX, None)):
+        against = f"onnxruntime, {other}" if other == FLOAT else "the same integers in onnxruntime"
+        rows.append(_row(f"c-conv2-b1{suffix}", image[C], image[other], against, goal, unit="µs a sample"))
+    return rows
+
+
 def instruction_rows() -> list[Row]:
     """Instructions a multiply-accumulate of the C kernel for 8-bit weights and activations, counted under emulation.
 
@@ -232,8 +277,9 @@ def _table(rows: Sequence[Row]) -> list[str]:
         missed = row.goal is not None and value > row.goal
         goal = "" if row.goal is None else f"{row.goal:7.2f}{' missed' if missed else ''}"
         lines.append(f"{row.name:42} {row.ours:9.2f} {other:>9} {ratio:>7} {goal}".rstrip())
-    lines += ["", f"{'network':42} {'ratio':>7} {'accuracy':>9} {'against':>9} {'bytes':>11} {'against':>11}"]
     networks = [row for row in rows if row.ours_bytes is not None]
+    if networks:
+        lines += ["", f"{'network':42} {'ratio':>7} {'accuracy':>9} {'against':>9} {'bytes':>11} {'against':>11}"]
     for row in networks:
         ours, other = ("" if value is None else f"{value:.2f} %" for value in (row.ours_accuracy, row.other_accuracy))
         lines.append(f"{row.name:42} {row.ratio:7.2f} {ours:>9} {other:>9} {row.ours_bytes:11,} {row.other_bytes:11,}")
@@ -249,17 +295,23 @@ def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/bench/report.json"))
-    rows = [
-        *loop_rows(),
-        *gated_rows(),
-        *fast_rows(),
-        *product_rows(),
-        *pruned_rows(),
-        *image_rows(),
-        *instruction_rows(),
-        *command_rows(),
-    ]
-    output = parser.parse_args().output
+    groups = {
+        "loops": loop_rows,
+        "gated": gated_rows,
+        "fast": fast_rows,
+        "products": product_rows,
+        "pruned": pruned_rows,
+        "images": image_rows,
+        "c": c_rows,
+        "instructions": instruction_rows,
+        "commands": command_rows,
+    }
+    parser.add_argument(
+        "--only", nargs="+", choices=groups, default=list(groups), help="groups of rows; all by default"
+    )
+    arguments = parser.parse_args()
+    rows = [row for name in arguments.only for row in groups[name]()]
+    output = arguments.output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
     for line in _table(rows):

@@ -19,7 +19,7 @@ import onnx
 from benchmarks.loops import CALLS, STEPS, Contender, medians, one_thread_session
 from qdeploy.calibration import calibrate
 from qdeploy.export.onnx import attach_bodies
-from qdeploy.quantize import Recipe, quantize
+from qdeploy.quantize import IntegerModel, Recipe, quantize
 
 FLOAT = "float operator"
 TORCH_DYNAMIC = "torch dynamic"
@@ -47,12 +47,7 @@ def measure_gated(kind: str, hidden: int, recipes: Mapping[str, Recipe]) -> dict
         hidden: H.
         recipes: of our integer layers, by name.
     """
-    import torch
-
-    torch.manual_seed(hidden)
-    layer = getattr(torch.nn, kind)(1, hidden, batch_first=True).eval()
-    operator = _float_model(kind, layer)
-    x = np.random.default_rng(2).integers(0, 256, (1, STEPS, 1)).astype(np.uint8)
+    layer, operator, x = drawn_layer(kind, hidden)
     real = x.astype(np.float32) / 256
     contenders: dict[str, Contender | _Call] = {
         FLOAT: Contender(one_thread_session(operator), {"x": real.transpose(1, 0, 2)}),
@@ -65,8 +60,28 @@ def measure_gated(kind: str, hidden: int, recipes: Mapping[str, Recipe]) -> dict
     return medians(contenders, CALLS if hidden < 400 else CALLS // 2)
 
 
+def drawn_layer(kind: str, hidden: int) -> tuple[Any, onnx.ModelProto, np.ndarray]:
+    """A layer of torch, the same as an operator of ONNX (time first), and one sample for it: uint8 ``[1, STEPS, 1]``.
+
+    Args:
+        kind: ``GRU`` or ``LSTM``.
+        hidden: H.
+    """
+    import torch
+
+    torch.manual_seed(hidden)
+    layer = getattr(torch.nn, kind)(1, hidden, batch_first=True).eval()
+    return layer, _float_model(kind, layer), np.random.default_rng(2).integers(0, 256, (1, STEPS, 1)).astype(np.uint8)
+
+
 def integer_layer(layer: Any, recipe: Recipe, x: np.ndarray) -> Contender:
     """Our integers of the last hidden state of a layer of torch's interface, batch first."""
+    integers, feeds = quantized_layer(layer, recipe, x)
+    return Contender(one_thread_session(attach_bodies(integers.model)), feeds)
+
+
+def quantized_layer(layer: Any, recipe: Recipe, x: np.ndarray) -> tuple[IntegerModel, dict[str, np.ndarray]]:
+    """The quantized layer, and the feeds of one call: ``x`` and the zero states."""
     import torch
 
     from qdeploy.capture import capture
@@ -89,7 +104,7 @@ def integer_layer(layer: Any, recipe: Recipe, x: np.ndarray) -> Contender:
         state.input: np.full((1, state.size), state.type.zero_point, state.type.dtype)
         for state in integers.graph.states
     }
-    return Contender(one_thread_session(attach_bodies(integers.model)), {integers.inputs[0]: x, **states})
+    return integers, {integers.inputs[0]: x, **states}
 
 
 def _float_model(kind: str, layer: Any) -> onnx.ModelProto:

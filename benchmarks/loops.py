@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from qdeploy.calibration import calibrate
 from qdeploy.capture.functions import rnn as float_rnn
 from qdeploy.export.onnx import attach_bodies
-from qdeploy.quantize import Recipe, quantize
+from qdeploy.quantize import IntegerModel, Recipe, quantize
 
 STEPS = 784
 CALLS = 40
@@ -71,7 +71,7 @@ def measure(hidden: int, recipes: Mapping[str, tuple[Recipe, bool]]) -> dict[str
         hidden: H.
         recipes: by name: the recipe, and whether the weights lie on a trained 4-bit grid.
     """
-    contenders = {FLOAT: _float_operator(hidden)}
+    contenders = {FLOAT: float_operator(hidden)}
     contenders.update({name: _integer_loop(hidden, recipe, on_grid=grid) for name, (recipe, grid) in recipes.items()})
     return medians(contenders, CALLS)
 
@@ -93,6 +93,18 @@ def _weights(hidden: int, *, on_grid: bool) -> dict[str, NDArray[np.float32]]:
 
 
 def _integer_loop(hidden: int, recipe: Recipe, *, on_grid: bool) -> Contender:
+    integers, feeds = integer_loop(hidden, recipe, on_grid=on_grid)
+    return Contender(one_thread_session(attach_bodies(integers.model)), feeds)
+
+
+def integer_loop(hidden: int, recipe: Recipe, *, on_grid: bool) -> tuple[IntegerModel, dict[str, NDArray[Any]]]:
+    """The quantized loop, and the feeds of one call: ``x`` uint8 [STEPS, 1, 1] and the zero state.
+
+    Args:
+        hidden: H.
+        recipe: of the quantization.
+        on_grid: whether the weights lie on a trained 4-bit grid.
+    """
     weights = _weights(hidden, on_grid=on_grid)
     node = onnx.helper.make_node(
         "RNN", ["x", *weights], ["", "last"], name="loop", domain="qdeploy.float", overload="relu", activation="relu"
@@ -116,10 +128,11 @@ def _integer_loop(hidden: int, recipe: Recipe, *, on_grid: bool) -> Contender:
         "x": np.random.default_rng(2).integers(0, 256, (STEPS, 1, 1)).astype(np.uint8),
         state.input: np.full((1, hidden), state.type.zero_point, state.type.dtype),
     }
-    return Contender(one_thread_session(attach_bodies(integers.model)), feeds)
+    return integers, feeds
 
 
-def _float_operator(hidden: int) -> Contender:
+def float_operator(hidden: int) -> Contender:
+    """onnxruntime's RNN operator with ReLU, of the same size."""
     weights = _weights(hidden, on_grid=False)
     tensors = {
         "w": weights["input_weight"][None],

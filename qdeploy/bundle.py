@@ -94,12 +94,12 @@ class Bundle:
         seed: int = 0,
         data: Any = None,
         case: str | None = None,
-        board: str | None = None,
+        board: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> VerifyReport:
         """Compare every output and state between reference, bodies and runtimes, bit for bit.
 
-        ``board``: an emulated board that runs the runtimes instead of this machine.
+        ``board``: one or more emulated boards that run the runtimes instead of this machine, C unless others are named.
         """
         from .verify import verify
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 
+from qdeploy.doctor import processor_features
 from qdeploy.export.bundle import file_specs
 from qdeploy.export.c.artifacts import c_artifacts, has_library
 from qdeploy.export.c.build import compiler
@@ -18,7 +19,7 @@ from qdeploy.runtime.npz import read_npz
 
 __all__ = ["FORMATS", "check_formats", "with_c"]
 
-FORMATS = ("onnx", "c")
+FORMATS = ("onnx", "tflite", "c")
 """What a bundle can hold. ``model.onnx`` is always there: all else is made of it."""
 
 _DEFAULT_TARGET = "generic"
@@ -86,6 +87,8 @@ def with_c(
     vectors = read_npz(contents["vectors.npz"], "vectors.npz")
     wanted = tuple(targets) or (_DEFAULT_TARGET,)
     flash, ram = memory
-    files, said = c_artifacts(model, manifest, vectors, wanted, c_library, progress, flash=flash, ram=ram)
+    files, said = c_artifacts(
+        model, manifest, vectors, wanted, c_library, processor_features()[0], progress, flash=flash, ram=ram
+    )
     everything = {**contents, **files}
     return everything, dataclasses.replace(manifest, files=file_specs(everything), extra={**manifest.extra, "c": said})

@@ -10,7 +10,7 @@ import hashlib
 import math
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdeploy.runtime.c_library import CLibrary, header_constants
 from qdeploy.runtime.errors import ContractError, InvalidFileError
@@ -159,10 +159,20 @@ def _prebuilt(files: BundleFiles) -> CLibrary | None:
         return None
     for target in machine_targets():
         name = f"lib/{target}/libmodel.so"
-        if name in files.contents:
+        if name in files.contents and not (target == "host" and _of_another_processor(files)):
             constants = header_constants(files.contents.get("model.h", b""))
             return CLibrary(files.contents[name], constants, f"{name} of the bundle")
     return None
+
+
+def _of_another_processor(files: BundleFiles) -> bool:
+    """Whether the library for ``host`` was built elsewhere: with instructions that this processor may lack."""
+    from qdeploy.doctor import processor_features
+
+    place: Any = files.manifest.extra
+    for key in ("c", "targets", "host", "processor"):
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return place is not None and place != processor_features()[0]
 
 
 def machine_targets() -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, O
 from qdeploy.runtime.numeric import quantize_input
 from qdeploy.runtime.ops import NOT_STRICT
 from qdeploy.text_form import TextForm
+from qdeploy.tflite_file import check_tflite_format, with_tflite
 
 if TYPE_CHECKING:
     from qdeploy.capture.captured import CapturedModel
@@ -89,7 +90,7 @@ def export_model(
         inline: write the file without functions.
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
         float_io: float32 inputs and outputs around the integer graph.
-        formats: ``("onnx",)``, or ``("onnx", "c")`` for C sources besides (docs/c_export.md).
+        formats: ``("onnx",)``, with ``"c"`` for C sources (docs/c_export.md), with ``"tflite"`` for LiteRT (docs/litert.md).
         targets: boards that a compiled library is made for (``qdeploy list targets``); the sources have the first one's layout.
         c_library: ``arduino`` or ``platformio``: the sources as such a library too.
         flash, ram: bytes that the boards have, instead of what their targets say; a larger model is refused.
@@ -111,6 +112,8 @@ def export_model(
     from qdeploy.export.bundle import check_target, write_bundle
 
     target = Path(output)
+    if "tflite" in formats:
+        check_tflite_format(inline=inline, float_io=float_io)
     check_formats(formats, targets, c_library, inline=inline, float_io=float_io, memory=(flash, ram))
     if storage not in ("compact", "expanded"):
         raise InvalidInputError(f"storage={storage!r}; expected 'compact' or 'expanded'.")
@@ -149,6 +152,8 @@ def export_model(
     if form.vocabulary is not None:
         origin = {**manifest.created_from, "vocabulary": list(form.vocabulary)}
         manifest = dataclasses.replace(manifest, created_from=origin)
+    if "tflite" in formats:
+        contents, manifest = with_tflite(finished, contents, manifest)
     if "c" in formats:
         contents, manifest = with_c(finished, contents, manifest, targets, c_library, progress, memory=(flash, ram))
     if not dry_run:

@@ -32,7 +32,7 @@ __all__ = ["LARGEST_BUNDLE", "Baseline", "BundleFiles", "Vector", "group_vectors
 LARGEST_BUNDLE = 512 << 20
 _MOST_MEMBERS = 1000
 _MODEL, _VECTORS, _BASELINE, _MANIFEST = "model.onnx", "vectors.npz", "baseline.npz", "manifest.json"
-_READ = {_MODEL, _VECTORS, _BASELINE, "model.c", "model.h"}
+_READ = {_MODEL, _VECTORS, _BASELINE, "model.c", "model.h", "model.tflite"}
 _LIBRARIES = "lib/"
 _ADVICE = "the bundle is incomplete or was altered; export again"
 

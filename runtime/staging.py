@@ -66,7 +66,7 @@ def errors_told(target: Path) -> Iterator[None]:
         raise InvalidInputError(f"{target} cannot be written: {reason}; what was there is unharmed.") from error
 
 
-def put(written: Path, target: Path, *, force: bool) -> None:
+def put(written: Path, target: Path, *, force: bool, flush: bool = True) -> None:
     """Puts ``written``, which stands in a staging folder, at ``target``, in one step that can not be seen half done.
 
     Args:
@@ -75,11 +75,13 @@ def put(written: Path, target: Path, *, force: bool) -> None:
         force: replace whatever is there, folders too. The two are exchanged, where the system can (Linux); elsewhere the old
             one is moved aside first, and moved back when the second step fails: at once, or by the next :func:`recover`
             if the process dies in between.
+        flush: file by file; whoever writes thousands has them flushed together (os.sync), which takes a second, not minutes.
 
     Raises:
         OSError: something is there that cannot be replaced.
     """
-    _flush(written)
+    if flush:
+        _flush(written)
     folders = written.is_dir() or (target.is_dir() and not target.is_symlink())
     if force and folders and os.path.lexists(target):
         if not _exchange(written, target):

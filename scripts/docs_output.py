@@ -2,8 +2,11 @@
 
 A ``console`` block of README.md or docs/ holds lines ``$ command`` and the output of each. All blocks of one page run
 one after the other in an empty folder of their own; installations are left as they are, and so is ``make``, unless
-``--make`` is given. Times differ from run to run, nothing else should. Where a page pushes to
-``board``, that is an ssh server on the loopback address (OpenSSH's sshd must be installed).
+``--make`` is given. Times differ from run to run, nothing else should.
+
+Where a page pushes to ``board``, that is an ssh server on the loopback address (OpenSSH's sshd must be installed); where it
+begins with ``<!-- board: pi4 -->``, Python and compiler there are those of an emulated Raspberry Pi 4 (after ``qdeploy board
+setup``). A page finds the files of the folder of its own name.
 
     python scripts/docs_output.py [--make] [PAGE ...]
 """
@@ -24,6 +27,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+EMULATED = "<!-- board: pi4 -->"
+SHOWN: dict[str, str] = {}
+"""What is written instead of paths that a page's programs make up."""
 SHOWN_LINES = 60
 """Longer outputs are cut, with a line that says so."""
 
@@ -35,18 +41,20 @@ def commands_of(block: str) -> list[str]:
 
 
 @contextmanager
-def board() -> Iterator[Path]:
-    """A folder whose ``ssh`` knows a machine called ``board``."""
+def board(*, emulated: bool) -> Iterator[Path]:
+    """A folder whose ``ssh`` knows a machine called ``board``: this one, or one with an emulated processor."""
+    from tests.push.emulated import start_emulated_board
     from tests.push.server import start_board
 
     with tempfile.TemporaryDirectory() as place:
-        server = start_board(Path(place) / "board")
+        server = (start_emulated_board if emulated else start_board)(Path(place) / "board")
         try:
             programs = Path(place) / "bin"
             programs.mkdir()
             ssh = programs / "ssh"
             ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {shlex.quote(str(server.config))} "$@"\n')
             ssh.chmod(0o755)
+            SHOWN[str(server.home)] = "/home/pi"
             yield programs
         finally:
             server.stop()
@@ -73,6 +81,7 @@ def output_of(command: str, folder: Path, programs: Path | None = None) -> str:
     )
     text = done.stdout
     replacements = [
+        *SHOWN.items(),
         (str(folder), "."),
         (str(ROOT), "."),
         (os.environ.get("QDEPLOY_DATA", ""), "~/data"),
@@ -92,7 +101,7 @@ def output_of(command: str, folder: Path, programs: Path | None = None) -> str:
 def refresh(page: Path, *, make: bool) -> None:
     """Run the page's commands and replace what stands beneath them."""
     if "$ qdeploy push" in page.read_text():
-        with board() as programs:
+        with board(emulated=EMULATED in page.read_text()) as programs:
             refresh_with(page, make=make, programs=programs)
     else:
         refresh_with(page, make=make, programs=None)
@@ -102,7 +111,10 @@ def refresh_with(page: Path, *, make: bool, programs: Path | None) -> None:
     """The same, with programs that come before all others."""
     folder = ROOT / "build" / "docs" / page.stem
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if page.with_suffix("").is_dir():
+        shutil.copytree(page.with_suffix(""), folder)  # files that the page shows
+    else:
+        folder.mkdir(parents=True)
 
     def run(match: re.Match[str]) -> str:
         commands = commands_of(match[0])

@@ -1,7 +1,8 @@
 """Instructions a multiply-accumulate, counted under emulation: ``python -m benchmarks.c.instructions [TARGET ...]``.
 
-Prints the tables of docs/c_kernels_arm.md: every kernel on every processor, fast paths and, in brackets, plain C. Counts are
-exact and the same each time; those of quaternions are for each multiply-accumulate of the real matrix that they stand for.
+Prints the tables of docs/c_kernels_arm.md: every kernel on every processor, of the smaller matrix in plain C, too, in
+brackets. Counts are exact and the same each time; those of quaternions are for each multiply-accumulate of the real matrix
+that they stand for, those of requantize for each number.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.c.emulated import CALLS, Program
-from benchmarks.c.jobs import Case, matvec4_case, matvec_case, quaternion_case, requantize_case
+from benchmarks.c.jobs import Case, hadamard_case, matvec4_case, matvec_case, quaternion_case, requantize_case
 from qdeploy.export.c.targets import find_target
 
 __all__ = ["PROCESSORS", "measure_products", "missing"]
@@ -55,11 +56,16 @@ def measure_products(target: str, size: int = SIZE, *, plain: bool = False) -> t
 
 def _case(kernel: str, size: int, target: str) -> Case:
     if kernel.startswith("quaternion"):
-        return quaternion_case(kernel, size // 4, size // 4, target)
+        return quaternion_case(kernel, size // 4, size // 4, target, values="states")
+    if kernel.startswith("hadamard"):
+        units = 1 << (size.bit_length() - 1)
+        return hadamard_case(kernel, units, units, values="states")
     if kernel.startswith("requantize"):
         return requantize_case(kernel, size, 28, 0, per_channel=True, bits=15)
     columns = -(-size // 32) * 32 if kernel.endswith("w1") else size
-    return (matvec4_case if kernel.startswith("matvec4") else matvec_case)(kernel, size, columns, target)
+    return (matvec4_case if kernel.startswith("matvec4") else matvec_case)(
+        kernel, size, columns, target, values="states"
+    )
 
 
 def main() -> None:
@@ -85,10 +91,16 @@ def main() -> None:
                 cells = []
                 for target in targets:
                     case = _case(kernel, size, target)
-                    fast, slow = (programs[target, plain].instructions(case.job) for plain in (False, True))
-                    digits = 1 if fast > 9 * case.products else 2
-                    cells.append(f"{fast / case.products:.{digits}f} ({slow / case.products:.{digits}f})")
+                    cell = _ratio(programs[target, False].instructions(case.job), case.products)
+                    if size == SMALL:
+                        cell += f" ({_ratio(programs[target, True].instructions(case.job), case.products)})"
+                    cells.append(cell)
                 print(f"| `{kernel}` | {' | '.join(cells)} |", flush=True)
+
+
+def _ratio(instructions: int, products: int) -> str:
+    ratio = instructions / products
+    return f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}"
 
 
 def _made(folder: Path) -> Path:

@@ -12,11 +12,13 @@ from benchmarks.c.emulated import Job
 from qdeploy.export.c.packing import COLUMNS, hamilton_tiles, padded, tiles
 from qdeploy.export.c.targets import find_target
 from qdeploy.runtime.numeric import IntArray
+from qdeploy.runtime.ops.hadamard_matrix import hadamard_transform, pack_signs
 
-__all__ = ["Case", "Values", "matvec4_case", "matvec_case", "quaternion_case", "requantize_case"]
+__all__ = ["Case", "Values", "hadamard_case", "matvec4_case", "matvec_case", "quaternion_case", "requantize_case"]
 
-Values: TypeAlias = Literal["random", "lowest", "highest", "opposite", "zero"]
-"""What weights and activations are: drawn evenly, both at one end of their range, at opposite ends, or activations of 0."""
+Values: TypeAlias = Literal["random", "lowest", "highest", "opposite", "zero", "states"]
+"""What weights and activations are: drawn evenly, both at one end of their range, at opposite ends, activations of 0, or
+activations of at most 12 bits, as states are by default."""
 
 _SIGNS = np.array([[1, -1, -1, -1], [1, 1, -1, 1], [1, 1, 1, -1], [1, -1, 1, 1]])
 """Row p, part q of x: the sign of the component p ^ q of the weights in y_p."""
@@ -81,6 +83,16 @@ def quaternion_case(
     return Case(job, _sum(acc, products), 16 * rows * columns)
 
 
+def hadamard_case(kernel: str, units: int, block: int, *, values: Values = "random", seed: int = 0) -> Case:
+    """Signs times Hadamard blocks."""
+    generator = np.random.default_rng(seed)
+    signs = generator.choice(np.array([-1, 1], np.int8), units)
+    x, _ = _activations(kernel, 1, units, units, 0, values, generator)
+    acc = _accumulators(units, generator)
+    sums = hadamard_transform(x.astype(np.int64).reshape(-1, block)).reshape(-1) * signs
+    return Case(Job(kernel, (units, block), pack_signs(signs), x, acc), _sum(acc, sums), units * block)
+
+
 def requantize_case(
     kernel: str, count: int, shift: int, zero_point: int, *, per_channel: bool, bits: int = 31, seed: int = 0
 ) -> Case:
@@ -104,11 +116,15 @@ def _bits(kernel: str) -> int:
 def _weights(shape: tuple[int, ...], bits: int, values: Values, generator: np.random.Generator) -> IntArray:
     if bits == 1:
         signs = np.array([-1, 1], np.int8)
-        return generator.choice(signs, shape) if values == "random" else np.full(shape, signs[int(values == "highest")])
+        return (
+            generator.choice(signs, shape)
+            if values in ("random", "states")
+            else np.full(shape, signs[int(values == "highest")])
+        )
     # No kernel is given -128: generated code takes that value apart.
     high = 2 ** (bits - 1) - 1
     low = -high if bits == 8 else -high - 1
-    if values in ("random", "zero"):
+    if values in ("random", "zero", "states"):
         return generator.integers(low, high + 1, shape).astype(np.int8)
     return np.full(shape, high if values == "highest" else low, np.int8)
 
@@ -117,11 +133,13 @@ def _activations(
     kernel: str, count: int, columns: int, width: int, offset: int, values: Values, generator: np.random.Generator
 ) -> tuple[NDArray[np.generic], int]:
     """Activations ``[count, width]``, anything behind the true columns, and what the kernel takes from each."""
-    signed = "_s16_" in kernel
+    signed = "_s16" in kernel
     kind: type[np.int16 | np.uint8] = np.int16 if signed else np.uint8
     ends = np.iinfo(kind)
     x = generator.integers(ends.min, int(ends.max) + 1, (count, width)).astype(kind)
-    if values != "random":
+    if values == "states" and signed:
+        x >>= 4
+    elif values not in ("random", "states"):
         x[:, :columns] = {"lowest": ends.min, "highest": ends.max, "opposite": ends.max, "zero": 0}[values]
     return x, 0 if signed else offset
 

@@ -34,6 +34,7 @@ def c_artifacts(
     vectors: Mapping[str, NDArray[Any]],
     targets: Sequence[str],
     library: str | None = None,
+    processor: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     *,
     flash: int | None = None,
@@ -50,6 +51,7 @@ def c_artifacts(
         vectors: the arrays of vectors.npz.
         targets: names; the first is whose sources the bundle holds.
         library: one of ``library_folder.SHAPES``, for a library folder besides.
+        processor: this machine's, for the manifest: the library for ``host`` may have instructions that others lack.
         progress: called as (stage, done, total).
         flash, ram: bytes that the boards have, instead of what their targets say.
 
@@ -80,6 +82,8 @@ def c_artifacts(
         kind = "archive" if find_target(target).microcontroller else "library"
         files[name] = build(text, target, "archive" if kind == "archive" else "library")
         built[target] = {"library": name, "compiler": compiler_version(target)}
+        if find_target(target).builds_here and processor is not None:
+            built[target]["processor"] = processor
     if progress is not None and wanted:
         progress("compile C", len(wanted), len(wanted))
     return files, {"sources": packed_for, "targets": built}

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 import onnx
 
+from qdeploy.export.c.channels_last import channels_last
 from qdeploy.export.c.checked_texts import check_texts
 from qdeploy.export.c.constants import ConstantArray, Constants
 from qdeploy.export.c.emitter import emitter
 from qdeploy.export.c.graph import Graph, Layer, initial_states, read_graph
 from qdeploy.export.c.memory import Place, Slot, SlotRequest, assign_slots, field_of
 from qdeploy.export.c.names import Names, identifier
+from qdeploy.export.c.pooled_rows import pooled_rows
 from qdeploy.export.c.site import Site
 from qdeploy.export.c.targets import Target
 from qdeploy.runtime.manifest import Manifest
@@ -20,6 +22,9 @@ from qdeploy.runtime.ops import RECURRENT
 __all__ = ["GeneratedLayer", "Program", "copy", "generate_program", "mentions"]
 
 STATE = "state"
+
+_STEPS_WITHOUT_LOOPS = 128
+"""The longest sequence of a network that takes whole ones without a recurrent layer, such as a mean over time."""
 
 
 @dataclass
@@ -143,7 +148,7 @@ def generate_program(
         InvalidFileError: a name that could be more than a name in C.
     """
     check_texts(model, manifest)
-    graph = read_graph(model, manifest)
+    graph = pooled_rows(channels_last(read_graph(model, manifest)))
     program = Program(graph, target, (max_steps or _calibrated_steps(manifest)) if graph.whole_sequences else 1)
     _name_borders(program)
     phases = _phases(graph)
@@ -164,8 +169,9 @@ def generate_program(
 
 
 def _calibrated_steps(manifest: Manifest) -> int:
-    """The number of steps that the layers were calibrated over."""
-    return max((int(layer.extra.get("steps", 1)) for layer in manifest.layers), default=1)
+    """The number of steps that the layers were calibrated over; a guess where no layer has a loop."""
+    known = [int(layer.extra["calibrated_steps"]) for layer in manifest.layers if layer.extra.get("calibrated_steps")]
+    return max(known, default=_STEPS_WITHOUT_LOOPS)
 
 
 def _name_borders(program: Program) -> None:

@@ -120,12 +120,13 @@ class Graph:
         return name
 
 
-def read_graph(model: onnx.ModelProto, manifest: Manifest) -> Graph:
+def read_graph(model: onnx.ModelProto, manifest: Manifest, *, at_once: bool = False) -> Graph:
     """Reads an integer model.
 
     Args:
         model: integer-only, not inlined.
         manifest: the bundle's.
+        at_once: whether layers run over all steps one after the other even where a sequence may be cut.
 
     Raises:
         UnsupportedModelError: where floats stand at the borders, or sizes depend on the number of steps in an unusual way.
@@ -168,7 +169,8 @@ def read_graph(model: onnx.ModelProto, manifest: Manifest) -> Graph:
             continue
         nodes.append(layer)
     whole = (
-        manifest.whole_sequences
+        at_once
+        or manifest.whole_sequences
         or any(layer.operator in WHOLE_SEQUENCE for layer in nodes)
         or any(not _may_be_cut(layer, tensors, constants) for layer in nodes)
     )

@@ -13,7 +13,14 @@ __all__ = ["SLACK", "Place", "Slot", "SlotRequest", "assign_slots", "c_type", "f
 SLACK = 32
 """Entries behind a tensor that kernels may read: a block of columns is at most 32 wide, and meets zero weights there."""
 
-_TYPES = {"uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t"}
+_TYPES = {
+    "uint8": "uint8_t",
+    "uint16": "uint16_t",
+    "int8": "int8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+}
 _FIELDS = {"uint8": "u8", "int8": "s8", "int16": "s16", "int32": "s32", "int64": "s64"}
 
 

@@ -14,6 +14,8 @@ COLUMNS = 4
 
 STORED = (1, 2, 4, 8)
 _SIGNS_TOGETHER = 32
+_NARROW_COLUMNS = 1 << 17
+"""From here on a row of narrow weights is stored in bytes: some kernels sum products of 128 times 128 at most in 32 bits."""
 
 
 def padded(size: int, unit: int) -> int:
@@ -24,8 +26,11 @@ def padded(size: int, unit: int) -> int:
 def stored_bits(weight: IntArray) -> int:
     """The fewest of 1, 2, 4 and 8 bits that hold every weight of an int8 matrix ``[N, K]``.
 
-    One bit holds the signs -1 and 1 only and knows no 0, so that rows which would need padding take two.
+    One bit holds the signs -1 and 1 only and knows no 0, so that rows which would need padding take two. Rows of 131,072
+    columns and more take 8 bits.
     """
+    if weight.shape[1] >= _NARROW_COLUMNS:
+        return 8
     if weight.size and weight.shape[1] % _SIGNS_TOGETHER == 0 and bool((np.abs(weight.astype(np.int16)) == 1).all()):
         return 1
     low, high = (int(weight.min()), int(weight.max())) if weight.size else (0, 0)

@@ -30,6 +30,7 @@ def requantize_runs(
     zero_point: int,
     low: int,
     high: int,
+    hint: str = "multiplier",
 ) -> None:
     """y[n] = clip(round(accumulator * multiplier / 2^shift) + zero_point, low, high) for every run of outputs.
 
@@ -41,16 +42,27 @@ def requantize_runs(
         runs: where the outputs stand in it.
         multiplier: int32 ``[1]`` or ``[N]``.
         shift, zero_point, low, high: as in the contract.
+        hint: what the array of multipliers is called.
     """
     kernel = site.kernel(_KERNELS[dtype.name])
     each = int(multiplier.size > 1 and bool((multiplier != multiplier.flat[0]).any()))
-    name = site.array(
-        "multiplier", multiplier.astype(np.int32) if each else multiplier.astype(np.int32).reshape(-1)[:1]
-    )
-    for run in runs:
+    name = site.array(hint, multiplier.astype(np.int32) if each else multiplier.astype(np.int32).reshape(-1)[:1])
+    for run in _joined(runs):
         first = f" + {run.first}" if run.first else ""
         place = f" + {run.place}" if run.place else ""
         site.line(
             f"{kernel}({y}{first}, {accumulator}{place}, {name}{first if each else ''}, {run.count}, {each}, {shift}, "
             f"{zero_point}, {low}, {high});"
         )
+
+
+def _joined(runs: Iterable[Run]) -> list[Run]:
+    """Runs of which the next begins where one ends, as one."""
+    found: list[Run] = []
+    for run in runs:
+        last = found[-1] if found else None
+        if last is not None and run.place == last.place + last.count and run.first == last.first + last.count:
+            found[-1] = Run(last.first, last.count + run.count, last.place)
+        else:
+            found.append(run)
+    return found

@@ -23,7 +23,8 @@ class Target:
     ``zig_target`` and ``zig_cpu``: the names that ``zig cc`` takes, None where only the system's compiler serves.
     ``flags``: what that compiler is told besides. ``emulator``: the command of a user-mode emulator with the board's
     processor; ``machine``: that of a whole emulated microcontroller; None where there is none. ``flash`` and ``ram``: bytes
-    of the typical part that the description names, None for boards that run Linux.
+    of the typical part that the description names, None for boards that run Linux. ``bytes_beside_s16``: weights of 4 bits
+    stand in bytes where they meet 16-bit activations, twice the memory for a product a third faster.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Target:
     machine: tuple[str, ...] | None = None
     flash: int | None = None
     ram: int | None = None
+    bytes_beside_s16: bool = False
 
     @property
     def microcontroller(self) -> bool:
@@ -87,12 +89,21 @@ def _host(targets: tuple[Target, ...]) -> Target:
         twin.tile,
         twin.offset,
         flags=() if native is None else (native,),
+        bytes_beside_s16=twin.bytes_beside_s16,
     )
 
 
 _NAMED = (
     Target("generic", "any C99 compiler; plain loops unless it says what its processor can do", 4, 0),
-    Target("x86-64", "any x86-64 Linux; fast paths by the compiler's -march", 16, 0, "x86_64-linux-gnu.2.31", "x86_64"),
+    Target(
+        "x86-64",
+        "any x86-64 Linux; fast paths by the compiler's -march",
+        16,
+        0,
+        "x86_64-linux-gnu.2.31",
+        "x86_64",
+        bytes_beside_s16=True,
+    ),
     Target(
         "pi-zero",
         "Raspberry Pi Zero, Zero W and 1 (ARM1176JZF-S, ARMv6)",

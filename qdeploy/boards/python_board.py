@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdeploy.runtime import errors
-from qdeploy.runtime.engines import DEFAULTS
 from qdeploy.runtime.errors import ContractError, QdeployError
 from qdeploy.runtime.model_source import read_model
 
@@ -32,6 +31,8 @@ __all__ = ["PythonBoard"]
 
 #: Variables that name a processor's features: those of this machine would crash another.
 _PINNED = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES")
+#: What is opened there: C is built here and runs without Python, and the sysroot has no LiteRT.
+_ENGINES = ("numpy", "bodies", "onnxruntime")
 _MAPPED = ("export", "runtime")
 
 
@@ -50,9 +51,9 @@ class PythonBoard:
         _link_package(Path(self._folder.name) / "qdeploy")
 
     def available(self) -> dict[str, str | None]:
-        """Each engine of the board with its version; C is built here, not there."""
+        """Each engine of the board with its version."""
         found: dict[str, str | None] = self.ask({"do": "available"}, {})[0]["available"]
-        return {name: found[name] for name in DEFAULTS}
+        return {name: found[name] for name in _ENGINES}
 
     def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
         """The model in an engine of the board; errors are those of ``open_engine``."""

@@ -199,6 +199,8 @@ def setup_sysroot(*, force: bool = False, progress: Progress | None = None) -> S
         tell(2)
         source.unpack(root)
         shutil.rmtree(source.folder)
+        # Manuals and licences, with links to packages that are not here.
+        shutil.rmtree(root / "usr" / "share")
         if not (root / "lib").exists():
             # Newer Debians have everything below usr, and a link that belongs to another package.
             (root / "lib").symlink_to("usr/lib")
@@ -214,7 +216,8 @@ def setup_sysroot(*, force: bool = False, progress: Progress | None = None) -> S
         made = Sysroot(target, python, packages, wheels, _size(new))
         values = {name: value for name, value in asdict(made).items() if name != "folder"} | {"layout": _LAYOUT}
         write_bytes(new / "sysroot.json", json.dumps(values, indent=2).encode())
-        put(new, target, force=True)
+        os.sync()
+        put(new, target, force=True, flush=False)
         tell(6)
     return made
 

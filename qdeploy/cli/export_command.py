@@ -14,7 +14,7 @@ from .progress import progress_bars
 if TYPE_CHECKING:
     from qdeploy.bundle import Bundle
 
-FORMATS = ("onnx", "c")
+FORMATS = ("onnx", "tflite", "c")
 
 
 def _formats(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:

@@ -82,9 +82,14 @@ bundle_argument = click.argument("bundle", metavar="BUNDLE", type=click.Path())
 
 def runtime_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``--runtime NAME``, several times or comma separated, as a tuple of names (empty: all that are there)."""
+    return names_option("--runtime", "runtimes", help_text)
+
+
+def names_option(option: str, parameter: str, help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option of names, several times or comma separated, as a tuple (empty: not given)."""
 
     def split(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
         del context, parameter
         return tuple(name.strip() for given in value for name in given.split(",") if name.strip())
 
-    return click.option("--runtime", "runtimes", metavar="NAME", multiple=True, callback=split, help=help_text)
+    return click.option(option, parameter, metavar="NAME", multiple=True, callback=split, help=help_text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import Output, bundle_argument, common_options, runtime_option, seed_option, trust_option
+from .options import Output, bundle_argument, common_options, names_option, runtime_option, seed_option, trust_option
 from .progress import progress_bars
 
 
@@ -14,7 +14,9 @@ from .progress import progress_bars
 @click.option("--samples", type=click.IntRange(1), help="Sequences or samples to run, besides the made-up extremes.")
 @click.option("--data", metavar="DATA", help="Real samples: .npy, .npz or a data set's name.")
 @click.option("--case", metavar="NAME", help="Only this case, or kind of case, as a difference names it.")
-@click.option("--board", metavar="NAME", help="Run the runtimes on this board, emulated (`qdeploy board list`).")
+@names_option(
+    "--board", "boards", "Run on these boards, emulated (`qdeploy board list`): C, unless other runtimes are named."
+)
 @trust_option
 @seed_option
 @common_options
@@ -24,7 +26,7 @@ def command(
     samples: int | None,
     data: str | None,
     case: str | None,
-    board: str | None,
+    boards: tuple[str, ...],
     seed: int,
     trust: bool,
     output: Output,
@@ -42,7 +44,7 @@ def command(
             seed=seed,
             data=data,
             case=case,
-            board=board,
+            board=boards or None,
             progress=progress,
         )
     output.report(report)

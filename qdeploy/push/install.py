@@ -32,7 +32,7 @@ folder={folder}
 mkdir -p "$folder" && new=$(mktemp -d "$folder/.new-XXXXXXXXXX") || exit 1
 tar -xf - -C "$new" || {{ rm -rf "$new"; exit 1; }}
 rm -rf "$folder/qdeploy" "$folder"/qdeploy-*.dist-info
-mv "$new"/* "$folder"/ && rmdir "$new"
+mv "$new"/* "$folder"/ && rm -rf "$new"
 """
 
 

@@ -25,10 +25,10 @@ __all__ = ["SelfTest", "chosen_target", "self_test_here", "self_test_there", "so
 
 _PROGRAM = "selftest"
 
-# What the board's own processor can do, by the names that its compiler may know; plain where it knows none.
+# What the board's own processor can do, where its compiler knows such a processor; else plain.
 _BUILD = """
 cd {folder} || exit 125
-for native in -mcpu=native -march=native ''; do
+for native in {native} ''; do
   {compiler} -O3 -std=c99 $native selftest.c model.c -o selftest 2> build.log && exit 0
 done
 tail -n 3 build.log >&2
@@ -145,7 +145,9 @@ def self_test_there(place: RemoteFolder, board: Board, files: BundleFiles, targe
     where = place.connection.address
     if board.compiler is not None:
         folder = place.send(made, "c")
-        script = _BUILD.format(folder=shlex.quote(folder), compiler=shlex.quote(board.compiler))
+        # gcc takes -mcpu=native on x86, too, and means another thing by it.
+        native = "-mcpu=native" if board.machine.startswith(("aarch64", "arm")) else "-march=native"
+        script = _BUILD.format(folder=shlex.quote(folder), compiler=shlex.quote(board.compiler), native=native)
         done = place.connection.run(script, timeout=place.timeout)
         if done.code:
             raise BuildError(f"{where}: {board.compiler} refused the sources there: {done.err.strip()[-2000:]}")

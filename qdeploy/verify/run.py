@@ -62,7 +62,7 @@ def verify(
     data: Any = None,
     progress: Progress | None = None,
     case: str | None = None,
-    board: str | None = None,
+    board: str | Sequence[str] | None = None,
 ) -> VerifyReport:
     """Compares every output and every tensor between layers, bit for bit, between the reference and all runtimes.
 
@@ -74,7 +74,8 @@ def verify(
         data: real samples: arrays by input name, one array, or what names them (a file, a data set).
         progress: called as ``(stage, done, total)``.
         case: only this case, or this kind of case ("random/3", "random").
-        board: an emulated board that runs the runtimes instead of this machine; a tenth of the random samples by default.
+        board: one or more emulated boards that run the runtimes instead of this machine, C unless others are named; a tenth
+            of the random samples by default.
 
     Returns:
         A report whose ``passed`` says whether not one integer differs.
@@ -84,14 +85,15 @@ def verify(
         ContractError: the reference itself refuses what the model computes (an accumulator that overflows).
         InvalidInputError: data that do not fit the model's inputs, or a case that does not exist.
     """
-    machine = HERE
-    if board is not None:
-        from qdeploy.boards import open_board
+    boards = (board,) if isinstance(board, str) else tuple(board or ())
+    with contextlib.ExitStack() as stack:
+        machines: list[Machine] = [HERE]
+        if boards:
+            from qdeploy.boards import open_board
 
-        runtimes = tuple(runtimes or ("c",))
-        machine = open_board(board, runtimes)
-    with contextlib.closing(machine):
-        return _Verification(files, runtimes, samples, seed, data, case, machine).report(progress)
+            runtimes = tuple(runtimes or ("c",))
+            machines = [stack.enter_context(contextlib.closing(open_board(name, runtimes))) for name in boards]
+        return _Verification(files, runtimes, samples, seed, data, case, machines).report(progress)
 
 
 class _Judge(Protocol):
@@ -128,7 +130,7 @@ class _Verification:
         seed: int,
         data: Any,
         only: str | None,
-        machine: Machine,
+        machines: Sequence[Machine],
     ) -> None:
         self._started = time.perf_counter()
         self._files = files
@@ -136,14 +138,15 @@ class _Verification:
         self._only = only
         self._shown = show(files.model)
         self._judge_name, self._judge = _make_judge(self._shown)
-        self._voices, self._left_out = make_voices(files, self._shown, runtimes, machine)
+        self._voices, self._left_out = make_voices(files, self._shown, runtimes, machines)
         self._runtimes = runtimes
         self._producers = producers(self._shown)
         self._vectors = files.vectors()
         self._maker = CaseMaker(files.manifest, files.model, steps=self._nominal_steps(), seed=seed)
         self._axes, per_sample = self._probe()
         self._per_chunk = max(1, min(_LARGEST_BATCH, _CHUNK_ELEMENTS // per_sample)) if self._maker.batched else 1
-        integers = _DEFAULT_INTEGERS if machine.board is None else _DEFAULT_INTEGERS // _EMULATED
+        emulated = any(voice.machine.board is not None for voice in self._voices)
+        integers = _DEFAULT_INTEGERS // (_EMULATED if emulated else 1)
         wanted = max(4, min(_MOST_DEFAULT_SAMPLES, -(-integers // per_sample)))
         self._samples = samples if samples is not None else wanted
         self._per_chunk = min(self._per_chunk, self._samples)
@@ -380,7 +383,7 @@ class _Verification:
         maker, manifest = self._maker, self._files.manifest
         states = {state.input: state.output for state in manifest.states}
         whole_only = {output.name for output in manifest.outputs if output.extra.get("whole_sequence") is True}
-        engines = {v.runtime: v for v in self._voices if v.shipped or v.runtime == "bodies"}
+        engines = {(v.runtime, v.machine.board): v for v in self._voices if v.shipped or v.runtime == "bodies"}
         # Of what computes here the golden vectors' states are compared at every step in the copy that shows them.
         vectors = self._vectors if any(v.machine.board is not None for v in self._voices) else {}
         for cut in make_cuts(maker, manifest, vectors):

@@ -10,6 +10,7 @@ from onnx import inliner
 
 from qdeploy.boards.machine import HERE
 from qdeploy.runtime.engines import DEFAULTS, onnxruntime, open_engine
+from qdeploy.runtime.engines.litert import RESOLVERS, LitertEngine
 from qdeploy.runtime.errors import InvalidInputError
 
 from .instrument import has_operators
@@ -57,27 +58,43 @@ class Voice:
 
 
 def make_voices(
-    files: BundleFiles, shown: onnx.ModelProto, runtimes: Sequence[str] | None, machine: Machine = HERE
+    files: BundleFiles, shown: onnx.ModelProto, runtimes: Sequence[str] | None, machines: Sequence[Machine] = (HERE,)
 ) -> tuple[list[Voice], list[str]]:
     """All voices of ``runtimes`` (those installed where None, but for C), and a reason for each runtime that is left out.
 
-    ``machine``: where they compute, this machine or an emulated board; the judge computes here.
+    ``machines``: where they compute, this machine or emulated boards; the judge computes here.
 
     Raises MissingRequirementError for a runtime that was named and is missing, InvalidInputError for an unknown one.
     """
-    shipped = files.model
-    installed = machine.available()
-    defaults = [name for name in installed if name in DEFAULTS]
-    for name in runtimes or ():
-        if name not in installed:
-            msg = f"found the runtime {name!r}, expected some of {', '.join(installed)}{_where(machine)}"
-            raise InvalidInputError(msg)
-    chosen = list(dict.fromkeys(runtimes)) if runtimes else [name for name in defaults if installed[name]]
-    left_out = [f"{name} is not installed" for name in defaults if not runtimes and installed[name] is None]
     voices: list[Voice] = []
-    if has_operators(shipped):
-        judge = open_engine("numpy", shipped)
+    left_out: list[str] = []
+    if has_operators(files.model):
+        judge = open_engine("numpy", files.model)
         voices.append(Voice("numpy, golden and in pieces", "numpy", judge, True, 1, True, judge=True))
+    for machine in machines:
+        installed = machine.available()
+        defaults = [name for name in installed if name in DEFAULTS]
+        for name in runtimes or ():
+            if name not in installed:
+                msg = f"found the runtime {name!r}, expected some of {', '.join(installed)}{_where(machine)}"
+                raise InvalidInputError(msg)
+        chosen = list(dict.fromkeys(runtimes)) if runtimes else [name for name in defaults if installed[name]]
+        left_out += [f"{name} is not installed" for name in defaults if not runtimes and installed[name] is None]
+        found = _machine_voices(files, shown, chosen, machine)
+        if not found:
+            msg = (
+                f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime, "
+                "litert, c"
+            )
+            raise InvalidInputError(msg)
+        voices += found
+    return voices, left_out
+
+
+def _machine_voices(files: BundleFiles, shown: onnx.ModelProto, chosen: Sequence[str], machine: Machine) -> list[Voice]:
+    """The voices of one machine."""
+    shipped = files.model
+    voices: list[Voice] = []
     if "bodies" in chosen:
         voices.append(_voice("bodies", shown, machine, every=_SLOW))
         if _keeps_states_back(shipped):
@@ -88,15 +105,16 @@ def make_voices(
                 how = f"{'optimized' if optimize else 'plain'}, {threads} thread{'s' * (threads > 1)}"
                 voices.append(_voice("onnxruntime", shown, machine, how, threads=threads, optimize=optimize))
         voices.append(_voice("onnxruntime", shipped, machine, "file as shipped", shipped=True))
+    if "litert" in chosen:
+        for resolver in RESOLVERS:
+            interpreter = LitertEngine(files, resolver=resolver)
+            voices.append(Voice(f"litert, {resolver} kernels", "litert", interpreter, True, 1, True))
     if "c" in chosen:
         # It stands for nothing but outputs and states: what lies between layers has no place in C.
         compiled = machine.open("c", files, threads=1, optimize=True)
         how = "trusted library" if files.trusted and machine.board is None else "compiled"
         voices.append(Voice(f"c{_where(machine)}, {how}", "c", compiled, True, 1, True, machine=machine))
-    if all(voice.judge for voice in voices):
-        msg = f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime, c"
-        raise InvalidInputError(msg)
-    return voices, left_out
+    return voices
 
 
 def _where(machine: Machine) -> str:

@@ -18,11 +18,13 @@ ENGINES: dict[str, str] = {
     "numpy": "NumpyEngine",
     "bodies": "BodiesEngine",
     "onnxruntime": "OnnxruntimeEngine",
+    "litert": "LitertEngine",
     "c": "CEngine",
 }
 
-#: The engines that are taken where none is named. C runs compiled code: only whoever names it gets it.
-DEFAULTS = tuple(name for name in ENGINES if name != "c")
+#: The engines that are taken where none is named. C runs compiled code: only whoever names it gets it. LiteRT needs a file
+#: of its own in the bundle.
+DEFAULTS = tuple(name for name in ENGINES if name not in {"c", "litert"})
 
 
 def open_engine(name: str, model: ModelSource, *, threads: int = 1, optimize: bool = True) -> Engine:

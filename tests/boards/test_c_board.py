@@ -51,6 +51,17 @@ def test_a_network_verifies_there(capsys, board, network):
 
 @pytest.mark.needs("ziglang")
 @pytest.mark.program("qemu-system-arm")
+@pytest.mark.program("qemu-arm")
+def test_several_boards_are_one_call(capsys):
+    words = ("--board", "cortex-m4,pi-zero", "--runtime", "c", "--case", "golden")
+    code, report = verified(capsys, str(GOLDEN / "mlp.zip"), *words)
+    assert code == 0
+    assert [voice["name"] for voice in report["voices"][1:]] == ["c on cortex-m4, compiled", "c on pi-zero, compiled"]
+    assert len({voice["compared_integers"] for voice in report["voices"]}) == 1
+
+
+@pytest.mark.needs("ziglang")
+@pytest.mark.program("qemu-system-arm")
 def test_a_wrong_weight_is_found(capsys, monkeypatch):
     """One bit of model.c: exit code 1, with the step, the index, both integers, and a command that repeats it."""
     right = c_board.program_files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -67,18 +67,20 @@ def test_a_network_on_one_board(monkeypatch, tmp_path, capsys):
     assert again.out == first.out
 
 
-@pytest.mark.parametrize(("rows", "code"), [([PASSED, UNSUPPORTED], 3), ([UNSUPPORTED, FAILED], 1)])
+@pytest.mark.parametrize(
+    ("rows", "code"), [([replace(PASSED, runtime="onnxruntime"), UNSUPPORTED], 3), ([UNSUPPORTED, FAILED], 1)]
+)
 def test_what_did_not_pass_is_named(monkeypatch, tmp_path, capsys, rows, code):
     """By a bundle's path: it is not exported."""
     monkeypatch.setattr(every, "places", lambda: [(row.board, row.runtime) for row in rows])
-    left = iter(rows)
-    monkeypatch.setattr(every, "verify", lambda *_: next(left))
+    made = {row.runtime: [replace(row, network="mlp")] for row in rows}
+    monkeypatch.setattr(every, "verify", lambda bundle, boards, runtime: made[runtime])
     monkeypatch.setattr("sys.argv", ["every", "--output", str(tmp_path), str(GOLDEN / "mlp.zip")])
     with pytest.raises(SystemExit) as ended:
         every.main()
     assert ended.value.code == code
     out = capsys.readouterr().out
-    assert all(f"net on {row.where}: {row.problem}" in out for row in rows if not row.passed)
+    assert all(f"mlp on {row.where}: {row.problem}" in out for row in rows if not row.passed)
 
 
 def test_what_is_missing_is_exit_code_4(monkeypatch, tmp_path, capsys):

@@ -258,6 +258,17 @@ __attribute__((constructor)) static void tell(void)
     assert mark.exists()
 
 
+def test_a_library_with_another_processors_instructions_is_left_aside(monkeypatch):
+    files = with_c(bundle("mlp"), trusted=True)
+    said = {"sources": host_twin(), "targets": {"host": {"processor": "Another(R) Processor"}}}
+    files = dataclasses.replace(
+        files,
+        manifest=dataclasses.replace(files.manifest, extra={"c": said}),
+        contents={**files.contents, "lib/host/libmodel.so": b"its instructions would end this process"},
+    )
+    assert "of the bundle" not in open_engine("c", files).version
+
+
 def test_a_library_for_another_machine_is_refused():
     files = with_c(bundle("mlp"), trusted=True)
     broken = {**files.contents, "lib/host/libmodel.so": b"\x7fELF no library"}
@@ -280,3 +291,27 @@ def test_errors_of_the_library_are_told(every_step, monkeypatch):
     monkeypatch.setattr(engine, "_run", lambda *words: 1)
     with pytest.raises(ContractError, match="model_run refused"):
         engine.run(next(iter(files.vectors().values())).inputs)
+
+
+def test_a_longer_whole_sequence_gets_a_library_with_more_memory():
+    files = bundle("both-directions-lstm")
+    engine = open_engine("c", files)
+    vector = next(iter(files.vectors().values()))
+    (spec,) = files.manifest.inputs
+    most = engine._samples._most_steps
+    # Of the calibration.
+    assert most == 10
+    axis = spec.time_axis
+    repeats = -(-(most + 1) // vector.inputs[spec.name].shape[axis])
+    longer = dict(vector.inputs) | {spec.name: np.concatenate([vector.inputs[spec.name]] * repeats, axis)}
+    expected = open_engine("numpy", files).run(longer)
+    found = engine.run(longer)
+    assert engine._samples._most_steps > most
+    assert all((found[name] == array).all() for name, array in expected.items())
+    # The shorter sequence afterwards, in the larger memory.
+    assert all((array == vector.outputs[name]).all() for name, array in engine.run(vector.inputs).items())
+    trusted = with_c(files, trusted=True)
+    library = {"lib/host/libmodel.so": maker._built(files, None).library}
+    trusted = dataclasses.replace(trusted, contents={**trusted.contents, **library})
+    with pytest.raises(InvalidInputError, match=f"expected at most {most}"):
+        open_engine("c", trusted).run(longer)

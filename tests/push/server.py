@@ -29,10 +29,11 @@ PermitUserEnvironment no
 ForceCommand '{folder}/login'
 """
 
-# The login of a board with a home folder of its own, whose PATH leads to `programs`; a shell that greets.
+# The login of a board with a home folder of its own, whose PATH leads to `programs`.
 _LOGIN = """#!/bin/sh
 export HOME={home} PATH={path}
-echo 'Welcome to the board.'
+cd
+{greeting}
 exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
 """
 
@@ -92,12 +93,13 @@ NEEDED = ("sh", "tar", "mktemp", "find", "mkdir", "mv", "rm", "cat", "chmod", "t
 """All programs that a board must have; busybox has them."""
 
 
-def start_board(folder: Path, *, python: str | None = sys.executable) -> Board:
+def start_board(folder: Path, *, python: str | None = sys.executable, greets: bool = True) -> Board:
     """Starts a server in an empty folder.
 
     Args:
         folder: for its keys, its home folder and its log.
         python: the interpreter that is its ``python3``; None for a board with the programs of NEEDED and no others.
+        greets: whether its shell says something before any command, as some do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     home, programs = folder / "home", folder / "programs"
@@ -117,7 +119,9 @@ def start_board(folder: Path, *, python: str | None = sys.executable) -> Board:
     path = shlex.quote(str(programs)) + (":/usr/bin:/bin" if python is not None else "")
     for name in NEEDED if python is None else ():
         (programs / name).symlink_to(shutil.which(name) or f"/bin/{name}")
-    login.write_text(_LOGIN.format(home=shlex.quote(str(home)), path=path))
+    login.write_text(
+        _LOGIN.format(home=shlex.quote(str(home)), path=path, greeting="echo 'Welcome to the board.'" * greets)
+    )
     login.chmod(0o755)
     program = sshd()
     assert program is not None

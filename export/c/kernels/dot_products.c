@@ -37,6 +37,22 @@ __attribute__((unused)) static inline void put_sums(int32_t *acc, int32x4x4_t su
     vst1q_s32(acc + 12, sum.val[3]);
 }
 
+/* 16 times the codes in the lower halves of a tile's bytes, and in the upper ones. */
+__attribute__((unused)) static inline int8x16x4_t lower_codes(int8x16x4_t w)
+{
+    const int8x16x4_t codes = {{vshlq_n_s8(w.val[0], 4), vshlq_n_s8(w.val[1], 4), vshlq_n_s8(w.val[2], 4),
+                                vshlq_n_s8(w.val[3], 4)}};
+    return codes;
+}
+
+__attribute__((unused)) static inline int8x16x4_t upper_codes(int8x16x4_t w)
+{
+    const int8x16_t upper = vdupq_n_s8(-16);
+    const int8x16x4_t codes = {{vandq_s8(w.val[0], upper), vandq_s8(w.val[1], upper), vandq_s8(w.val[2], upper),
+                                vandq_s8(w.val[3], upper)}};
+    return codes;
+}
+
 /* Activations less 128: the 16 at x, or the 8, or the 4, in the lowest lanes. */
 __attribute__((unused)) static inline int8x16_t less_128(uint8x16_t x)
 {
@@ -64,6 +80,12 @@ __attribute__((unused)) static inline signed_bytes bytes_of(int16x8_t x0, int16x
     const int8x16_t high = vqsubq_s8(top, borrow);
     const signed_bytes bytes = {low, high, vsubq_s8(vsubq_s8(top, borrow), high)};
     return bytes;
+}
+
+__attribute__((unused)) static inline signed_bytes four_bytes_of(const int16_t *x)
+{
+    const int16x8_t four = vcombine_s16(vld1_s16(x), vdup_n_s16(0));
+    return bytes_of(four, four);
 }
 
 /* Whether an activation is 32,640 or more; columns is a multiple of 4. */

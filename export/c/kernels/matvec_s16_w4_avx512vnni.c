@@ -28,11 +28,12 @@ static void matvec_s16_w4(int32_t *acc, const uint8_t *weight, const int16_t *x,
         __m512i a0 = total, a1 = total, a2 = total, a3 = total;
         __m512i b0 = _mm512_setzero_si512(), b1 = b0, b2 = b0, b3 = b0;
         for (size_t column = 0, at = 0; column < columns; column += 8, at += 64) {
-            int64_t words[2];
-            memcpy(words, x + column, sizeof words);
-            const __m512i x0 = _mm512_set1_epi64(words[0]);
+            int64_t word0, word1;
+            memcpy(&word0, x + column, sizeof word0);
+            memcpy(&word1, x + column + 4, sizeof word1);
+            const __m512i x0 = _mm512_set1_epi64(word0);
             const __m512i l0 = _mm512_shuffle_epi8(x0, low), h0 = _mm512_shuffle_epi8(x0, high);
-            const __m512i x1 = _mm512_set1_epi64(words[1]);
+            const __m512i x1 = _mm512_set1_epi64(word1);
             const __m512i l1 = _mm512_shuffle_epi8(x1, low), h1 = _mm512_shuffle_epi8(x1, high);
             const __m512i codes0 = _mm512_loadu_si512(w0 + at);
             /* 0x28: (codes ^ flip) & field */

@@ -27,8 +27,7 @@ static void matvec_s16_w8(int32_t *acc, const uint8_t *weight, const int16_t *x,
             }
         }
         for (; column < columns; column += 4, w += 64) {
-            const int16x8_t four = vcombine_s16(vld1_s16(x + column), vdup_n_s16(0));
-            const signed_bytes v = bytes_of(four, four);
+            const signed_bytes v = four_bytes_of(x + column);
             const int8x16x4_t w0 = vld1q_s8_x4(w);
             DOT_TILE(low, w0, v.low, 0);
             DOT_TILE(high, w0, v.high, 0);

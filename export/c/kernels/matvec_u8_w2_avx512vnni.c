@@ -30,10 +30,13 @@ static void matvec_u8_w2(int32_t *acc, const uint8_t *weight, const uint8_t *x, 
             const size_t end = columns - start < 32768 ? columns : start + 32768;
             __m512i a0 = _mm512_setzero_si512(), b0 = a0, c0 = a0, d0 = a0, a1 = a0, b1 = a0, c1 = a0, d1 = a0;
             for (size_t column = start; column < end; column += 16, at += 64) {
-                int32_t words[4];
-                memcpy(words, x + column, sizeof words);
-                const __m512i x0 = _mm512_set1_epi32(words[0]), x1 = _mm512_set1_epi32(words[1]);
-                const __m512i x2 = _mm512_set1_epi32(words[2]), x3 = _mm512_set1_epi32(words[3]);
+                int32_t word0, word1, word2, word3;
+                memcpy(&word0, x + column, sizeof word0);
+                memcpy(&word1, x + column + 4, sizeof word1);
+                memcpy(&word2, x + column + 8, sizeof word2);
+                memcpy(&word3, x + column + 12, sizeof word3);
+                const __m512i x0 = _mm512_set1_epi32(word0), x1 = _mm512_set1_epi32(word1);
+                const __m512i x2 = _mm512_set1_epi32(word2), x3 = _mm512_set1_epi32(word3);
                 const __m512i codes0 = _mm512_loadu_si512(w0 + at);
                 /* 0x28: (codes ^ flip) & field */
                 a0 = _mm512_dpbusd_epi32(a0, x0, _mm512_ternarylogic_epi32(codes0, flip0, field0, 0x28));

@@ -32,9 +32,10 @@ static void matvec_u8_w4(int32_t *acc, const uint8_t *weight, const uint8_t *x, 
             const size_t end = columns - start < 32768 ? columns : start + 32768;
             __m512i a0 = _mm512_setzero_si512(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
             for (size_t column = start; column < end; column += 8, at += 64) {
-                int32_t words[2];
-                memcpy(words, x + column, sizeof words);
-                const __m512i x0 = _mm512_set1_epi32(words[0]), x1 = _mm512_set1_epi32(words[1]);
+                int32_t word0, word1;
+                memcpy(&word0, x + column, sizeof word0);
+                memcpy(&word1, x + column + 4, sizeof word1);
+                const __m512i x0 = _mm512_set1_epi32(word0), x1 = _mm512_set1_epi32(word1);
                 const __m512i codes0 = _mm512_loadu_si512(w0 + at);
                 /* 0x28: (codes ^ flip) & low */
                 a0 = _mm512_dpbusd_epi32(a0, x0, _mm512_ternarylogic_epi32(codes0, flip, low, 0x28));

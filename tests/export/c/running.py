@@ -22,6 +22,9 @@ Array = NDArray[Any]
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 COMPILER = shutil.which("cc") or "cc"
 
+_MAX_STEPS = 64
+"""Of networks that take whole sequences: no vector is longer."""
+
 
 class Library:
     """model.c of a bundle, built by the system's compiler with the warnings that shall not appear.
@@ -37,7 +40,7 @@ class Library:
         self, files: BundleFiles, folder: Path, *, target: str = "host", flags: tuple[str, ...] = ("-O1",)
     ) -> None:
         self.manifest = files.manifest
-        for name, data in c_files(files.model, files.manifest, target).items():
+        for name, data in c_files(files.model, files.manifest, target, max_steps=_MAX_STEPS).items():
             (folder / name).write_bytes(data)
         library = folder / "libmodel.so"
         command = [COMPILER, *WARNINGS, *flags, "-shared", "-fPIC", "-o", str(library), str(folder / "model.c")]

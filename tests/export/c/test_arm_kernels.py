@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.c.emulated import CALLS, Program
-from benchmarks.c.jobs import Case, Values, matvec4_case, matvec_case, quaternion_case, requantize_case
+from benchmarks.c.jobs import Case, Values, hadamard_case, matvec4_case, matvec_case, quaternion_case, requantize_case
 from qdeploy.export.c.kernels import kernel_names, variants
 from qdeploy.export.c.targets import TARGETS
 
@@ -32,7 +32,7 @@ def _needs(target: str) -> list[pytest.MarkDecorator]:
         pytest.param((name, plain), marks=_needs(name), id=f"{name}{'-plain' * plain}")
         for name in NAMES
         for plain in (False, True)
-        if not plain or name in ("pi-zero", "pi5", "cortex-m4")
+        if not plain or name in ("pi5", "cortex-m4")
     ],
 )
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
@@ -47,6 +47,12 @@ def _cases(kernel: str, target: str) -> list[Case]:
             for count, per_channel in ((1, True), (37, False), (37, True))
             for shift, bits in SHIFTS
             for zero_point in (0, 3, -100)
+        ]
+    if kernel.startswith("hadamard"):
+        return [
+            hadamard_case(kernel, units, block, values=values, seed=units + block)
+            for units, block in ((16, 16), (64, 16), (96, 32), (12, 4), (1, 1), (256, 256))
+            for values in VALUES
         ]
     make = quaternion_case if kernel.startswith("quaternion") else matvec_case
     make = matvec4_case if kernel.startswith("matvec4") else make

@@ -2,116 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
-import re
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qdeploy.export.c.kernels import kernel_names, kernel_text, needed
+from benchmarks.c.host_kernels import BUILDS, KERNELS, PRODUCTS, Build, HostKernels, lacking, source
 from qdeploy.export.c.packing import hamilton_tiles, padded, tiles
 from tests.export.c.running import COMPILER, WARNINGS
 
 pytestmark = pytest.mark.cc
 
-PRODUCTS = re.compile(r"(matvec4|matvec|quaternion)_(u8|s16)_w(\d)")
-KERNELS = [name for name in kernel_names() if PRODUCTS.fullmatch(name) or name.startswith("requantize_")]
 INPUTS = {"u8": np.uint8, "s16": np.int16}
 OUTPUTS = {"requantize_u8": np.uint8, "requantize_s16": np.int16, "requantize_s32": np.int32}
 
 
-@dataclass(frozen=True)
-class Build:
-    """How the kernels are compiled: layout, the compiler's words, and what the processor must have for them."""
-
-    name: str
-    tile: int
-    offset: int
-    flags: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-
-
-BUILDS = (
-    Build("plain", 16, 0),
-    Build("plain-tile4", 4, 0),
-    Build("plain-offset128", 16, 128),
-    Build("avx2", 16, 0, ("-mavx2",), ("avx2",)),
-    Build("avxvnni", 16, 0, ("-mavx2", "-mavxvnni"), ("avx2", "avx_vnni")),
-    Build(
-        "avx512vnni",
-        16,
-        0,
-        ("-mavx2", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni"),
-        ("avx512bw", "avx512_vnni"),
-    ),
-)
-
-
-def _processor() -> set[str]:
-    place = Path("/proc/cpuinfo")
-    found = re.search(r"^flags\s*:(.*)$", place.read_text(), re.MULTILINE) if place.exists() else None
-    return set(found[1].split()) if found else set()
-
-
 def _marks(build: Build) -> list[pytest.MarkDecorator]:
-    lacking = [feature for feature in build.features if feature not in _processor()]
-    return [pytest.mark.skipif(bool(lacking), reason=f"the processor has no {', '.join(lacking)}")]
-
-
-def source(build: Build) -> str:
-    """All kernels, each behind a function ``call_NAME`` that is seen outside."""
-    parts = [
-        "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n",
-        f"#define MODEL_TILE {build.tile}\n#define MODEL_OFFSET {build.offset}\n",
-        *(kernel_text(name) for name in needed(set(KERNELS))),
-    ]
-    for name in KERNELS:
-        parameters, arguments = signature(name)
-        parts.append(
-            f"void call_{name}({parameters});\nvoid call_{name}({parameters})\n{{\n    {name}({arguments});\n}}\n"
-        )
-    return "\n".join(parts)
-
-
-def signature(name: str) -> tuple[str, str]:
-    """Parameters of a kernel, and their names alone, out of its plain text."""
-    found = re.search(rf"static void {name}\(([^)]*)\)", kernel_text(name))
-    assert found is not None
-    parameters = " ".join(found[1].split())
-    return parameters, ", ".join(re.findall(r"(\w+)(?:,|$)", parameters))
-
-
-class Kernels:
-    """A library of the kernels."""
-
-    def __init__(self, build: Build, folder: Path) -> None:
-        self.build = build
-        (folder / "kernels.c").write_text(source(build))
-        library = folder / "libkernels.so"
-        # -O1 inlines and unrolls little: the instructions are those that the text names.
-        command = [COMPILER, *WARNINGS, "-O1", *build.flags, "-shared", "-fPIC", "-o", str(library), "kernels.c"]
-        subprocess.run(command, check=True, cwd=folder)
-        self._library = ctypes.CDLL(str(library))
-
-    def __call__(self, name: str, *arguments: np.ndarray | int) -> None:
-        """Calls a kernel: an array is given by its address, a 32-bit integer as it is, a size or an int by its parameter."""
-        kinds = [part.rsplit(None, 1)[0] for part in signature(name)[0].replace("*", "* ").split(", ")]
-        types = {"size_t": ctypes.c_size_t, "unsigned": ctypes.c_uint, "int32_t": ctypes.c_int32}
-        assert len(kinds) == len(arguments)
-        self._library[f"call_{name}"](
-            *(
-                ctypes.c_void_p(argument.ctypes.data) if isinstance(argument, np.ndarray) else types[kind](argument)
-                for kind, argument in zip(kinds, arguments, strict=True)
-            )
-        )
+    missing = lacking(build)
+    return [pytest.mark.skipif(bool(missing), reason=f"the processor has no {', '.join(missing)}")]
 
 
 @pytest.fixture(scope="module", params=[pytest.param(build, id=build.name, marks=_marks(build)) for build in BUILDS])
-def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    return Kernels(request.param, tmp_path_factory.mktemp(request.param.name))
+def kernels(request: pytest.FixtureRequest) -> HostKernels:
+    # -O1 inlines and unrolls little: the instructions are those that the text names.
+    return HostKernels(request.param, (*WARNINGS, "-O1"))
 
 
 def weights(generator: np.random.Generator, shape: tuple[int, ...], bits: int, values: str) -> np.ndarray:
@@ -126,8 +41,9 @@ def weights(generator: np.random.Generator, shape: tuple[int, ...], bits: int, v
 
 def vector(generator: np.random.Generator, size: int, kind: str, values: str) -> np.ndarray:
     limits = np.iinfo(INPUTS[kind])
-    if values == "random":
-        return generator.integers(limits.min, limits.max + 1, size).astype(INPUTS[kind])
+    if values in ("random", "positive"):
+        lowest = limits.min if values == "random" else 0
+        return generator.integers(lowest, limits.max + 1, size).astype(INPUTS[kind])
     return np.full(size, limits.min if values == "low" else limits.max, INPUTS[kind])
 
 
@@ -141,7 +57,14 @@ def wrapped(value: np.ndarray) -> np.ndarray:
 
 
 SIZES = [(1, 1), (5, 31), (16, 32), (17, 33), (33, 64), (64, 100), (70, 170), (100, 4), (130, 68)]
-VALUES = [("random", "random"), ("low", "low"), ("low", "high"), ("high", "low"), ("high", "high")]
+VALUES = [
+    ("random", "random"),
+    ("random", "positive"),
+    ("low", "low"),
+    ("low", "high"),
+    ("high", "low"),
+    ("high", "high"),
+]
 MATVECS = [name for name in KERNELS if name.startswith("matvec_")]
 QUATERNIONS = [name for name in KERNELS if name.startswith("quaternion_")]
 
@@ -157,7 +80,7 @@ def _unit(bits: int) -> int:
 
 
 @pytest.mark.parametrize("name", MATVECS)
-def test_a_matrix_times_a_vector(kernels: Kernels, name: str) -> None:
+def test_a_matrix_times_a_vector(kernels: HostKernels, name: str) -> None:
     kind, bits = _kind(name)
     build = kernels.build
     for rows, true_columns in SIZES:
@@ -178,7 +101,7 @@ def test_a_matrix_times_a_vector(kernels: Kernels, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MATVECS)
-def test_sums_of_very_many_columns(kernels: Kernels, name: str) -> None:
+def test_sums_of_very_many_columns(kernels: HostKernels, name: str) -> None:
     kind, bits = _kind(name)
     build, columns = kernels.build, 70_016
     for of_weight, of_x in VALUES:
@@ -192,7 +115,7 @@ def test_sums_of_very_many_columns(kernels: Kernels, name: str) -> None:
         assert (acc == wrapped(expected)).all(), (of_weight, of_x)
 
 
-def test_a_matrix_times_four_vectors(kernels: Kernels) -> None:
+def test_a_matrix_times_four_vectors(kernels: HostKernels) -> None:
     build = kernels.build
     for rows, columns in SIZES:
         for seed, (of_weight, of_x) in enumerate(VALUES):
@@ -214,7 +137,7 @@ def test_a_matrix_times_four_vectors(kernels: Kernels) -> None:
 
 
 @pytest.mark.parametrize("name", QUATERNIONS)
-def test_a_quaternion_product(kernels: Kernels, name: str) -> None:
+def test_a_quaternion_product(kernels: HostKernels, name: str) -> None:
     kind, bits = _kind(name)
     build = kernels.build
     for rows, part in SIZES:
@@ -236,7 +159,7 @@ def test_a_quaternion_product(kernels: Kernels, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(OUTPUTS))
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_requantization(kernels: Kernels, name: str, per_channel: bool) -> None:
+def test_requantization(kernels: HostKernels, name: str, per_channel: bool) -> None:
     limits = np.iinfo(OUTPUTS[name])
     extremes = np.array([-(1 << 31), (1 << 31) - 1, -1, 0, 1, 1 << 30, -(1 << 30)], np.int32)
     for shift in (0, 1, 2, 15, 30, 31, 32, 33, 45, 46):

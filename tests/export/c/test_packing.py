@@ -49,3 +49,8 @@ def test_the_narrowest_storage_that_holds_all(values: list[int], bits: int) -> N
 
 def test_signs_take_two_bits_where_a_row_needs_padding() -> None:
     assert stored_bits(np.ones((2, 33), np.int8)) == 2
+
+
+@pytest.mark.parametrize(("columns", "bits"), [(131_071, 2), (131_072, 8)])
+def test_rows_that_are_very_long_are_stored_in_bytes(columns: int, bits: int) -> None:
+    assert stored_bits(np.ones((1, columns), np.int8)) == bits

@@ -11,6 +11,7 @@ import pytest
 from qdeploy.export.c import c_files
 from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec
 from qdeploy.runtime.ops import DOMAIN
+from qdeploy.runtime.ops.hadamard_matrix import hadamard_transform
 from qdeploy.runtime.reference import ReferenceModel
 
 from .running import Library, of_model
@@ -82,3 +83,26 @@ def test_weights_and_inputs_at_their_bounds(tmp_path: Path, low: int, target: st
     for x in (np.zeros(37), np.full(37, 255), generator.choice([0, 255], 37), generator.integers(0, 256, 37)):
         feeds = {"x": x.astype(np.uint8)[None]}
         assert (library.run(feeds)["y"] == reference.run(feeds).outputs["y"]).all()
+
+
+@pytest.mark.parametrize("target", ["generic", "host", "pi4"])
+@pytest.mark.parametrize(("size", "block"), [(8, 8), (24, 8), (64, 64)])
+def test_hadamard_matrices_are_transformed(tmp_path: Path, size: int, block: int, target: str) -> None:
+    """One bit a row is all that is stored of the weight; sizes that need padding, too."""
+    generator = np.random.default_rng(size)
+    signs = generator.choice([-1, 1], size).astype(np.int8)
+    blocks = np.kron(np.eye(size // block, dtype=np.int8), hadamard_transform(np.eye(block, dtype=np.int8)))
+    model, manifest = linear(signs[:, None] * blocks, 7)
+    source = c_files(model, manifest, target)["model.c"]
+    assert b"layer_weight_signs" in source
+    assert b"matvec" not in source
+    library, reference = Library(of_model(model, manifest), tmp_path, target=target), ReferenceModel(model)
+    for x in (np.zeros(size), np.full(size, 255), generator.integers(0, 256, size)):
+        feeds = {"x": x.astype(np.uint8)[None]}
+        assert (library.run(feeds)["y"] == reference.run(feeds).outputs["y"]).all()
+
+
+def test_other_matrices_of_signs_are_multiplied() -> None:
+    weight = hadamard_transform(np.eye(64, dtype=np.int8))
+    weight[5, 9] *= -1
+    assert b"hadamard" not in c_files(*linear(weight, 7), "host")["model.c"]

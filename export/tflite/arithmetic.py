@@ -1,0 +1,159 @@
+"""Integer arithmetic as operators of a subgraph, in int32 throughout.
+
+Every operator here gives the same bits in every runtime, resolver and processor: element-wise operators of int32, CAST,
+GATHER, and BATCH_MATMUL of int8 into int32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from qdeploy.export.tflite.schema import ELEMENT_TYPES
+from qdeploy.export.tflite.writer import Shape, Subgraph, Value
+
+__all__ = ["Code", "broadcast"]
+
+_INT32 = np.iinfo(np.int32)
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape of an element-wise result, as NumPy has it; a size that is only known at run time stays so."""
+    rank = max(map(len, shapes))
+    aligned = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
+    return tuple(
+        None if None in sizes else max(size for size in sizes if size is not None)
+        for sizes in zip(*aligned, strict=True)
+    )
+
+
+class Code:
+    """Writes operators into a subgraph.
+
+    Numbers stand for constants; an addition of 0, a product with 1 and a shift by 0 are left out.
+    """
+
+    def __init__(self, subgraph: Subgraph) -> None:
+        self.subgraph = subgraph
+
+    def cast(self, x: Value, dtype: Any) -> Value:
+        """``x`` in another type; values that do not fit wrap, as CAST does."""
+        kind = np.dtype(dtype)
+        if x.dtype == kind:
+            return x
+        before, after = ELEMENT_TYPES[x.dtype.name], ELEMENT_TYPES[kind.name]
+        return self.subgraph.add("CAST", [x], kind, x.shape, in_type=before, out_type=after)
+
+    def add(self, x: Value, y: Value | Any) -> Value:
+        """x + y, modulo 2^32."""
+        if not isinstance(y, Value):
+            if not np.any(y):
+                return x
+            y = self._constant(y)
+        return self._binary("ADD", x, y)
+
+    def subtract(self, x: Value, y: Value | Any) -> Value:
+        """x - y."""
+        if not isinstance(y, Value):
+            return self.add(x, -np.asarray(y, np.int64))
+        return self._binary("SUB", x, y)
+
+    def multiply(self, x: Value, y: Value | Any) -> Value:
+        """x * y, modulo 2^32."""
+        if not isinstance(y, Value):
+            if np.all(np.asarray(y) == 1):
+                return x
+            y = self._constant(y)
+        return self._binary("MUL", x, y)
+
+    def shift_right(self, x: Value, bits: int) -> Value:
+        """floor(x / 2^bits), bits below 32."""
+        return x if bits == 0 else self._binary("RIGHT_SHIFT", x, self._constant(bits))
+
+    def shift_right_each(self, x: Value, bits: Any) -> Value:
+        """floor(x / 2^bits), each entry of the last axis by its own number of bits, all below 32."""
+        return self._binary("RIGHT_SHIFT", x, self._constant(bits))
+
+    def clip(self, x: Value, low: Any, high: Any) -> Value:
+        """Within [low, high], each a number or one for every entry of the last axis; int32's own bounds are left out."""
+        if np.any(np.asarray(low) > _INT32.min):
+            x = self._binary("MAXIMUM", x, self._constant(low))
+        return x if np.all(np.asarray(high) >= _INT32.max) else self._binary("MINIMUM", x, self._constant(high))
+
+    def maximum(self, x: Value, y: Value | Any) -> Value:
+        """The larger of both."""
+        return self._binary("MAXIMUM", x, y if isinstance(y, Value) else self._constant(y))
+
+    def minimum(self, x: Value, y: Value | Any) -> Value:
+        """The smaller of both."""
+        return self._binary("MINIMUM", x, y if isinstance(y, Value) else self._constant(y))
+
+    def update(self, x: Value, part: Value, place: Value) -> Value:
+        """``x`` with ``part`` written over it from ``place``, int32 ``[rank]``, on."""
+        return self.subgraph.add("DYNAMIC_UPDATE_SLICE", [x, part, place], x.dtype, x.shape)
+
+    def gather(self, table: Value | Any, indices: Value, *, axis: int = 0, dtype: Any = np.int32) -> Value:
+        """Entries of ``table`` along ``axis``."""
+        source = table if isinstance(table, Value) else self.subgraph.constant(table, dtype)
+        shape = (*source.shape[:axis], *indices.shape, *source.shape[axis + 1 :])
+        return self.subgraph.add("GATHER", [source, indices], source.dtype, shape, axis=axis)
+
+    def matmul(self, x: Value, weight: Value) -> Value:
+        """x ``[..., R, K]`` of int8 times weight ``[K, N]`` of int8, exact int32 ``[..., R, N]``."""
+        return self.subgraph.add("BATCH_MATMUL", [x, weight], np.int32, (*x.shape[:-1], weight.shape[-1]))
+
+    def concatenate(self, values: Sequence[Value], axis: int) -> Value:
+        """Of one type, one after the other along ``axis``, which is not negative."""
+        sizes = [value.shape[axis] for value in values]
+        total = None if None in sizes else sum(size for size in sizes if size is not None)
+        shape = (*values[0].shape[:axis], total, *values[0].shape[axis + 1 :])
+        return self.subgraph.add("CONCATENATION", values, values[0].dtype, shape, axis=axis)
+
+    def reshape(self, x: Value, shape: Shape) -> Value:
+        """The same entries in another shape; at most one size may be open."""
+        if x.shape == shape:
+            return x
+        sizes = self._constant([-1 if size is None else size for size in shape])
+        return self.subgraph.add("RESHAPE", [x, sizes], x.dtype, shape)
+
+    def slice(self, x: Value, begin: Sequence[int], size: Sequence[int]) -> Value:
+        """``size`` entries from ``begin`` on each axis; a size of -1 takes all that are left."""
+        shape = tuple(
+            (None if whole is None else whole - first) if count == -1 else count
+            for whole, first, count in zip(x.shape, begin, size, strict=True)
+        )
+        return self.subgraph.add("SLICE", [x, self._constant(begin), self._constant(size)], x.dtype, shape)
+
+    def transpose(self, x: Value, order: Sequence[int]) -> Value:
+        """Axes in another order."""
+        if list(order) == sorted(order):
+            return x
+        shape = tuple(x.shape[axis] for axis in order)
+        return self.subgraph.add("TRANSPOSE", [x, self._constant(list(order))], x.dtype, shape)
+
+    def reverse(self, x: Value, axis: int) -> Value:
+        """An axis from its end."""
+        return self.subgraph.add("REVERSE_V2", [x, self._constant([axis])], x.dtype, x.shape)
+
+    def reduce(self, kind: str, x: Value, axis: int) -> Value:
+        """SUM or REDUCE_MAX along an axis, which the result lacks."""
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+        return self.subgraph.add(kind, [x, self._constant([axis])], np.int32, shape, keep_dims=0)
+
+    def size_of(self, x: Value, axis: int) -> Value:
+        """The size of an axis at run time, int32 ``[1]``."""
+        sizes = self.subgraph.add("SHAPE", [x], np.int32, (len(x.shape),), out_type=ELEMENT_TYPES["int32"])
+        return self.slice(sizes, [axis], [1])
+
+    def floor_divide(self, x: Value, y: Value) -> Value:
+        """floor(x / y)."""
+        return self._binary("FLOOR_DIV", x, y)
+
+    def _binary(self, kind: str, x: Value, y: Value) -> Value:
+        return self.subgraph.add(kind, [x, y], np.int32, broadcast(x.shape, y.shape))
+
+    def _constant(self, values: Any) -> Value:
+        wide = np.asarray(values, np.int64)
+        return self.subgraph.constant(wide.astype(np.uint32).view(np.int32) if wide.ndim else int(wide), np.int32)

@@ -1,0 +1,55 @@
+"""LiGRU for LiteRT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qdeploy.export.tflite.emitter import tflite_operator
+from qdeploy.export.tflite.gru import mixed_state
+from qdeploy.export.tflite.recurrence import driven, look_up, pieces, recurrent_product, rounded, run_layer
+from qdeploy.export.tflite.requantization import requantize
+from qdeploy.runtime.ops.ligru import DRIVE_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qdeploy.export.tflite.arithmetic import Code
+    from qdeploy.export.tflite.site import Site
+    from qdeploy.export.tflite.writer import Value
+
+
+@tflite_operator("LiGRU")
+def ligru(site: Site) -> None:
+    """Candidate and update gate of one product."""
+    attributes = site.attributes
+    product = recurrent_product(site)
+    multiplier, shift = site.constant("multiplier"), attributes["shift"]
+    sigmoid = site.constant("sigmoid_table")
+    drive = driven(site, bias=site.constant("bias"), limit=DRIVE_LIMIT)
+
+    def step(code: Code, now: Mapping[str, Value], row: Value) -> Mapping[str, Value]:
+        digits = product.digits.split(code, now["h"])
+        total = code.add(code.add(product.of_digits(code, digits), product.rest), row)
+        rows = requantize(code, total, multiplier, shift, 0, -(2**15), 2**15 - 1)
+        wide, gate = pieces(code, rows, 2)
+        place = rounded(code, gate, attributes["gate_shift"], sigmoid.size // 2, 0, sigmoid.size - 1, bound=2**15)
+        return {"h": mixed_state(site, code, look_up(code, sigmoid, place), _candidate(site, code, wide), now["h"])}
+
+    run_layer(site, drive, ("h",), step)
+
+
+def _candidate(site: Site, code: Code, wide: Value) -> Value:
+    """tanh by its table, or a rectifier with a slope below 0."""
+    attributes = site.attributes
+    factor, shift = np.array([attributes["candidate_multiplier"]]), attributes["candidate_shift"]
+    if site.has("candidate_table"):
+        table = site.constant("candidate_table")
+        index = requantize(code, wide, factor, shift, table.size // 2, 0, table.size - 1, bound=2**15)
+        return look_up(code, table, index)
+    # What is below -2^31 has a slope's part below -2^15 as well, or a slope of 0.
+    scaled = requantize(code, wide, factor, shift, 0, -(2**30), 2**30, bound=2**15)
+    slope = np.array([attributes["slope"]])
+    leaking = requantize(code, scaled, slope, 15, 0, -(2**30), 2**30, bound=2**30)
+    return code.clip(code.maximum(scaled, leaking), -(2**15), 2**15 - (1 << attributes["state_shift"]))

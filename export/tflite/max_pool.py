@@ -1,0 +1,33 @@
+"""MaxPool for LiteRT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qdeploy.export.tflite.emitter import tflite_operator
+from qdeploy.export.tflite.windows import Windows, channels_last, channels_second
+
+if TYPE_CHECKING:
+    from qdeploy.export.tflite.site import Site
+    from qdeploy.export.tflite.writer import Value
+
+
+@tflite_operator("MaxPool")
+def max_pool(site: Site) -> None:
+    """The largest of all taps; places outside of the image are smaller than any inside."""
+    attributes, code, tensor = site.attributes, site.code, site.tensor("x")
+    windows = Windows(
+        tensor.shape[2:],
+        tuple(attributes["kernel"]),
+        tuple(attributes["strides"]),
+        tuple(attributes["dilations"]),
+        tuple(attributes["pads"]),
+    )
+    x = windows.padded(code, channels_last(code, site.input("x")), int(np.iinfo(tensor.dtype).min))
+    largest: Value | None = None
+    for _, values in windows.taps(code, x, together=False):
+        largest = values if largest is None else code.maximum(largest, values)
+    assert largest is not None  # noqa: S101
+    site.set("y", channels_second(code, largest))

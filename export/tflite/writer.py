@@ -1,0 +1,289 @@
+"""A small writer of ``.tflite`` files: a model in memory, and its bytes by the package ``flatbuffers``.
+
+The file holds subgraphs of operators on numbered tensors, buffers with the constants, and signatures, which give inputs and
+outputs names. The same model gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import flatbuffers
+import numpy as np
+from numpy.typing import NDArray
+
+from qdeploy.export.tflite.schema import ELEMENT_TYPES, IDENTIFIER, OPERATORS, SCHEMA_VERSION
+
+__all__ = ["ModelWriter", "Subgraph", "Value"]
+
+Array = NDArray[Any]
+Shape: TypeAlias = "tuple[int | None, ...]"
+"""None for a size that a runtime learns when inputs are resized."""
+
+_ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of a subgraph: its number, type and shape."""
+
+    index: int
+    dtype: np.dtype[Any]
+    shape: Shape
+
+
+@dataclass
+class _Tensor:
+    name: str
+    dtype: np.dtype[Any]
+    shape: Shape
+    buffer: int
+    scale: float | None = None
+    zero_point: int = 0
+
+
+@dataclass
+class _Operator:
+    kind: str
+    inputs: list[int]
+    outputs: list[int]
+    options: dict[str, int]
+
+
+@dataclass
+class Subgraph:
+    """One subgraph in the making; the model's writer makes it."""
+
+    name: str
+    model: ModelWriter
+    tensors: list[_Tensor] = field(default_factory=list)
+    operators: list[_Operator] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    _constants: dict[int, Value] = field(default_factory=dict)
+
+    def tensor(
+        self, name: str, dtype: Any, shape: Shape, *, scale: float | None = None, zero_point: int = 0, buffer: int = 0
+    ) -> Value:
+        """A new tensor; with a scale, runtimes tell it to whoever asks for quantization parameters."""
+        kind = np.dtype(dtype)
+        self.tensors.append(_Tensor(name, kind, shape, buffer, scale, zero_point))
+        return Value(len(self.tensors) - 1, kind, shape)
+
+    def input(self, name: str, dtype: Any, shape: Shape, *, scale: float | None = None, zero_point: int = 0) -> Value:
+        """A new tensor that the caller gives."""
+        value = self.tensor(name, dtype, shape, scale=scale, zero_point=zero_point)
+        self.inputs.append(value.index)
+        return value
+
+    def output(self, value: Value) -> None:
+        """Gives a tensor back to the caller."""
+        self.outputs.append(value.index)
+
+    def constant(self, values: Any, dtype: Any = np.int32, name: str = "") -> Value:
+        """A tensor with these values; the same values are one buffer of the file and one tensor of the subgraph."""
+        array = np.ascontiguousarray(np.asarray(values, dtype))
+        buffer = self.model.buffer(array)
+        key = hash((buffer, array.dtype.name, array.shape))
+        if key not in self._constants:
+            self._constants[key] = self.tensor(name, array.dtype, array.shape, buffer=buffer)
+        return self._constants[key]
+
+    def add(
+        self, kind: str, inputs: Sequence[Value], dtype: Any, shape: Shape, name: str = "", **options: int
+    ) -> Value:
+        """An operator with one output.
+
+        Args:
+            kind: a name of ``schema.OPERATORS``.
+            inputs: its inputs.
+            dtype, shape: of its output.
+            name: of its output.
+            options: of its option table.
+        """
+        output = self.tensor(name, dtype, shape)
+        self.add_several(kind, inputs, [output], **options)
+        return output
+
+    def add_several(self, kind: str, inputs: Sequence[Value], outputs: Sequence[Value], **options: int) -> None:
+        """An operator with any outputs, which are tensors of this subgraph."""
+        self.operators.append(_Operator(kind, [v.index for v in inputs], [v.index for v in outputs], dict(options)))
+
+
+@dataclass
+class _Signature:
+    key: str
+    subgraph: int
+    inputs: Mapping[str, Value]
+    outputs: Mapping[str, Value]
+
+
+class ModelWriter:
+    """A whole model in the making.
+
+    Args:
+        description: what stands in the file's field of that name.
+    """
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self.subgraphs: list[Subgraph] = []
+        self._buffers: list[bytes] = [b""]
+        self._known: dict[bytes, int] = {}
+        self._signatures: list[_Signature] = []
+        self._metadata: list[tuple[str, int]] = []
+
+    def subgraph(self, name: str) -> tuple[int, Subgraph]:
+        """A new subgraph and its number; the first is the main one."""
+        self.subgraphs.append(Subgraph(name, self))
+        return len(self.subgraphs) - 1, self.subgraphs[-1]
+
+    def signature(self, key: str, subgraph: int, inputs: Mapping[str, Value], outputs: Mapping[str, Value]) -> None:
+        """Names for a subgraph's inputs and outputs."""
+        self._signatures.append(_Signature(key, subgraph, inputs, outputs))
+
+    def metadata(self, name: str, content: bytes) -> None:
+        """A named buffer that runtimes do not read."""
+        self._buffers.append(content)
+        self._metadata.append((name, len(self._buffers) - 1))
+
+    def buffer(self, array: Array) -> int:
+        """The number of the buffer with an array's bytes."""
+        data = array.tobytes()
+        if data not in self._known:
+            self._buffers.append(data)
+            self._known[data] = len(self._buffers) - 1
+        return self._known[data]
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        builder = flatbuffers.Builder(1 << 16)
+        buffers = [self._buffer(builder, data) for data in self._buffers]
+        kinds = sorted({operator.kind for graph in self.subgraphs for operator in graph.operators})
+        codes = [_operator_code(builder, kind) for kind in kinds]
+        graphs = [_subgraph(builder, graph, kinds) for graph in self.subgraphs]
+        signatures = [_signature(builder, signature) for signature in self._signatures]
+        metadata = [
+            _table(builder, [(0, "offset", builder.CreateString(name)), (1, "uint32", number)], slots=2)
+            for name, number in self._metadata
+        ]
+        fields = [
+            (0, "uint32", SCHEMA_VERSION),
+            (1, "offset", _offsets(builder, codes)),
+            (2, "offset", _offsets(builder, graphs)),
+            (3, "offset", builder.CreateString(self.description)),
+            (4, "offset", _offsets(builder, buffers)),
+            (6, "offset", _offsets(builder, metadata)),
+            (7, "offset", _offsets(builder, signatures)),
+        ]
+        builder.Finish(_table(builder, fields, slots=8), file_identifier=IDENTIFIER)
+        return bytes(builder.Output())
+
+    @staticmethod
+    def _buffer(builder: Any, data: bytes) -> int:
+        if not data:
+            return _table(builder, [], slots=3)
+        builder.StartVector(1, len(data), _ALIGNMENT)
+        builder.head = builder.Head() - len(data)
+        builder.Bytes[builder.Head() : builder.Head() + len(data)] = data
+        return _table(builder, [(0, "offset", builder.EndVector())], slots=3)
+
+
+_PREPEND = {
+    "bool": "PrependBoolSlot",
+    "int8": "PrependInt8Slot",
+    "uint8": "PrependUint8Slot",
+    "int32": "PrependInt32Slot",
+    "uint32": "PrependUint32Slot",
+    "offset": "PrependUOffsetTRelativeSlot",
+}
+
+
+def _table(builder: Any, fields: Sequence[tuple[int, str, int]], *, slots: int) -> int:
+    """A table with these slots; values of 0 are the schema's defaults and are not written."""
+    builder.StartObject(slots)
+    for slot, kind, value in fields:
+        getattr(builder, _PREPEND[kind])(slot, value, 0)
+    return int(builder.EndObject())
+
+
+def _offsets(builder: Any, items: Sequence[int]) -> int:
+    builder.StartVector(4, len(items), 4)
+    for item in reversed(items):
+        builder.PrependUOffsetTRelative(item)
+    return int(builder.EndVector())
+
+
+def _numbers(builder: Any, values: Sequence[int], dtype: Any = np.int32) -> int:
+    return int(builder.CreateNumpyVector(np.asarray(values, dtype)))
+
+
+def _operator_code(builder: Any, kind: str) -> int:
+    schema = OPERATORS[kind]
+    # Old runtimes read the byte, new ones the larger of both.
+    fields = [(0, "int8", min(schema.code, 127)), (2, "int32", schema.version), (3, "int32", schema.code)]
+    return _table(builder, fields, slots=4)
+
+
+def _subgraph(builder: Any, graph: Subgraph, kinds: Sequence[str]) -> int:
+    tensors = [_tensor(builder, tensor) for tensor in graph.tensors]
+    operators = [_operator(builder, operator, kinds) for operator in graph.operators]
+    fields = [
+        (0, "offset", _offsets(builder, tensors)),
+        (1, "offset", _numbers(builder, graph.inputs)),
+        (2, "offset", _numbers(builder, graph.outputs)),
+        (3, "offset", _offsets(builder, operators)),
+        (4, "offset", builder.CreateString(graph.name)),
+    ]
+    return _table(builder, fields, slots=5)
+
+
+def _tensor(builder: Any, tensor: _Tensor) -> int:
+    fields = [
+        (0, "offset", _numbers(builder, [1 if size is None else size for size in tensor.shape])),
+        (1, "int8", ELEMENT_TYPES[tensor.dtype.name]),
+        (2, "uint32", tensor.buffer),
+    ]
+    if tensor.name:
+        fields.append((3, "offset", builder.CreateString(tensor.name)))
+    if tensor.scale is not None:
+        scale = _numbers(builder, [tensor.scale], np.float32)  # type: ignore[list-item]
+        zero_point = _numbers(builder, [tensor.zero_point], np.int64)
+        fields.append((4, "offset", _table(builder, [(2, "offset", scale), (3, "offset", zero_point)], slots=7)))
+    if None in tensor.shape:
+        fields.append((7, "offset", _numbers(builder, [-1 if size is None else size for size in tensor.shape])))
+    fields.append((8, "bool", 1))
+    return _table(builder, fields, slots=9)
+
+
+def _operator(builder: Any, operator: _Operator, kinds: Sequence[str]) -> int:
+    schema = OPERATORS[operator.kind]
+    fields = [
+        (0, "uint32", kinds.index(operator.kind)),
+        (1, "offset", _numbers(builder, operator.inputs)),
+        (2, "offset", _numbers(builder, operator.outputs)),
+    ]
+    if schema.options:
+        values = [(slot, kind, int(operator.options.get(name, 0))) for name, slot, kind in schema.fields]
+        options = _table(builder, values, slots=max((slot for _, slot, _ in schema.fields), default=-1) + 1)
+        fields += [(3, "uint8", schema.options), (4, "offset", options)]
+    return _table(builder, fields, slots=5)
+
+
+def _signature(builder: Any, signature: _Signature) -> int:
+    def names(values: Mapping[str, Value]) -> int:
+        pairs = [
+            _table(builder, [(0, "offset", builder.CreateString(name)), (1, "uint32", value.index)], slots=2)
+            for name, value in values.items()
+        ]
+        return _offsets(builder, pairs)
+
+    fields = [
+        (0, "offset", names(signature.inputs)),
+        (1, "offset", names(signature.outputs)),
+        (2, "offset", builder.CreateString(signature.key)),
+        (4, "uint32", signature.subgraph),
+    ]
+    return _table(builder, fields, slots=5)

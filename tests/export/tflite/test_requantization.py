@@ -1,0 +1,68 @@
+"""Requantization in pieces of 32 bits against the contract's in 64, in LiteRT itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from qdeploy.export.tflite.arithmetic import Code
+from qdeploy.export.tflite.requantization import requantize
+from qdeploy.export.tflite.writer import ModelWriter
+from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.runtime.numeric import requantize as contract
+
+Array = NDArray[Any]
+
+pytestmark = pytest.mark.needs("ai_edge_litert")
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.data(), st.sampled_from([1, 8, 15, 16, 31]), st.integers(0, 46), st.booleans(), st.booleans())
+def test_every_multiplier_and_shift(data: st.DataObject, bits: int, shift: int, per_channel: bool, wide: bool) -> None:
+    count = 6
+    size = 2**bits - 1
+    factors = st.one_of(st.sampled_from([size, -size, 1, 0]), st.integers(-size, size))
+    multiplier = np.array(data.draw(st.lists(factors, min_size=count, max_size=count)), np.int32)
+    if not per_channel:
+        multiplier = multiplier[:1]
+    low, high, zero_point = (-(2**15), 2**15 - 1, 0) if wide else (0, 255, data.draw(st.integers(0, 255)))
+    ends = [0, 1, -1, 2**31 - 1, -(2**31) + 1]
+    # Near the ties of the first multiplier, and anywhere.
+    tie = ((2 * data.draw(st.integers(-300, 300)) + 1) << shift) // (2 * (int(multiplier[0]) or 1))
+    values = st.one_of(
+        st.sampled_from(ends),
+        st.integers(tie - 1, tie + 1).filter(lambda v: abs(v) < 2**31),
+        st.integers(-(2**31) + 1, 2**31 - 1),
+    )
+    drawn = data.draw(st.lists(values, min_size=count, max_size=count))
+    accumulator = np.array([[min(max(v, -(2**31) + 1), 2**31 - 1) for v in drawn]], np.int32)
+
+    assert (
+        in_litert(accumulator, multiplier, shift, zero_point, low, high)
+        == contract(accumulator, multiplier, shift, zero_point, low, high)
+    ).all()
+
+
+def test_results_of_32_bits_that_do_not_fit_the_pieces_are_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="15-bit"):
+        in_litert(np.ones((1, 1), np.int32), np.array([2**31 - 1], np.int32), 1, 0, -(2**31), 2**31 - 1)
+
+
+def in_litert(accumulator: Array, multiplier: Array, shift: int, zero_point: int, low: int, high: int) -> Array:
+    """One requantization as a model of its own."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    writer = ModelWriter("test")
+    number, graph = writer.subgraph("main")
+    x = graph.input("x", np.int32, accumulator.shape)
+    y = requantize(Code(graph), x, multiplier, shift, zero_point, low, high)
+    graph.output(y)
+    writer.signature("serving_default", number, {"x": x}, {"y": y})
+    interpreter = Interpreter(model_content=writer.to_bytes())
+    found: Array = interpreter.get_signature_runner()(x=accumulator)["y"]
+    return found
