@@ -31,7 +31,7 @@ EMULATED = "<!-- board: pi4 -->"
 SHOWN: dict[str, str] = {}
 """What is written instead of paths that a page's programs make up."""
 SHOWN_LINES = 60
-"""Longer outputs are cut, with a line that says so."""
+"""Longer outputs are cut, with a line that says so; all options of a command are shown."""
 
 
 def commands_of(block: str) -> list[str]:
@@ -91,7 +91,7 @@ def output_of(command: str, folder: Path, programs: Path | None = None) -> str:
         if path:
             text = text.replace(path, shown)
     lines = [line.rstrip() for line in text.rstrip("\n").split("\n")]
-    if len(lines) > SHOWN_LINES:
+    if len(lines) > SHOWN_LINES and not command.endswith("--help"):
         lines = [*lines[: SHOWN_LINES - 1], f"… {len(lines) - SHOWN_LINES + 1} more lines"]
     if done.returncode:
         lines.append(f"(exit code {done.returncode})")

@@ -11,6 +11,7 @@ from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.product import Digits, MatrixProduct
 from qdeploy.export.tflite.requantization import requantize
 from qdeploy.export.tflite.windows import Windows, channels_last, channels_second
+from qdeploy.runtime.hamilton_product import components_of
 from qdeploy.runtime.numeric import product_bound
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ def conv(site: Site) -> None:
 def _product(code: Code, values: Value, weight: IntArray, groups: int, places: int) -> Value:
     """int32 ``[P, N]`` of ``[*out, k, C]`` and weights ``[N, C/G, k]``."""
     outputs, inside, taps = weight.shape
+    if groups == 1 and not (outputs % 4 or inside % 4):
+        # Parts of the quaternions before taps: then a quaternion kernel's four components are what a product needs.
+        by_part = weight.reshape(outputs, 4, inside // 4, taps).transpose(0, 1, 3, 2).reshape(outputs, taps * inside)
+        if components_of(by_part) is not None:
+            split = code.transpose(code.reshape(values, (places, taps, 4, inside // 4)), [0, 2, 1, 3])
+            return MatrixProduct.plain(code, code.reshape(split, (places, taps * inside)), by_part)
     if groups == 1:
         matrix = weight.transpose(0, 2, 1).reshape(outputs, taps * inside)
         return MatrixProduct.plain(code, code.reshape(values, (places, taps * inside)), matrix)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
+from qdeploy.export.c import c_files
+from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.runtime.manifest import Manifest
 from qdeploy.runtime.ops.hamilton_matrix import hamilton_matrix
 from qdeploy.runtime.ops.operator import Node
+from qdeploy.runtime.reference import ReferenceModel
 
 from .layers import Array, Network
+from .running import Library, of_model
+
+pytestmark = pytest.mark.cc
 
 TARGETS = ["generic", "host", "pi4"]
 
@@ -107,6 +117,26 @@ def test_groups_and_quaternions(tmp_path: Path, target: str) -> None:
     text = network.check(tmp_path, target=target)
     assert "depthwise_u8(" in text
     assert "quaternion_u8_w8(" in text
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_quaternions_whose_parts_lie_side_by_side(tmp_path: Path, target: str) -> None:
+    """The components of their weights are found; channels are taken apart into the strip, and outputs put together."""
+    network = Network({"x": image(12, 4, 5)})
+    weight = quaternion(16, 3, 2, 2)
+    inputs = weight.reshape(64, 4, 3, 2, 2).swapaxes(1, 2).reshape(weight.shape)
+    outputs = weight.reshape(4, 16, 12, 2, 2).swapaxes(0, 1).reshape(weight.shape)
+    both = inputs.reshape(4, 16, 12, 2, 2).swapaxes(0, 1).reshape(weight.shape)
+    conv(network, "x", inputs, pads=[1, 0, 0, 1])
+    conv(network, "x", outputs, dilations=[1, 3], strides=[2, 1])
+    conv(network, "x", np.ascontiguousarray(both[:, :, :1, :1]))
+    wide = {"dtype": 5, "y_zero_point": 0, "low": -(2**15), "high": 2**15 - 1, "shift": 16}
+    conv(network, "x", both, multiplier=np.array([700], np.int32), **wide)
+    text = network.check(tmp_path, target=target)
+    assert text.count("  quaternion_u8_w8(") == 4
+    assert text.count("  strip_row_apart(") == 3
+    assert text.count("  side_by_side_u8(") == 2
+    assert text.count("  side_by_side_s16(") == 1
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -234,7 +264,7 @@ def test_operators_between_images_keep_their_order(tmp_path: Path) -> None:
     network.add("QuaternionAffine", {"x": s, "m": matrix, "a": factors.reshape(4, 2) * 70000}, **affine)
     network.add("Requantize", {"x": s, "m": np.array([23456], np.int32)}, x_zero_point=90, **bounds)
     network.add("Requantize", {"x": s, "m": np.array([0, 9, 50000, 3, -70000, 1], np.int32)}, x_zero_point=90, **bounds)
-    network.check(tmp_path, target="generic")
+    assert "rounded_s32(" in network.check(tmp_path, target="generic")
 
 
 def test_single_values_of_16_bits(tmp_path: Path) -> None:
@@ -251,7 +281,7 @@ def test_single_values_of_16_bits(tmp_path: Path) -> None:
     network.add("Table", {"x": index, "entries": np.arange(256, dtype=np.int16)[::-1] * 100})
     network.add("Tile", {"x": "y", "r": np.array([1, 3])})
     network.add("Expand", {"x": "y", "s": np.array([1, 4, 1, 6])})
-    network.check(tmp_path, target="generic")
+    assert " rounded(" in network.check(tmp_path, target="generic")
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64])
@@ -292,3 +322,71 @@ def test_sparse_weights_take_no_room_for_zeros(tmp_path: Path, dtype: type[np.ge
     text = network.check(tmp_path, target="generic")
     kind = "u8" if dtype is np.uint8 else "s16"
     assert (f"sparse_quaternion_{kind}(" if hamilton else f"sparse_{kind}(") in text
+
+
+def frames(*, whole: bool) -> tuple[onnx.ModelProto, Manifest]:
+    """A classifier of images that come one after the other: their axis of samples counts the steps."""
+    network = Network({"x": image(3, 6, 7)})
+    a = conv(network, "x", weights(4, 3, 3, 3), pads=[1, 1, 1, 1], output=False)
+    pool = network.add("MaxPool", {"x": a}, kernel=[2, 2], strides=[2, 2], pads=[0] * 4, dilations=[1, 1], output=False)
+    s = network.add(
+        "AveragePool",
+        {"x": pool, "m": np.array([9000], np.int32)},
+        kernel=[2, 2],
+        strides=[1, 1],
+        pads=[0, 1, 0, 0],
+        counted=[0] * 4,
+        x_zero_point=128,
+        shift=15,
+        y_zero_point=90,
+        low=0,
+        high=255,
+        dtype=2,
+        output=False,
+    )
+    g = network.add("GlobalMaxPool", {"x": s})
+    flat = network.add("Flatten", {"x": s})
+    if whole:
+        network.add("TimeMean", {"x": flat}, axis=0)
+        network.add("TimeMax", {"x": g}, axis=0)
+    model, manifest = network.model()
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_param = "time"
+    timed = {"shape": ("time", 3, 6, 7), "time_axis": 0, "batch_axis": None}
+    found = ReferenceModel(model).run({"x": network.inputs["x"][None]}).outputs
+    outputs = tuple(
+        dataclasses.replace(spec, shape=found[spec.name].shape if "time" in spec.name else ("time", *spec.shape[1:]))
+        for spec in manifest.outputs
+    )
+    inputs = (dataclasses.replace(manifest.inputs[0], **timed),)
+    return model, dataclasses.replace(manifest, inputs=inputs, outputs=outputs)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_images_that_come_one_after_the_other(tmp_path: Path, whole: bool) -> None:
+    model, manifest = frames(whole=whole)
+    library, reference = Library(of_model(model, manifest), tmp_path, target="generic"), ReferenceModel(model)
+    x = np.random.default_rng(0).integers(0, 256, (5, 3, 6, 7)).astype(np.uint8)
+    found, wanted = library.run({"x": x}), reference.run({"x": x}).outputs
+    for name, array in wanted.items():
+        assert (found[name].reshape(-1) == array.reshape(-1)).all(), name
+
+
+def test_a_convolution_over_steps_is_refused() -> None:
+    network = Network({"x": image(3, 9)})
+    conv(network, "x", weights(4, 3, 3), pads=[1, 1])
+    model, manifest = network.model()
+    timed = dataclasses.replace(manifest.inputs[0], shape=("batch", 3, "time"), time_axis=2)
+    with pytest.raises(UnsupportedModelError, match=r"node conv_0 \(Conv\): axis 2 of x counts the steps"):
+        c_files(model, dataclasses.replace(manifest, inputs=(timed,)))
+
+
+@pytest.mark.parametrize("flags", [("-O0",), ("-O0", "-mavx2")])
+def test_a_kernel_that_only_another_one_calls_brings_no_warning(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Rows of whole fours: the kernel of one vector is there for the plain path of the other, which AVX2 has no use for."""
+    network = Network({"x": image(3, 2, 8)})
+    conv(network, "x", weights(4, 3, 1, 1))
+    if platform.machine() not in ("x86_64", "AMD64"):
+        flags = flags[:1]
+    Library(of_model(*network.model()), tmp_path, target="x86-64", flags=flags)
+    assert "__attribute__((unused))" in (tmp_path / "model.c").read_text()
