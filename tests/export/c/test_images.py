@@ -118,6 +118,26 @@ def test_groups_and_quaternions(tmp_path: Path, target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_quaternions_whose_parts_lie_side_by_side(tmp_path: Path, target: str) -> None:
+    """The components of their weights are found; channels are taken apart into the strip, and outputs put together."""
+    network = Network({"x": image(12, 4, 5)})
+    weight = quaternion(16, 3, 2, 2)
+    inputs = weight.reshape(64, 4, 3, 2, 2).swapaxes(1, 2).reshape(weight.shape)
+    outputs = weight.reshape(4, 16, 12, 2, 2).swapaxes(0, 1).reshape(weight.shape)
+    both = inputs.reshape(4, 16, 12, 2, 2).swapaxes(0, 1).reshape(weight.shape)
+    conv(network, "x", inputs, pads=[1, 0, 0, 1])
+    conv(network, "x", outputs, dilations=[1, 3], strides=[2, 1])
+    conv(network, "x", np.ascontiguousarray(both[:, :, :1, :1]))
+    wide = {"dtype": 5, "y_zero_point": 0, "low": -(2**15), "high": 2**15 - 1, "shift": 16}
+    conv(network, "x", both, multiplier=np.array([700], np.int32), **wide)
+    text = network.check(tmp_path, target=target)
+    assert text.count("  quaternion_u8_w8(") == 4
+    assert text.count("  strip_row_apart(") == 3
+    assert text.count("  side_by_side_u8(") == 2
+    assert text.count("  side_by_side_s16(") == 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_one_and_three_axes_and_16_bits(tmp_path: Path, target: str) -> None:
     network = Network({"line": image(4, 13), "volume": image(2, 4, 3, 5), "wide": image(4, 4, 5, dtype=np.int16)})
     conv(network, "line", weights(5, 4, 3), pads=[2, 1])
