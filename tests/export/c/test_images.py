@@ -21,6 +21,8 @@ from qdeploy.runtime.reference import ReferenceModel
 from .layers import Array, Network
 from .running import Library, of_model
 
+pytestmark = pytest.mark.cc
+
 TARGETS = ["generic", "host", "pi4"]
 
 
