@@ -12,7 +12,7 @@ static void hadamard_u8(int32_t *acc, const uint8_t *signs, const uint8_t *x, si
     hadamard_transform(value, size, block);
     for (size_t n = 0; n < size; ++n) {
         /* All bits of a minus are set: (v ^ minus) - minus is -v. */
-        const uint32_t minus = 0u - (signs[n / 8] >> n % 8 & 1u);
+        const uint32_t minus = 0u - (uint32_t)((signs[n / 8] >> (n % 8)) & 1);
         sum[n] += (value[n] ^ minus) - minus;
     }
 }
