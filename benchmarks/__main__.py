@@ -20,10 +20,13 @@ from benchmarks.c.instructions import PROCESSORS, SIZE, measure_products, missin
 from benchmarks.c.loops import measure_c_gated, measure_c_rnn
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
+from benchmarks.litert import FLOAT as LITERT_FLOAT
+from benchmarks.litert import measure_litert_gru, measure_litert_loop
 from benchmarks.loops import FLOAT, measure
 from benchmarks.quaternion_linear import measure_numpy
 from qdeploy.export.c.build import compiler
 from qdeploy.quantize import load_recipe
+from qdeploy.runtime.engines import litert
 from qdeploy.runtime.errors import MissingRequirementError
 
 
@@ -215,6 +218,23 @@ def c_rows() -> list[Row]:
     return rows
 
 
+def litert_rows() -> list[Row]:
+    """The portable graph in LiteRT against LiteRT's float loops. Without the package there are none; standard error says so."""
+    try:
+        litert.version()
+    except MissingRequirementError as error:
+        print(f"litert-…: left out, {error}", file=sys.stderr)
+        return []
+    default = load_recipe("default")
+    loop, rows = measure_litert_loop(170), []
+    for suffix, name, goal in (("", "u8", 3.5), ("-s12-exact", "s12-exact", None)):
+        rows.append(_row(f"litert-loop-h170{suffix}", loop[name], loop[LITERT_FLOAT], LITERT_FLOAT, goal))
+    gru = measure_litert_gru(170, {"u8": default.changed(state_bits=8), "s12": default})
+    for suffix, name, goal in (("", "u8", 3.5), ("-s12", "s12", None)):
+        rows.append(_row(f"litert-gru-h170{suffix}", gru[name], gru[LITERT_FLOAT], LITERT_FLOAT, goal))
+    return rows
+
+
 def instruction_rows() -> list[Row]:
     """Instructions a multiply-accumulate of the C kernel for 8-bit weights and activations, counted under emulation.
 
@@ -303,6 +323,7 @@ def main() -> None:
         "pruned": pruned_rows,
         "images": image_rows,
         "c": c_rows,
+        "litert": litert_rows,
         "instructions": instruction_rows,
         "commands": command_rows,
     }

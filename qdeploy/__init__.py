@@ -10,6 +10,7 @@ The whole public API; everything is loaded when it is first used, so that ``impo
     Bundle.validate(data, ...)    -> ValidateReport                what did quantization cost?
     Bundle.inspect()              -> InspectReport                 operators, bits, bytes, head-room
     Bundle.bench(...)             -> BenchReport                   microseconds a step, each runtime
+    Bundle.push(address, ...)     -> PushReport                    verified and measured on a board, by ssh
     __version__
 
     QdeployError                                                   base of all errors

@@ -1,4 +1,4 @@
-"""A bundle and its verbs: run, session, verify, validate, debug, inspect, bench."""
+"""A bundle and its verbs: run, session, verify, validate, debug, inspect, bench, push."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .debug import DebugReport
     from .inspect import InspectReport
     from .progress import Progress
+    from .push import PushReport
     from .runtime.bundle import BundleFiles
     from .runtime.manifest import Manifest
     from .runtime.session import Session
@@ -178,3 +179,12 @@ class Bundle:
         from .bench import bench
 
         return bench(self.files, runtimes=runtimes, float_model=float_model, steps=steps, calls=calls, seed=seed)
+
+    def push(self, address: str, **options: Any) -> PushReport:
+        """Copy the bundle to a board (``user@host``), verify and measure it there.
+
+        ``options`` are those of :func:`qdeploy.push.push`.
+        """
+        from .push import push
+
+        return push(self.path, address, **options)

@@ -33,6 +33,7 @@ def check_formats(
     inline: bool,
     float_io: bool,
     memory: tuple[int | None, int | None] = (None, None),
+    max_steps: int | None = None,
 ) -> None:
     """Refuses what cannot be exported together, before anything is computed.
 
@@ -45,7 +46,8 @@ def check_formats(
         raise InvalidInputError(f"formats={tuple(formats)!r}: expected some of {', '.join(FORMATS)}.")
     if "c" not in formats:
         sizes = zip(("--flash", "--ram"), memory, strict=True)
-        for option, given in (("--target", targets), ("--c-library", c_library), *sizes):
+        others = (("--target", targets), ("--c-library", c_library), ("--max-steps", max_steps))
+        for option, given in (*others, *sizes):
             if given:
                 raise InvalidInputError(
                     f"{option} belongs to the format c, which is not asked for; add --format onnx,c."
@@ -76,19 +78,30 @@ def with_c(
     progress: Callable[[str, int, int], None] | None = None,
     *,
     memory: tuple[int | None, int | None] = (None, None),
+    max_steps: int | None = None,
 ) -> tuple[dict[str, bytes], Manifest]:
     """A bundle's files and manifest with those of C.
 
     Raises:
         UnsupportedModelError: an operator that has no form in C, or more memory than a board has; ``memory`` says that of
             flash and RAM where the target's is not right.
+        InvalidInputError: ``max_steps``, the longest whole sequence, of a network that takes any number of steps.
         MissingRequirementError, BuildError: no compiler, or one that refuses the sources.
     """
     vectors = read_npz(contents["vectors.npz"], "vectors.npz")
     wanted = tuple(targets) or (_DEFAULT_TARGET,)
     flash, ram = memory
     files, said = c_artifacts(
-        model, manifest, vectors, wanted, c_library, processor_features()[0], progress, flash=flash, ram=ram
+        model,
+        manifest,
+        vectors,
+        wanted,
+        c_library,
+        processor_features()[0],
+        progress,
+        flash=flash,
+        ram=ram,
+        max_steps=max_steps,
     )
     everything = {**contents, **files}
     return everything, dataclasses.replace(manifest, files=file_specs(everything), extra={**manifest.extra, "c": said})

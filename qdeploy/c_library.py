@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qdeploy.runtime.c_library import CLibrary, header_constants
-from qdeploy.runtime.errors import ContractError, InvalidFileError
+from qdeploy.runtime.errors import BuildError, ContractError, InvalidFileError, MissingRequirementError
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.verify.cases import CaseMaker
 
@@ -51,7 +51,17 @@ def c_library(files: BundleFiles, max_steps: int | None = None) -> CLibrary:
         UnsupportedModelError: an operator that has no form in C.
         MissingRequirementError: no C compiler, or one that refuses the sources.
     """
-    return _prebuilt(files) or _built(files, max_steps)
+    prebuilt = _prebuilt(files)
+    if prebuilt is not None and files.trusted:
+        return prebuilt
+    try:
+        return _built(files, max_steps)
+    except BuildError:
+        raise
+    except MissingRequirementError as error:
+        if prebuilt is None:
+            raise
+        raise MissingRequirementError(f"{error}; or let {prebuilt.origin} run, with --trust") from error
 
 
 def remade_sources(files: BundleFiles, target: str) -> dict[str, bytes]:
@@ -154,9 +164,7 @@ def _built(files: BundleFiles, max_steps: int | None) -> CLibrary:
 
 
 def _prebuilt(files: BundleFiles) -> CLibrary | None:
-    """The bundle's own library for this machine, where it is trusted and has one."""
-    if not files.trusted:
-        return None
+    """The bundle's own library for this machine, where it has one."""
     for target in machine_targets():
         name = f"lib/{target}/libmodel.so"
         if name in files.contents and not (target == "host" and _of_another_processor(files)):

@@ -66,6 +66,7 @@ def export_model(
     c_library: str | None = None,
     flash: int | None = None,
     ram: int | None = None,
+    max_steps: int | None = None,
     zip: bool = False,  # noqa: A002 - the option's name on the command line
     force: bool = False,
     dry_run: bool = False,
@@ -94,6 +95,7 @@ def export_model(
         targets: boards that a compiled library is made for (``qdeploy list targets``); the sources have the first one's layout.
         c_library: ``arduino`` or ``platformio``: the sources as such a library too.
         flash, ram: bytes that the boards have, instead of what their targets say; a larger model is refused.
+        max_steps: the longest sequence that the C of a network takes which needs whole ones; by default the calibration's.
         zip: write one archive.
         force: replace a bundle that is there.
         dry_run: do everything but write.
@@ -114,7 +116,9 @@ def export_model(
     target = Path(output)
     if "tflite" in formats:
         check_tflite_format(inline=inline, float_io=float_io)
-    check_formats(formats, targets, c_library, inline=inline, float_io=float_io, memory=(flash, ram))
+    check_formats(
+        formats, targets, c_library, inline=inline, float_io=float_io, memory=(flash, ram), max_steps=max_steps
+    )
     if storage not in ("compact", "expanded"):
         raise InvalidInputError(f"storage={storage!r}; expected 'compact' or 'expanded'.")
     if not dry_run:
@@ -155,7 +159,9 @@ def export_model(
     if "tflite" in formats:
         contents, manifest = with_tflite(finished, contents, manifest)
     if "c" in formats:
-        contents, manifest = with_c(finished, contents, manifest, targets, c_library, progress, memory=(flash, ram))
+        contents, manifest = with_c(
+            finished, contents, manifest, targets, c_library, progress, memory=(flash, ram), max_steps=max_steps
+        )
     if not dry_run:
         write_bundle(target, manifest, contents, zipped=zip, force=force)
         from qdeploy.bundle import load

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from qdeploy.export.bundle import file_specs
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, UnsupportedModelError
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
 from qdeploy.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -55,18 +55,16 @@ def with_tflite(
 
 
 def trusted_tflite(files: BundleFiles) -> bytes:
-    """The bytes of a bundle's ``model.tflite``, made of its ``model.onnx``.
+    """``model.tflite`` of a bundle, made of its ``model.onnx``; the bundle's own, if it has one, is compared.
 
     Raises:
         InvalidFileError: the bundle's file is not what its model gives.
-        UnsupportedModelError: the bundle has none.
+        UnsupportedModelError: an operator that has no form for LiteRT.
     """
     from qdeploy.export.tflite.generator import tflite_file
 
-    if NAME not in files.contents:
-        raise UnsupportedModelError(f"{files.path}: has no {NAME}; export with --format onnx,tflite")
     made = tflite_file(files.model, files.manifest)
-    if made != files.contents[NAME]:
+    if files.contents.get(NAME, made) != made:
         raise InvalidFileError(
             f"{files.path}: {NAME} is not what model.onnx gives (the bundle is of qdeploy {files.manifest.qdeploy}); nothing "
             "of it was run. Export again."

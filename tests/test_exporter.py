@@ -165,7 +165,7 @@ def test_archives_hold_what_folders_hold(files: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"storage": "tiny"}, "compact"),
-        ({"formats": ("tflite",)}, "expected some of onnx, c"),
+        ({"formats": ("pb",)}, "expected some of onnx, tflite, c"),
         ({"recipe": "nosuch"}, "no recipe is named"),
         ({"weight_bits": 9}, "weight_bits=9"),
         ({"calibration": None}, "no calibration data"),
@@ -242,13 +242,14 @@ def test_a_board_with_too_little_memory_is_refused_with_figures(files: Path, tmp
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"formats": ("onnx", "tflite")}, "expected some of onnx, c"),
-        ({"formats": ()}, "expected some of onnx, c"),
+        ({"formats": ("onnx", "pb")}, "expected some of onnx, tflite, c"),
+        ({"formats": ()}, "expected some of onnx, tflite, c"),
         ({"targets": ("pi4",)}, "--target belongs to the format c"),
         ({"c_library": "arduino"}, "--c-library belongs to the format c"),
         ({"formats": ("onnx", "c"), "c_library": "mbed"}, "expected one of arduino, platformio"),
         ({"formats": ("onnx", "c"), "targets": ("pi9",)}, "found the target 'pi9'"),
         ({"flash": 1 << 16}, "--flash belongs to the format c"),
+        ({"max_steps": 9}, "--max-steps belongs to the format c"),
         ({"formats": ("onnx", "c"), "ram": 1 << 16}, "belong to a board"),
         ({"formats": ("onnx", "c"), "inline": True}, "leaves no layers"),
         ({"formats": ("onnx", "c"), "float_io": True}, "integers at its borders"),

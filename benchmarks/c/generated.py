@@ -21,7 +21,7 @@ from qdeploy.runtime.c_samples import CSamples
 from qdeploy.runtime.engines.onnxruntime import OnnxruntimeEngine
 from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec, StateSpec
 
-__all__ = ["GeneratedC"]
+__all__ = ["GeneratedC", "bundle_of"]
 
 _ALIGNMENT = 64
 
@@ -40,7 +40,7 @@ class GeneratedC:
     def __init__(
         self, integers: IntegerModel, feeds: Mapping[str, NDArray[Any]], *, time_axis: int | None, batch_axis: int
     ) -> None:
-        files = _bundle(integers, time_axis, batch_axis)
+        files = bundle_of(integers, time_axis, batch_axis)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "libmodel.so"
             path.write_bytes(c_library(files).library)
@@ -81,7 +81,7 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _bundle(integers: IntegerModel, time_axis: int | None, batch_axis: int) -> BundleFiles:
+def bundle_of(integers: IntegerModel, time_axis: int | None, batch_axis: int) -> BundleFiles:
     """What no folder holds: the model, and a manifest of its inputs, outputs and states."""
     types = integers.graph.types
     values = {value.name: value for value in (*integers.model.graph.input, *integers.model.graph.output)}

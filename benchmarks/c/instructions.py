@@ -2,7 +2,7 @@
 
 Prints the tables of docs/c_kernels_arm.md: every kernel on every processor, of the smaller matrix in plain C, too, in
 brackets. Counts are exact and the same each time; those of quaternions are for each multiply-accumulate of the real matrix
-that they stand for, those of requantize for each number.
+that they stand for, those of hadamard of the whole matrix, those of requantize for each number.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def main() -> None:
     """Prints one table for each size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", default=list(PROCESSORS.values()))
-    targets = parser.parse_args().targets
+    parser.add_argument("--kernel", action="append", choices=list(CALLS), help="only this one; can be given again")
+    given = parser.parse_args()
+    targets, kernels = given.targets, given.kernel or list(CALLS)
     for target in targets:
         lacking = missing(target)
         if lacking is not None:
@@ -87,7 +89,7 @@ def main() -> None:
             print(f"\n{size} x {size}\n")
             print(f"| kernel | {' | '.join(targets)} |")
             print(f"|---|{'---:|' * len(targets)}")
-            for kernel in CALLS:
+            for kernel in kernels:
                 cells = []
                 for target in targets:
                     case = _case(kernel, size, target)

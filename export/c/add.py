@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 @c_operator("Add")
 def add(site: Site) -> None:
-    """Both products in 64 bits, one rounding."""
+    """Two products, one rounding."""
     left, right = site.attributes["a_multiplier"], site.attributes["b_multiplier"]
     site.comment = (
         "y = clip(round(((a - a_zero_point) * a_multiplier + (b - b_zero_point) * b_multiplier) / 2^shift)\n"
         "   + y_zero_point)"
     )
-    two_operands(site, lambda a, b: f"(int64_t){a} * {left} + (int64_t){b} * {right}")
+    two_operands(
+        site,
+        lambda a, b: a * abs(left) + b * abs(right),
+        lambda a, b, cast: f"{cast}{a} * {left} + {cast}{b} * {right}",
+    )

@@ -17,6 +17,7 @@ from qdeploy.export.c.memory_report import memory_report
 from qdeploy.export.c.selftest import SELFTEST, selftest_c
 from qdeploy.export.c.targets import find_target, source_target
 from qdeploy.runtime.bundle import group_vectors
+from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.manifest import Manifest
 
 __all__ = ["c_artifacts", "has_library"]
@@ -39,6 +40,7 @@ def c_artifacts(
     *,
     flash: int | None = None,
     ram: int | None = None,
+    max_steps: int | None = None,
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files of C by name, and what the manifest says of them (its key ``c``).
 
@@ -54,14 +56,20 @@ def c_artifacts(
         processor: this machine's, for the manifest: the library for ``host`` may have instructions that others lack.
         progress: called as (stage, done, total).
         flash, ram: bytes that the boards have, instead of what their targets say.
+        max_steps: the longest sequence of a network that takes whole ones, instead of the calibration's.
 
     Raises:
-        InvalidInputError: an unknown target.
+        InvalidInputError: an unknown target; ``max_steps`` of a network that takes any number of steps.
         UnsupportedModelError: an operator that has no form in C, or more memory than a target has.
         MissingRequirementError, BuildError: no compiler, or one that refuses.
     """
     packed_for = source_target(targets[0])
-    program = generate_program(model, manifest, find_target(packed_for))
+    program = generate_program(model, manifest, find_target(packed_for), max_steps)
+    if max_steps is not None and not program.graph.whole_sequences:
+        raise InvalidInputError(
+            f"--max-steps {max_steps}: this network does not take whole sequences, its memory is the same for any number of "
+            "steps; leave the option out."
+        )
     sources = program_files(program, model)
     golden, run = golden_header(program, vectors), example(program)
     test = selftest_c(program, group_vectors(vectors, "vectors.npz"))
@@ -74,7 +82,7 @@ def c_artifacts(
         if progress is not None:
             progress("compile C", done, len(wanted))
         own = source_target(target)
-        layout = program if own == packed_for else generate_program(model, manifest, find_target(own))
+        layout = program if own == packed_for else generate_program(model, manifest, find_target(own), max_steps)
         text = program_files(layout, model)
         if flash is not None or ram is not None or find_target(target).microcontroller:
             memory_report(layout, text).limited(flash, ram).check()
@@ -86,4 +94,5 @@ def c_artifacts(
             built[target]["processor"] = processor
     if progress is not None and wanted:
         progress("compile C", len(wanted), len(wanted))
-    return files, {"sources": packed_for, "targets": built}
+    asked = {} if max_steps is None else {"max_steps": max_steps}
+    return files, {"sources": packed_for, "targets": built, **asked}

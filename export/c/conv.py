@@ -12,7 +12,8 @@ import numpy as np
 from qdeploy.export.c.emitter import c_operator
 from qdeploy.export.c.image import Windows, images, index, kind_of, sum_of
 from qdeploy.export.c.pooled_rows import POOL
-from qdeploy.export.c.product import MatrixProduct, Run, compact_form
+from qdeploy.export.c.product import MatrixProduct, Run
+from qdeploy.export.c.quaternion_order import QuaternionOrder, by_parts, quaternion_order
 from qdeploy.export.c.requantization import requantize_runs
 
 if TYPE_CHECKING:
@@ -31,22 +32,24 @@ class _Product:
     """What is done with one window.
 
     Attributes:
+        direct: whether windows are read from the image, without a strip.
         parts: of the channels, which lie apart in the strip.
         size: entries of an accumulator.
         runs: where the outputs stand in it.
         start: int32: what it holds before.
-        reads: entries that are read from the beginning of a window on.
         call: the statement for an accumulator and a window.
         four: the same for four windows, each a number of entries behind the one before; None where no kernel does so.
+        order: of a product by components: how the channels lie.
     """
 
+    direct: bool
     parts: int
     size: int
     runs: tuple[Run, ...]
     start: IntArray
-    reads: int
     call: Callable[[str, str], str]
     four: Callable[[str, str, int], str] | None = None
+    order: QuaternionOrder | None = None
 
 
 @c_operator("Conv")
@@ -121,7 +124,7 @@ class _Rows:
     def of(cls, site: Site, windows: Windows, x: Operand, y: Operand, weight: IntArray) -> _Rows:
         product = _product(site, windows, x, weight)
         strip, step = "", windows.channels
-        if not _lies_in_image(windows, product, x):
+        if not product.direct:
             strip = site.scratch("strip", x.tensor.dtype, product.parts * windows.strip_part(product.parts))
             step = windows.rows * windows.channels // product.parts
         together = _TOGETHER if product.four and windows.dilations[2] == 1 and windows.out[2] >= _TOGETHER else 1
@@ -142,7 +145,10 @@ class _Rows:
         if self.strip:
             source = self.strip
             fill = site.attributes["x_zero_point"]
-            windows.fill_strip(site, source, image, self.x, depth, row, parts=self.product.parts, fill=fill)
+            apart = self.product.order is not None and self.product.order.inputs
+            windows.fill_strip(
+                site, source, image, self.x, depth, row, parts=self.product.parts, fill=fill, apart=apart
+            )
         else:
             width = windows.sizes[2] * windows.channels
             strides = (windows.strides[0] * windows.sizes[1] * width, windows.strides[1] * width)
@@ -168,19 +174,42 @@ class _Rows:
         with site.loop("n", count) as n:
             position = column if n == "0" else sum_of((column, 1), (n, 1))
             of = index(accumulator, (n, product.size))
-            _requantize(site, index(target, (position, self.outputs)), self.y, of, product.runs)
+            self._requantize(site, index(target, (position, self.outputs)), of)
+
+    def _requantize(self, site: Site, target: str, accumulator: str) -> None:
+        """One position's outputs; quaternions whose parts shall lie side by side come there from blocks."""
+        attributes, order = site.attributes, self.product.order
+        apart = order is not None and order.outputs
+        blocks = site.scratch("blocks", self.y.tensor.dtype, self.outputs) if apart else target
+        requantize_runs(
+            site,
+            blocks,
+            self.y.tensor.dtype,
+            accumulator,
+            self.product.runs,
+            multiplier=_in_blocks(site.constant("multiplier"), order),
+            shift=attributes["shift"],
+            zero_point=attributes["y_zero_point"],
+            low=attributes["low"],
+            high=attributes["high"],
+        )
+        if apart:
+            site.line(
+                f"{site.kernel(f'side_by_side_{kind_of(self.y)}')}({target}, {blocks}, {self.outputs // _PARTS});"
+            )
 
 
-def _lies_in_image(windows: Windows, product: _Product, x: Operand) -> bool:
-    """Whether every window is one piece of the image already: no row but one, nothing outside, no channels apart.
+def _lies_in_image(windows: Windows, x: Operand, parts: int, *, apart: bool = False) -> bool:
+    """Whether every window is one piece of the image already: no row but one, nothing outside, no channels to be moved.
 
     Behind the last window a kernel may read on, for columns whose weights are 0; memory of the caller ends there.
     """
     return (
         windows.rows == 1
         and not windows.padded
-        and (windows.kernel[2] == 1 or (product.parts == 1 and windows.dilations[2] == 1))
-        and (x.slack or product.reads <= windows.kernel[2] * windows.channels)
+        and not apart
+        and (windows.kernel[2] == 1 or (parts == 1 and windows.dilations[2] == 1))
+        and x.slack
     )
 
 
@@ -193,12 +222,11 @@ def _product(site: Site, windows: Windows, x: Operand, weight: IntArray) -> _Pro
 
 
 def _dense(site: Site, windows: Windows, x: Operand, weight: IntArray) -> _Product:
-    parts = 1
-    if windows.channels % _PARTS == 0 and len(weight) % _PARTS == 0:
-        found = compact_form(_columns(weight, _PARTS), kind_of(x), site.target.tile)
-        parts = 1 if found is None else _PARTS
-    product = MatrixProduct.of(site, "weight", x, site.attributes["x_zero_point"], matrix=_columns(weight, parts))
-    direct = windows.rows == 1 and not windows.padded and windows.kernel[2] == 1
+    order = quaternion_order(weight, kind_of(x), site.target.tile)
+    parts = 1 if order is None else _PARTS
+    matrix = _columns(weight if order is None else order.weight, parts)
+    product = MatrixProduct.of(site, "weight", x, site.attributes["x_zero_point"], matrix=matrix)
+    direct = _lies_in_image(windows, x, parts, apart=order is not None and order.inputs)
     if product.part and not direct:
         # In the strip, a part begins behind all columns of the one before.
         product = replace(product, part=windows.strip_part(_PARTS))
@@ -210,13 +238,14 @@ def _dense(site: Site, windows: Windows, x: Operand, weight: IntArray) -> _Produ
         return f"{four}({accumulator}, {product.weight}, {window}, {stride}, {product.rows}, {product.columns});"
 
     return _Product(
+        direct,
         parts,
         product.size,
         product.runs,
-        product.start(site.constant("bias")),
-        product.reads,
+        product.start(_in_blocks(site.constant("bias"), order)),
         product.call,
         call_four if four is not None else None,
+        order,
     )
 
 
@@ -232,7 +261,7 @@ def _depthwise(site: Site, windows: Windows, x: Operand, weight: IntArray) -> _P
         return f"{kernel}({accumulator}, {name}, {window}, {windows.places}, {channels});"
 
     runs = (Run(0, channels, 0),)
-    return _Product(1, channels, runs, _start(site, weight), windows.places * channels, call)
+    return _Product(_lies_in_image(windows, x, 1), 1, channels, runs, _start(site, weight), call)
 
 
 def _grouped(site: Site, windows: Windows, x: Operand, weight: IntArray, group: int) -> _Product:
@@ -241,14 +270,13 @@ def _grouped(site: Site, windows: Windows, x: Operand, weight: IntArray, group: 
     kernel = site.kernel(f"grouped_{kind_of(x)}")
     matrix = _columns(weight, 1)
     name = site.array("weight", matrix, note=f"{group} groups: {outputs // group} x {columns}, of 8 bits", aligned=True)
-    direct = windows.rows == 1 and not windows.padded and windows.kernel[2] == 1
+    direct = _lies_in_image(windows, x, group)
     part = columns if direct else windows.strip_part(group)
 
     def call(accumulator: str, window: str) -> str:
         return f"{kernel}({accumulator}, {name}, {window}, {part}, {group}, {outputs // group}, {columns});"
 
-    reads = (group - 1) * part + columns
-    return _Product(group, outputs, (Run(0, outputs, 0),), _start(site, weight), reads, call)
+    return _Product(direct, group, outputs, (Run(0, outputs, 0),), _start(site, weight), call)
 
 
 def _columns(weight: IntArray, parts: int) -> IntArray:
@@ -265,17 +293,6 @@ def _start(site: Site, weight: IntArray) -> IntArray:
     return full.astype(np.uint32).view(np.int32)
 
 
-def _requantize(site: Site, target: str, y: Operand, accumulator: str, runs: tuple[Run, ...]) -> None:
-    attributes = site.attributes
-    requantize_runs(
-        site,
-        target,
-        y.tensor.dtype,
-        accumulator,
-        runs,
-        multiplier=site.constant("multiplier"),
-        shift=attributes["shift"],
-        zero_point=attributes["y_zero_point"],
-        low=attributes["low"],
-        high=attributes["high"],
-    )
+def _in_blocks(values: IntArray, order: QuaternionOrder | None) -> IntArray:
+    """Numbers for each output, in the order of the product's outputs."""
+    return by_parts(values, 0) if order is not None and order.outputs and values.size > 1 else values

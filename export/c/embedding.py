@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdeploy.export.c.elementwise import rounded
+from qdeploy.export.c.elementwise import Rounding
 from qdeploy.export.c.emitter import c_operator
 from qdeploy.export.c.image import index
 from qdeploy.runtime.numeric import requantize
@@ -37,6 +37,8 @@ def embedding(site: Site) -> None:
         else:
             table = site.array("weight", weight, note=f"{rows} x {units} weights of 8 bits")
             factors = site.array("multiplier", multiplier)
+            largest = np.abs(weight.astype(np.int64) * multiplier[:, None]).max()
+            rounding = Rounding.of(site, int(largest))
             with site.loop("k", units) as k:
-                value = f"(int64_t){table}[i * {units} + {k}] * {factors}[{'i' if multiplier.size > 1 else 0}]"
-                site.line(f"*({index(y.name, (n, units), (k, 1))}) = {rounded(site, y, value)};")
+                value = f"{rounding.cast}{table}[i * {units} + {k}] * {factors}[{'i' if multiplier.size > 1 else 0}]"
+                site.line(f"*({index(y.name, (n, units), (k, 1))}) = {rounding.text(y, value)};")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import onnx
@@ -16,12 +18,16 @@ from qdeploy.export.c.names import Names, identifier
 from qdeploy.export.c.pooled_rows import pooled_rows
 from qdeploy.export.c.site import Site
 from qdeploy.export.c.targets import Target
+from qdeploy.runtime.errors import InvalidFileError
 from qdeploy.runtime.manifest import Manifest
 from qdeploy.runtime.ops import RECURRENT
 
 __all__ = ["GeneratedLayer", "Program", "copy", "generate_program", "mentions"]
 
 STATE = "state"
+
+MOST_STEPS = 2**24
+"""Of a sequence that is taken whole: its arena shall have a size that fits 32 bits."""
 
 _STEPS_WITHOUT_LOOPS = 128
 """The longest sequence of a network that takes whole ones without a recurrent layer, such as a mean over time."""
@@ -149,7 +155,7 @@ def generate_program(
     """
     check_texts(model, manifest)
     graph = pooled_rows(channels_last(read_graph(model, manifest)))
-    program = Program(graph, target, (max_steps or _calibrated_steps(manifest)) if graph.whole_sequences else 1)
+    program = Program(graph, target, (max_steps or _longest_sequence(manifest)) if graph.whole_sequences else 1)
     _name_borders(program)
     phases = _phases(graph)
     _place_borders(program, phases)
@@ -164,12 +170,23 @@ def generate_program(
         site = Site(layer, graph, target, program.constants, slack, program.kernels)
         emitter(layer.operator, layer.name)(site)
         program.layers.append(GeneratedLayer(layer, site, functions.new(f"layer_{site.name}"), advances))
+    words = {word for made in program.layers for line in made.site.lines for word in re.findall(r"\w+", line)}
+    # A product that always takes four windows at a time asked for the kernel of one in vain.
+    program.kernels &= words
     _fill_slots(program)
     return program
 
 
-def _calibrated_steps(manifest: Manifest) -> int:
-    """The number of steps that the layers were calibrated over; a guess where no layer has a loop."""
+def _longest_sequence(manifest: Manifest) -> int:
+    """What the export was asked for; else the steps that the layers were calibrated over, a guess where none has a loop."""
+    said = manifest.extra.get("c")
+    asked = said.get("max_steps") if isinstance(said, Mapping) else None
+    if asked is not None:
+        if not isinstance(asked, int) or isinstance(asked, bool) or not 0 < asked <= MOST_STEPS:
+            raise InvalidFileError(
+                f"manifest.json: c.max_steps: found {asked!r}, expected 1 to {MOST_STEPS}; export again"
+            )
+        return asked
     known = [int(layer.extra["calibrated_steps"]) for layer in manifest.layers if layer.extra.get("calibrated_steps")]
     return max(known, default=_STEPS_WITHOUT_LOOPS)
 

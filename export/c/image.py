@@ -201,7 +201,17 @@ class Windows:
         return self.strip_columns()[0] * self.rows * (self.channels // parts)
 
     def fill_strip(
-        self, site: Site, strip: str, x: str, operand: Operand, depth: str, row: str, *, parts: int, fill: int
+        self,
+        site: Site,
+        strip: str,
+        x: str,
+        operand: Operand,
+        depth: str,
+        row: str,
+        *,
+        parts: int,
+        fill: int,
+        apart: bool,
     ) -> None:
         """Statements that make the strip of one row of outputs.
 
@@ -213,21 +223,22 @@ class Windows:
             depth, row: of the outputs.
             parts: of the channels, which shall lie apart.
             fill: the x that means 0; of int16 it is 0.
+            apart: whether four parts lie side by side in x, which has bytes.
         """
         width, size = operand.tensor.dtype.itemsize, self.channels // parts
         step = self.rows * size
-        site.kernel("strip_row")
+        kernel = site.kernel("strip_row_apart" if apart else "strip_row")
         with self.kernel_rows(site, depth, row) as (place, at, condition):
             to = index(strip, (place, size))
             of = index(x, (at, self.sizes[2] * self.channels))
             if width > 1:
                 to, of = f"(uint8_t *)({to})", f"(const uint8_t *)({of})"
             source = f"{condition} ? {of} : NULL" if condition else of
-            site.line(f"strip_row({to}, {source},")
-            site.line(
-                f"          {self.before[2]}, {self.sizes[2]}, {self.behind[2]}, {parts}, {size * width}, "
-                f"{self.strip_part(parts) * width}, {step * width}, {self.dilations[2]}, {self.strip_columns()[1]}, {fill});"
-            )
+            site.line(f"{kernel}({to}, {source},")
+            pads = f"{self.before[2]}, {self.sizes[2]}, {self.behind[2]}"
+            sizes = f"{size * width}, {self.strip_part(parts) * width}, {step * width}"
+            order = f"{self.dilations[2]}, {self.strip_columns()[1]}, {fill}"
+            site.line(f"{' ' * len(kernel)} {pads}, {sizes if apart else f'{parts}, {sizes}'}, {order});")
 
     def window(self, strip: str, column: str, step: int) -> str:
         """The expression of the window of output ``column`` in the strip, whose columns are ``step`` apart."""

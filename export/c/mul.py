@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @c_operator("Mul")
 def mul(site: Site) -> None:
-    """The product in 64 bits, one rounding."""
+    """The product of three, one rounding."""
     multiplier = site.attributes["multiplier"]
     site.comment = "y = clip(round((a - a_zero_point) * (b - b_zero_point) * multiplier / 2^shift) + y_zero_point)"
-    two_operands(site, lambda a, b: f"(int64_t){a} * {b} * {multiplier}")
+    two_operands(site, lambda a, b: a * b * multiplier, lambda a, b, cast: f"{cast}{a} * {b} * {multiplier}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from qdeploy.export.c.generator import GeneratedLayer, Program
-from qdeploy.export.c.kernels import kernel_text, needed
+from qdeploy.export.c.kernels import kernel_text, needed, variants
 from qdeploy.export.c.memory import SLACK, c_type
 from qdeploy.export.c.schedule import declaration, parameters, schedule
 from qdeploy.runtime.manifest import InputSpec, OutputSpec, StateSpec
@@ -91,13 +93,22 @@ def source(program: Program, *, version: str) -> str:
         "#endif",
         "",
     ]
-    parts = ["\n".join(banner), *(kernel_text(name) for name in needed(program.kernels))]
+    parts = ["\n".join(banner), *(_kernel(name, program) for name in needed(program.kernels))]
     # The schedule comes before the arrays in time: a constant that it copies gets an array too.
     functions = schedule(program)
     parts += [array.text for array in program.arrays]
     parts += [_function(made) for made in program.layers]
     parts += [*functions, _init(program), *_states(program)]
     return "\n".join(parts)
+
+
+def _kernel(name: str, program: Program) -> str:
+    """A kernel's text; where only other kernels call it, of which one path may not, so that no compiler complains."""
+    text = kernel_text(name)
+    head = re.search(r"^static [^{;]*\)(?=\n\{)", text, re.MULTILINE)
+    if name in program.kernels or not variants(name) or head is None:
+        return text
+    return f"#if defined(__GNUC__)\n{head[0]} __attribute__((unused));\n#endif\n{text}"
 
 
 def _border(program: Program, spec: InputSpec | OutputSpec) -> list[str]:

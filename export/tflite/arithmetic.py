@@ -16,6 +16,9 @@ from qdeploy.export.tflite.writer import Shape, Subgraph, Value
 
 __all__ = ["Code", "broadcast"]
 
+_RELU = 1
+"""ActivationFunctionType.RELU, as an operator's fused activation."""
+
 _INT32 = np.iinfo(np.int32)
 
 
@@ -46,13 +49,15 @@ class Code:
         before, after = ELEMENT_TYPES[x.dtype.name], ELEMENT_TYPES[kind.name]
         return self.subgraph.add("CAST", [x], kind, x.shape, in_type=before, out_type=after)
 
-    def add(self, x: Value, y: Value | Any) -> Value:
-        """x + y, modulo 2^32."""
+    def add(self, x: Value, y: Value | Any, *, rectified: bool = False) -> Value:
+        """x + y, modulo 2^32; ``rectified`` takes 0 for what is negative, in the same operator."""
         if not isinstance(y, Value):
-            if not np.any(y):
+            if not np.any(y) and not rectified:
                 return x
             y = self._constant(y)
-        return self._binary("ADD", x, y)
+        if not rectified:
+            return self._binary("ADD", x, y)
+        return self.subgraph.add("ADD", [x, y], np.int32, broadcast(x.shape, y.shape), fused_activation=_RELU)
 
     def subtract(self, x: Value, y: Value | Any) -> Value:
         """x - y."""
@@ -125,6 +130,14 @@ class Code:
             for whole, first, count in zip(x.shape, begin, size, strict=True)
         )
         return self.subgraph.add("SLICE", [x, self._constant(begin), self._constant(size)], x.dtype, shape)
+
+    def split(self, x: Value, sizes: Sequence[int], axis: int) -> list[Value]:
+        """Parts of these sizes along an axis."""
+        shapes = [(*x.shape[:axis], size, *x.shape[axis + 1 :]) for size in sizes]
+        parts = [self.subgraph.tensor("", x.dtype, shape) for shape in shapes]
+        inputs = [x, self._constant(list(sizes)), self._constant(axis)]
+        self.subgraph.add_several("SPLIT_V", inputs, parts, count=len(sizes))
+        return parts
 
     def transpose(self, x: Value, order: Sequence[int]) -> Value:
         """Axes in another order."""

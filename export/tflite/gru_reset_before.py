@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdeploy.export.tflite.emitter import tflite_operator
-from qdeploy.export.tflite.gru import mixed_state
+from qdeploy.export.tflite.gru import table_mixed
 from qdeploy.export.tflite.product import Digits, MatrixProduct
 from qdeploy.export.tflite.recurrence import driven, look_up, pieces, rounded, run_layer
 from qdeploy.export.tflite.requantization import requantize
@@ -48,6 +48,6 @@ def gru_reset_before(site: Site) -> None:
         total = code.add(candidate.of_digits(code, inner_digits.split(code, kept)), candidate.rest)
         total = code.add(total, code.slice(row, [0, 2 * hidden], [-1, hidden]))
         place = requantize(code, total, multiplier[2 * hidden :], shift, tanh.size // 2, 0, tanh.size - 1)
-        return {"h": mixed_state(site, code, z, look_up(code, tanh, place), now["h"])}
+        return {"h": table_mixed(site, code, z, tanh, place, now["h"])}
 
     run_layer(site, drive, ("h",), step)

@@ -35,7 +35,9 @@ def ligru(site: Site) -> None:
         rows = requantize(code, total, multiplier, shift, 0, -(2**15), 2**15 - 1)
         wide, gate = pieces(code, rows, 2)
         place = rounded(code, gate, attributes["gate_shift"], sigmoid.size // 2, 0, sigmoid.size - 1, bound=2**15)
-        return {"h": mixed_state(site, code, look_up(code, sigmoid, place), _candidate(site, code, wide), now["h"])}
+        h = mixed_state(site, code, look_up(code, sigmoid, place), _candidate(site, code, wide), now["h"])
+        # A rectifier's candidate may lie far beyond the states.
+        return {"h": code.clip(h, attributes["low"], attributes["high"])}
 
     run_layer(site, drive, ("h",), step)
 

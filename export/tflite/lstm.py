@@ -8,7 +8,8 @@ import numpy as np
 
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.recurrence import driven, look_up, pieces, recurrent_product, rounded, run_layer
-from qdeploy.export.tflite.requantization import requantize
+from qdeploy.export.tflite.requantization import folded_constant, requantize
+from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.ops.lstm import CELL_HIGH, CELL_LOW, GATE_BITS
 
 if TYPE_CHECKING:
@@ -26,14 +27,30 @@ def lstm(site: Site) -> None:
     product = recurrent_product(site)
     left = attributes["recurrent_shift"]
     constant = site.constant("bias").astype(np.int64) + (product.rest << left)
-    drive = code.add(driven(site), constant)
     multiplier, shift = site.constant("multiplier"), attributes["shift"]
     gate, candidate, cell = (site.constant(f"{name}_table") for name in ("gate", "candidate", "cell"))
+    reach = recurrent_reach(
+        recurrent_weight=product.weight,
+        input_weight=site.constant("input_weight"),
+        bias=site.constant("bias"),
+        state=max(abs(attributes[name] - attributes["h_zero_point"]) for name in ("low", "high")),
+        x=site.largest("x", attributes["x_zero_point"]),
+        recurrent_shift=left,
+        input_shift=attributes["input_shift"],
+        input_multiplier=site.constant("input_multiplier"),
+    )
+    bound = min(int(np.max(reach)), 2**31 - 1)
+    half = gate.size // 2
+    early = folded_constant(multiplier, shift, half, bound)
+    drive = code.add(driven(site), constant + (early or 0))
 
     def step(inner: Code, now: Mapping[str, Value], row: Value) -> Mapping[str, Value]:
         digits = product.digits.split(inner, now["h"])
-        total = inner.add(inner.multiply(product.of_digits(inner, digits), 1 << left), row)
-        index = requantize(inner, total, multiplier, shift, gate.size // 2, 0, gate.size - 1)
+        recalled = inner.multiply(product.of_digits(inner, digits), 1 << left)
+        total = inner.add(recalled, row, rectified=early is not None)
+        index = requantize(
+            inner, total, multiplier, shift, half, 0, gate.size - 1, bound=bound, folded=early is not None
+        )
         i, f, g, o = pieces(inner, index, 4)
         kept = inner.multiply(look_up(inner, gate, f), now["c"])
         added = inner.multiply(look_up(inner, gate, i), look_up(inner, candidate, g))

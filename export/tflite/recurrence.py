@@ -76,8 +76,7 @@ def run_layer(site: Site, drive: Value, names: tuple[str, ...], step: Step) -> N
 
 def pieces(code: Code, x: Value, count: int) -> list[Value]:
     """``[1, count * N]`` as ``count`` times ``[1, N]``."""
-    size = (x.shape[-1] or 0) // count
-    return [code.slice(x, [0, place * size], [-1, size]) for place in range(count)]
+    return code.split(x, [(x.shape[-1] or 0) // count] * count, 1)
 
 
 def rounded(

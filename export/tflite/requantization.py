@@ -21,7 +21,7 @@ from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.writer import Value
 from qdeploy.runtime.errors import UnsupportedModelError
 
-__all__ = ["requantize", "scaled_sum"]
+__all__ = ["folded_constant", "requantize", "scaled_sum"]
 
 _LIMB = 11
 _HALF_WORD = 15
@@ -40,6 +40,7 @@ def requantize(
     high: int,
     *,
     bound: int = 2**31 - 1,
+    folded: bool = False,
 ) -> Value:
     """clip(floor((acc M + 2^(s-1)) / 2^s) + zero_point, low, high).
 
@@ -50,10 +51,16 @@ def requantize(
         shift: 0 to 46.
         zero_point, low, high: as in the contract; the result is int32 whatever type they belong to.
         bound: no accumulator is larger than this in absolute value.
+        folded: whether the accumulator already has what :func:`folded_constant` gives added, and is rectified where ``low`` is 0.
 
     Raises:
         UnsupportedModelError: a result of 32 bits whose product does not fit the pieces, or more.
     """
+    if folded:
+        # At most 0 rectifies before the shift as well as behind it; the accumulator's own addition does that.
+        least = -(2**31) if low == 0 else low
+        largest = bound + (1 << shift >> 1) >> shift
+        return _within(code, code.shift_right(accumulator, shift), least, high, zero_point, largest)
     factors = multiplier.astype(np.int64).reshape(-1)
     if (factors == factors[0]).all():
         factors = factors[:1]
@@ -68,6 +75,13 @@ def requantize(
         and high - low < _TOP
     ):
         accumulator, product = _clamped(code, accumulator, factors, shift, low - zero_point, high - zero_point, bound)
+    if product + half + (abs(zero_point) << shift) < _TOP:
+        # The zero point is added before the shift: one operator less.
+        constant = half + (zero_point << shift)
+        rectified = low == 0
+        sums = code.add(code.multiply(accumulator, _number(factors)), constant, rectified=rectified)
+        least = -(2**31) if rectified else low
+        return _within(code, code.shift_right(sums, shift), least, high, zero_point, product + half >> shift)
     if product + half < _TOP:
         y = code.shift_right(code.add(code.multiply(accumulator, _number(factors)), half), shift)
     elif _fits_halves(largest, product, shift):
@@ -85,6 +99,22 @@ def requantize(
 def _fits_halves(largest: int, product: int, shift: int) -> bool:
     half = 1 << (shift - 1) if shift else 0
     return largest < _NARROW and shift >= _HALF_WORD and (product >> _HALF_WORD) + (half >> _HALF_WORD) + _NARROW < _TOP
+
+
+def _within(code: Code, y: Value, low: int, high: int, zero_point: int, largest: int) -> Value:
+    """``y`` within [low, high]; a bound that zero_point +- largest does not pass is left out."""
+    low = -(2**31) if zero_point - largest - 1 >= low else low
+    high = 2**31 - 1 if zero_point + largest <= high else high
+    return code.clip(y, low, high)
+
+
+def folded_constant(multiplier: NDArray[Any], shift: int, zero_point: int, bound: int) -> int | None:
+    """What may be added to an accumulator ahead of time, where M = 1: the rounding's half and the zero point.
+
+    Returns None where M is another number, or where a sum could leave 32 bits.
+    """
+    constant = (1 << shift >> 1) + (zero_point << shift)
+    return constant if bool((multiplier == 1).all()) and bound + abs(constant) < _TOP else None
 
 
 def _clamped(

@@ -10,7 +10,7 @@ from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.loop import Variables, run_steps
 from qdeploy.export.tflite.product import MatrixProduct
-from qdeploy.export.tflite.requantization import requantize
+from qdeploy.export.tflite.requantization import folded_constant, requantize
 from qdeploy.export.tflite.states import Recorder
 from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.numeric import product_bound
@@ -26,17 +26,21 @@ def rnn(site: Site) -> None:
     attributes, code = site.attributes, site.code
     kind = site.tensor("h0").dtype if site.layer.inputs["h0"] in site.graph.tensors else site.constant("h0").dtype
     recurrent = MatrixProduct.of(site.constant("recurrent_weight"), kind, attributes["h_zero_point"])
-    drive = _drive(site, recurrent)
-    recorder = Recorder.of(site, code, drive)
     bound = _bound(site)
+    early = _early(site, bound)
+    lowest = 0 if attributes["activation"] == "table" else attributes["low"]
+    drive = _drive(site, recurrent, early or 0)
+    recorder = Recorder.of(site, code, drive)
     digits = recurrent.digits.split(code, site.state("h0"))
     variables = {"drive": drive, **recorder.start, **{f"digit{n}": digit for n, digit in enumerate(digits)}}
 
     def step(inner: Code, now: Variables, number: Value) -> Variables:
         held = [now[f"digit{n}"] for n in range(len(digits))]
         product = inner.multiply(recurrent.of_digits(inner, held), 1 << attributes["recurrent_shift"])
-        accumulator = inner.add(product, inner.gather(now["drive"], number))
-        h = _finish(site, inner, accumulator, bound)
+        accumulator = inner.add(
+            product, inner.gather(now["drive"], number), rectified=early is not None and lowest == 0
+        )
+        h = _finish(site, inner, accumulator, bound, folded=early is not None)
         split = recurrent.digits.split(inner, h)
         return {**recorder.record(inner, now, number, h), **{f"digit{n}": digit for n, digit in enumerate(split)}}
 
@@ -45,12 +49,22 @@ def rnn(site: Site) -> None:
     recorder.finish(site, last)
 
 
-def _drive(site: Site, recurrent: MatrixProduct) -> Value:
+def _early(site: Site, bound: int) -> int | None:
+    """What the input's part can hold of the requantization, where nothing but a shift stands between the two."""
+    attributes = site.attributes
+    if attributes["activation"] == "modrelu":
+        return None
+    table = attributes["activation"] == "table"
+    zero_point = site.constant("table").size // 2 if table else attributes["h_zero_point"]
+    return folded_constant(site.constant("multiplier"), attributes["shift"], zero_point, bound)
+
+
+def _drive(site: Site, recurrent: MatrixProduct, early: int) -> Value:
     """int32 ``[T, H]``: what does not depend on the state, all that W's digits leave out too."""
     attributes, code = site.attributes, site.code
     x, kind = site.rows("x"), site.tensor("x").dtype
     driven = MatrixProduct.of(site.constant("input_weight"), kind, attributes["x_zero_point"])
-    bias = site.constant("bias").astype(np.int64) + (recurrent.rest << attributes["recurrent_shift"])
+    bias = site.constant("bias").astype(np.int64) + (recurrent.rest << attributes["recurrent_shift"]) + early
     product = driven.of_digits(code, driven.digits.split(code, x))
     shift = attributes["input_shift"]
     if site.has("input_multiplier"):
@@ -83,13 +97,14 @@ def _bound(site: Site) -> int:
     return min(int(np.max(reach)), 2**31 - 1)
 
 
-def _finish(site: Site, code: Code, accumulator: Value, bound: int) -> Value:
+def _finish(site: Site, code: Code, accumulator: Value, bound: int, *, folded: bool) -> Value:
     """sigma and the requantization of one step's accumulator: the state as int32."""
     attributes = site.attributes
     multiplier, shift = site.constant("multiplier"), attributes["shift"]
     if attributes["activation"] == "table":
         entries = site.constant("table")
-        index = requantize(code, accumulator, multiplier, shift, entries.size // 2, 0, entries.size - 1, bound=bound)
+        half = entries.size // 2
+        index = requantize(code, accumulator, multiplier, shift, half, 0, entries.size - 1, bound=bound, folded=folded)
         return code.gather(entries.astype(np.int32), index)
     if attributes["activation"] == "modrelu":
         sign = code.clip(accumulator, -1, 1)
@@ -105,4 +120,5 @@ def _finish(site: Site, code: Code, accumulator: Value, bound: int) -> Value:
         attributes["low"],
         attributes["high"],
         bound=bound,
+        folded=folded,
     )

@@ -34,14 +34,16 @@ class OperatorSchema:
 
 
 OPERATORS = {
-    "ADD": OperatorSchema(0, 1, 11),
+    "ADD": OperatorSchema(0, 1, 11, (("fused_activation", 0, "int8"),)),
     "BATCH_MATMUL": OperatorSchema(126, 3, 101, (("adj_x", 0, "bool"), ("adj_y", 1, "bool"))),
     "CAST": OperatorSchema(53, 1, 37, (("in_type", 0, "int8"), ("out_type", 1, "int8"))),
     "CONCATENATION": OperatorSchema(2, 1, 10, (("axis", 0, "int32"),)),
     "DYNAMIC_UPDATE_SLICE": OperatorSchema(151, 1, 117),
     "FLOOR_DIV": OperatorSchema(90, 2, 65),
+    "FULLY_CONNECTED": OperatorSchema(9, 1, 8),
     "GATHER": OperatorSchema(36, 1, 23, (("axis", 0, "int32"), ("batch_dims", 1, "int32"))),
     "LESS": OperatorSchema(58, 1, 41),
+    "LOGISTIC": OperatorSchema(14),
     "MAXIMUM": OperatorSchema(55, 1, 39),
     "MINIMUM": OperatorSchema(57, 1, 39),
     "MUL": OperatorSchema(18, 1, 21),
@@ -51,8 +53,10 @@ OPERATORS = {
     "RIGHT_SHIFT": OperatorSchema(161, 1, 126),
     "SHAPE": OperatorSchema(77, 1, 55, (("out_type", 0, "int8"),)),
     "SLICE": OperatorSchema(65, 1, 48),
+    "SPLIT_V": OperatorSchema(102, 1, 79, (("count", 0, "int32"),)),
     "SUB": OperatorSchema(41, 1, 28),
     "SUM": OperatorSchema(74, 1, 27, (("keep_dims", 0, "bool"),)),
+    "TANH": OperatorSchema(28),
     "TRANSPOSE": OperatorSchema(39, 1, 26),
     "WHILE": OperatorSchema(119, 1, 93, (("cond", 0, "int32"), ("body", 1, "int32"))),
 }

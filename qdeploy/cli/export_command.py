@@ -58,6 +58,11 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     "--ram", metavar="SIZE", callback=byte_size, help="RAM of the board, as in 64K; the target's if not given."
 )
 @click.option(
+    "--max-steps",
+    type=click.IntRange(1, 2**24),
+    help="Longest sequence in C of a network that takes whole ones; the calibration's if not given.",
+)
+@click.option(
     "--calibration", metavar="DATA", help=".npy, .npz (keys: input names, axis 0: samples) or a data set's name."
 )
 @click.option("--evaluation", metavar="DATA", help="Data whose float outputs the bundle keeps, to count disagreements.")

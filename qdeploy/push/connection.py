@@ -26,17 +26,17 @@ from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 
 from .address import Address
 
-__all__ = ["Connection", "RemoteResult", "connect"]
+__all__ = ["COMMAND", "MARK", "Connection", "RemoteResult", "connect"]
 
 CONNECT_SECONDS = 15
 """Longer than a board needs to answer, even one that wakes from saving power."""
 
-_MARK = "#qdeploy-script-ends"
+MARK = "#qdeploy-script-ends"
 # Without single quotes, "!" and backslashes but for printf's, so that sh, csh and fish read it alike. ``read`` takes no
-# byte beyond its line: the rest of standard input is left to the script.
-_COMMAND = (
+# byte beyond its line: the rest of standard input is left to the script. Of a script whose end does not arrive nothing runs.
+COMMAND = (
     'sh -c \'n=$(printf "\\nx"); n=${n%x}; s=; '
-    f'while IFS= read -r l; do [ "$l" = "{_MARK}" ] && break; s="$s$l$n"; done; eval "$s"\''
+    f'while IFS= read -r l; do if [ "$l" = "{MARK}" ]; then eval "$s"; exit; fi; s="$s$l$n"; done; exit 125\''
 )
 
 _LONGEST_CONTROL_PATH = 70
@@ -116,9 +116,9 @@ class Connection:
         token = secrets.token_hex(8)
         # A subshell, so that an ``exit`` in the script leaves the line behind it standing.
         whole = f"printf '%s\\n' begin-{token}\n(\n{script}\n)\nprintf '\\n%s %s\\n' end-{token} $?\n"
-        command = [*self._arguments, _COMMAND]
+        command = [*self._arguments, COMMAND]
         environment = {**os.environ, "LC_ALL": "C"}  # the messages that _PROBLEMS knows
-        given = f"{whole}{_MARK}\n".encode() + data
+        given = f"{whole}{MARK}\n".encode() + data
         try:
             done = subprocess.run(  # noqa: S603 - a checked address after "--", a constant command
                 command, input=given, capture_output=True, timeout=timeout, check=False, env=environment

@@ -24,7 +24,7 @@ from .self_test import SelfTest, chosen_target, self_test_here, self_test_there
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
 
-__all__ = ["TIMEOUT", "push"]
+__all__ = ["TIMEOUT", "Plan", "plan_of", "push"]
 
 TIMEOUT = 900.0
 """Seconds for each part there: the largest shipped network verifies on a slow board in a few minutes."""
@@ -94,7 +94,7 @@ def push(
             board = examine_board(
                 connection, python=python, look_for_python=not no_python, timeout=min(timeout, _QUICK)
             )
-        plan = _plan(board, runtimes, target=target, no_python=no_python)
+        plan = plan_of(board, runtimes, target=target, no_python=no_python)
         if plan.python:
             board = _with_qdeploy(connection, board, python, install_there, timeout, said)
         final = _final_folder(board, folder, Path(path)) if keep or folder is not None else None
@@ -178,7 +178,7 @@ class _Visit:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """Which ways are taken: by the board's Python in which runtimes (None: all), and by the self-test program."""
 
     python: bool
@@ -186,17 +186,21 @@ class _Plan:
     self_test: bool
 
 
-def _plan(board: Board, runtimes: Sequence[str] | None, *, target: str | None, no_python: bool) -> _Plan:
-    """C is qdeploy's own runtime where the board has Python and a compiler, and the self-test program elsewhere."""
+def plan_of(board: Board, runtimes: Sequence[str] | None, *, target: str | None, no_python: bool) -> Plan:
+    """C is qdeploy's own runtime where the board has Python and a compiler, and the self-test program elsewhere.
+
+    Raises:
+        InvalidInputError: runtimes of Python, without Python.
+    """
     names = tuple(runtimes) if runtimes is not None else None
     if no_python:
         if names is not None and names != ("c",):
             raise InvalidInputError(f"--no-python: found --runtime {', '.join(names)}; without Python there is c alone")
-        return _Plan(python=False, runtimes=None, self_test=True)
+        return Plan(python=False, runtimes=None, self_test=True)
     without_compiler = names is not None and "c" in names and board.compiler is None
     if without_compiler and names is not None:
         names = tuple(name for name in names if name != "c")
-    return _Plan(python=names != (), runtimes=names, self_test=target is not None or without_compiler)
+    return Plan(python=names != (), runtimes=names, self_test=target is not None or without_compiler)
 
 
 def _with_qdeploy(

@@ -155,7 +155,7 @@ def self_test_there(place: RemoteFolder, board: Board, files: BundleFiles, targe
     else:
         from qdeploy.export.c.build import build, compiler_version
 
-        program = build(made, target, "program", time_limit=place.timeout)
+        program = build(made, target, "program", flags=["-s"], time_limit=place.timeout)  # -s: no symbols
         folder = place.send({**made, _PROGRAM: program}, "c")
         built = f"built here by {compiler_version(target)}"
     words = [f"{folder}/{_PROGRAM}", *([] if measure else ["--no-time"])]

@@ -54,13 +54,13 @@ class LitertEngine:
     """An interpreter that computes a batch sample by sample.
 
     Args:
-        source: an opened bundle that has the format tflite.
+        source: an opened bundle.
         threads: of the interpreter.
         optimize: whether the runtime may take its default delegates.
         resolver: a name of RESOLVERS in place of that choice.
 
     Raises:
-        UnsupportedModelError: the bundle has no ``model.tflite``, or the runtime lacks an operator.
+        UnsupportedModelError: an operator has no form for LiteRT, or the runtime lacks one.
     """
 
     name = "litert"

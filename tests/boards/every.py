@@ -173,9 +173,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.boards.every", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/boards"))
     parser.add_argument("--board", action="append", help="only this board; may be repeated")
+    parser.add_argument("--runtime", action="append", help="only this runtime; may be repeated")
     parser.add_argument("names", nargs="*", help="networks; all that are shipped when not given")
     given = parser.parse_args()
-    wanted = [place for place in places() if given.board is None or place[0] in given.board]
+    wanted = [
+        (board, runtime)
+        for board, runtime in places()
+        if (given.board is None or board in given.board) and (given.runtime is None or runtime in given.runtime)
+    ]
     present, lacking = shipped()
     digests = {runtime: code_digest(runtime) for runtime in ("c", "onnxruntime")}
     given.output.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,9 @@ from qdeploy.cli.group import run
 from qdeploy.export.c.build import build
 from qdeploy.export.c.targets import TARGETS, find_target
 from qdeploy.runtime.bundle import read_bundle
+from qdeploy.runtime.engines import open_engine
 from qdeploy.runtime.errors import ContractError, UnsupportedModelError
+from qdeploy.verify.cases import CaseMaker
 
 from .conftest import GOLDEN
 
@@ -97,6 +99,21 @@ def test_a_sequence_longer_than_the_program_s_memory_comes_in_pieces(monkeypatch
         found = board.open("c", files, threads=1, optimize=True).run(feeds)
     assert vector.inputs["x"].shape[files.manifest.inputs[0].time_axis] > 3
     for name, array in vector.outputs.items():
+        assert (found[name] == array).all(), name
+
+
+@pytest.mark.needs("ziglang")
+@pytest.mark.program("qemu-arm")
+def test_a_whole_sequence_longer_than_the_program_s_memory_gets_a_larger_program():
+    files = read_bundle(GOLDEN / "both-directions-lstm.zip")
+    with closing(open_board("pi-zero", ["c"])) as board:
+        engine = board.open("c", files, threads=1, optimize=True)
+        steps = engine._most + 5
+        feeds = CaseMaker(files.manifest, files.model, steps=steps, seed=0).random("random/0", 2).feeds
+        found = engine.run(feeds)
+    expected = open_engine("numpy", files.model).run(feeds)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
         assert (found[name] == array).all(), name
 
 

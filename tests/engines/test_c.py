@@ -286,6 +286,20 @@ def test_a_machine_without_compiler(monkeypatch):
     assert available()["c"] is None
 
 
+def test_without_compiler_the_bundles_own_library_is_pointed_at(monkeypatch):
+    def missing(*arguments, **options):
+        raise MissingRequirementError("found no C compiler")
+
+    monkeypatch.setattr("qdeploy.export.c.build.build", missing)
+    monkeypatch.setattr(maker, "_BUILT", {})
+    files = with_c(bundle("mlp"))
+    with pytest.raises(MissingRequirementError, match=r"^found no C compiler$"):
+        open_engine("c", files)
+    files = dataclasses.replace(files, contents={**files.contents, "lib/host/libmodel.so": b"never loaded"})
+    with pytest.raises(MissingRequirementError, match=r"no C compiler; or let lib/host/libmodel\.so .* with --trust"):
+        open_engine("c", files)
+
+
 def test_errors_of_the_library_are_told(every_step, monkeypatch):
     files, engine = every_step
     monkeypatch.setattr(engine, "_run", lambda *words: 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import qdeploy
 from qdeploy.cli.group import run
 
 from .server import Board, start_board
@@ -29,9 +31,31 @@ class Done:
         return json.loads(self.out)
 
 
+# A Python that starts at once and finds every bundle right, for tests of what happens around it.
+_PACKAGES = {
+    "version": "3.11.2",
+    "machine": "test",
+    "qdeploy": qdeploy.__version__,
+    "numpy": "2",
+    "onnx": "1",
+    "click": "8",
+    "rich": "13",
+    "onnxruntime": "1.21",
+}
+_PASSED = {"passed": True, "compared_integers": 9, "mismatched_integers": 0, "voices": []}
+_YES = f"""#!/bin/sh
+case "$1" in -c) echo 'packages {json.dumps(_PACKAGES)}' ;; *) echo '{json.dumps(_PASSED)}' ;; esac
+"""
+
+REAL = ("--python", "real-python")
+"""The board's Python that computes."""
+
+
 @pytest.fixture(scope="session")
 def board(tmp_path_factory):
     started = start_board(tmp_path_factory.mktemp("board") / "a board")
+    started.put_program("real-python", (started.programs / "python3").read_text())
+    started.put_program("python3", _YES)
     yield started
     started.stop()
 
@@ -80,7 +104,9 @@ def push_to(board: Board, bundle: Path, tmp_path: Path, capsys):
         captured = capsys.readouterr()
         return Done(code, captured.out, captured.err)
 
-    return call
+    yield call
+    for entry in board.home.iterdir():
+        shutil.rmtree(entry)
 
 
 QUICK = ("--runtime", "bodies", "--samples", 2, "--no-bench", "--json")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
-from .conftest import QUICK, folders_left, processes_with
+from .conftest import QUICK, REAL, folders_left, processes_with
 
 pytestmark = pytest.mark.program("sshd")
 
@@ -77,7 +79,7 @@ def test_a_crash_there_is_told(push_to, python_there, board):
 
 def test_bytes_that_changed_on_the_way_are_noticed_there(push_to, board):
     tar = board.put_program("tar", '#!/bin/sh\nPATH=/usr/bin:/bin tar "$@" && printf x >> "$4/model.onnx"\n')
-    done = push_to(*QUICK)
+    done = push_to(*QUICK, *REAL)
     tar.unlink()
     assert done.code == 2
     assert "model.onnx: holds more than the expected" in done.err
@@ -96,16 +98,33 @@ def test_a_full_disk_there(push_to, board):
 def test_a_time_limit_ends_the_process_there(push_to, python_there, board):
     python_there(verify="exec sleep 54321")
     start = time.monotonic()
-    done = push_to(*QUICK, "--timeout", 3)
+    done = push_to(*QUICK, "--timeout", 2)
     assert time.monotonic() - start < 30
     assert done.code == 4
-    assert "within 3 seconds" in done.err
+    assert "within 2 seconds" in done.err
     assert folders_left(board) == []
     assert processes_with("54321") == []
 
 
+def test_an_interruption_leaves_nothing_there(board, bundle, python_there, tmp_path):
+    started = board.home.parent / "started"
+    python_there(verify=f": > '{started}'; exec sleep 12345")
+    words = [sys.executable, "-m", "qdeploy", "push", bundle, "board", "--ssh-config", board.config, *QUICK]
+    process = subprocess.Popen(
+        [str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while not started.exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert folders_left(board) == []
+    assert processes_with("12345") == []
+
+
 def test_unknown_runtime_is_usage(push_to):
-    done = push_to("--runtime", "abacus")
+    done = push_to("--runtime", "abacus", *REAL)
     assert done.code == 2
     assert "abacus" in done.err
 

@@ -13,17 +13,17 @@ import pytest
 
 import qdeploy
 
-from .conftest import QUICK, folders_left
+from .conftest import QUICK, REAL, folders_left
 
 pytestmark = pytest.mark.program("sshd")
 
 
 @pytest.fixture(scope="module")
-def pushed(board, bundle, tmp_path_factory):
+def pushed(board, bundle):
     """One push with everything: verified and measured by two runtimes."""
-    from qdeploy.push import push
-
-    return push(bundle, "board", config=board.config, runtimes=["bodies", "onnxruntime"], samples=2)
+    return qdeploy.load(bundle).push(
+        "board", config=board.config, python="real-python", runtimes=["bodies", "onnxruntime"], samples=2
+    )
 
 
 def test_the_board_s_verdict_comes_back(pushed, bundle):
@@ -36,7 +36,7 @@ def test_the_board_s_verdict_comes_back(pushed, bundle):
 def test_the_board_says_what_it_is(pushed):
     assert pushed.board.packages["qdeploy"] == qdeploy.__version__
     assert pushed.board.machine
-    assert pushed.board.python.endswith("/programs/python3")
+    assert pushed.board.python.endswith("/programs/real-python")
 
 
 def test_times_of_both_stand_side_by_side(pushed):
@@ -54,7 +54,7 @@ def test_nothing_stays_there(pushed, board):
 
 
 def test_report_is_written_as_json_and_text(push_to, tmp_path):
-    done = push_to(*QUICK)
+    done = push_to(*QUICK, *REAL)
     assert done.code == 0, done.err
     written = json.loads((tmp_path / "report.json").read_text())
     assert written == done.report

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qdeploy.export.bundle import file_specs, npz_bytes, write_bundle
+from qdeploy.push.board import Board
+from qdeploy.push.run import plan_of
 from qdeploy.push.self_test import SelfTest, chosen_target
 from qdeploy.runtime.bundle import read_bundle
 from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
@@ -44,17 +46,6 @@ class TestOnABoard:
         assert done.report["board"]["compiler"] is None
         assert done.report["board"]["python"] is None
         assert folders_left(bare_board) == []
-
-    def test_runtime_c_without_a_compiler_there_is_the_self_test(self, push_to, bare_board):
-        done = push_to("--runtime", "c", "--target", "host", "--no-bench", "--json", config=bare_board.config)
-        assert done.code == 0, done.err
-        assert done.report["self_test"]["passed"] is True
-
-    def test_beside_python_on_request(self, push_to):
-        done = push_to("--runtime", "bodies", "--samples", 2, "--target", "host", "--no-bench", "--json")
-        assert done.code == 0, done.err
-        assert done.report["verify"]["passed"] is True
-        assert done.report["self_test"]["passed"] is True
 
     def test_a_wrong_integer_is_exit_code_1(self, push_to, bundle, board, tmp_path, capsys):
         """The bundle says that another integer is right: the program on the board finds the one that differs."""
@@ -126,10 +117,27 @@ def test_a_program_that_does_not_run_is_told(text, code):
     ("machine", "target"), [("aarch64", "pi4"), ("armv7l", "pi2"), ("armv6l", "pi-zero"), ("riscv64", "generic")]
 )
 def test_the_processor_chooses_the_target(machine, target):
-    from qdeploy.push.board import Board
-
     board = Board(machine, "Linux", None, "/home/pi")
     assert chosen_target(board, None) == target
     assert chosen_target(board, "pi5") == "pi5"
     with pytest.raises(InvalidInputError):
         chosen_target(board, "abacus")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "runtimes", "options", "expected"),
+    [
+        ("cc", None, {}, (True, None, False)),
+        ("cc", ("onnxruntime", "c"), {}, (True, ("onnxruntime", "c"), False)),
+        (None, ("onnxruntime", "c"), {}, (True, ("onnxruntime",), True)),
+        (None, ("c",), {}, (False, (), True)),
+        (None, None, {}, (True, None, False)),
+        ("cc", None, {"target": "pi4"}, (True, None, True)),
+        ("cc", None, {"no_python": True}, (False, None, True)),
+        ("cc", ("c",), {"no_python": True}, (False, None, True)),
+    ],
+)
+def test_c_is_a_runtime_where_there_is_a_compiler_and_the_self_test_elsewhere(compiler, runtimes, options, expected):
+    board = Board("aarch64", "Linux", None, "/home/pi", python="python3", compiler=compiler)
+    plan = plan_of(board, runtimes, **{"target": None, "no_python": False, **options})
+    assert (plan.python, plan.runtimes, plan.self_test) == expected

@@ -1,8 +1,9 @@
-"""``make verify-c``: every shipped network as compiled C, compared with the reference bit for bit.
+"""``make verify-c``, ``make verify-litert``: every shipped network in another form, compared with the reference bit for bit.
 
-Each network is exported here, its C sources are made and compiled for this machine, and ``verify`` runs golden vectors,
-real samples, extremes, random integers and sequences in pieces. Prints one table, and leaves with 1 where an integer differs
-or a network has no form in C, with 4 where no compiler is.
+Each network is exported here; its C sources are made and compiled for this machine, or its .tflite file is made and run with
+every kernel set of LiteRT. ``verify`` runs golden vectors, real samples, extremes, random integers and sequences in pieces.
+Prints one table, and leaves with 1 where an integer differs or a network has no such form, with 4 where the compiler or
+LiteRT is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from qdeploy.runtime.errors import MissingRequirementError, QdeployError
 
 from .processors import export, shipped
 
-MISSING = "verify-c: no C compiler on this machine; apt install gcc, or pip install 'qdeploy[c]'"
+MISSING = {
+    "c": "no C compiler on this machine; apt install gcc, or pip install 'qdeploy[c]'",
+    "litert": "no LiteRT on this machine; pip install 'qdeploy[litert]'",
+}
 REAL_SAMPLES = 16
 
 
@@ -45,19 +49,19 @@ class Row:
         return not self.problem and self.compared > 0 and self.differing == 0
 
 
-def verify(bundle: qdeploy.Bundle, data: str | None, samples: int | None = None) -> Row:
-    """Compares the compiled network with the reference."""
+def verify(bundle: qdeploy.Bundle, data: str | None, samples: int | None = None, runtime: str = "c") -> Row:
+    """Compares the network in a runtime with the reference."""
     started = time.perf_counter()
     name, operators = bundle.path.name, ", ".join(sorted({layer.operator for layer in bundle.manifest.layers}))
     try:
-        real = bundle.verify(runtimes=["c"], samples=REAL_SAMPLES, data=data, case="data") if data else None
-        report = bundle.verify(runtimes=["c"], samples=samples)
+        real = bundle.verify(runtimes=[runtime], samples=REAL_SAMPLES, data=data, case="data") if data else None
+        report = bundle.verify(runtimes=[runtime], samples=samples)
     except MissingRequirementError:
         raise
     except QdeployError as error:
         return Row(name, operators, 0, 0, time.perf_counter() - started, str(error))
     reports = [found for found in (report, real) if found is not None]
-    compiled = [voice for found in reports for voice in found.voices if voice.name.startswith("c,")]
+    compiled = [voice for found in reports for voice in found.voices if voice.name.startswith(f"{runtime},")]
     problem = next((found.difference.lines()[0] for found in reports if found.difference is not None), "")
     return Row(
         name,
@@ -90,9 +94,10 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--output", type=Path, default=Path("build/compiled"))
     parser.add_argument("--samples", type=int)
+    parser.add_argument("--runtime", choices=MISSING, default="c")
     given = parser.parse_args()
-    if available()["c"] is None:
-        print(MISSING)
+    if available()[given.runtime] is None:
+        print(MISSING[given.runtime])
         return 4
     names, left_out = shipped()
     datasets = {entry.name: entry.details.get("dataset") for entry in listing("models")}
@@ -100,7 +105,7 @@ def main() -> int:
     rows = []
     for name in given.names or names:
         print(f"{name} …", file=sys.stderr, flush=True)
-        rows.append(verify(export(name, given.output), datasets.get(name), given.samples))
+        rows.append(verify(export(name, given.output), datasets.get(name), given.samples, given.runtime))
     Console(width=None if sys.stdout.isatty() else 160).print(table(rows))
     for name, reason in left_out.items():
         print(f"left out: {name}: {reason}")

@@ -51,7 +51,7 @@ def test_a_network_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_network_without_a_form_fails_and_a_machine_without_compiler_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(error: type[Exception]) -> None:
-        def raising(files: object) -> None:
+        def raising(*_: object) -> None:
             raise error("the reason")
 
         monkeypatch.setattr(c_library, "c_library", raising)

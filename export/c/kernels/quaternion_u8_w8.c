@@ -12,16 +12,16 @@ static void quaternion_u8_w8(int32_t *acc, const uint8_t *weight, const uint8_t 
     uint32_t *sum = (uint32_t *)acc; /* unsigned, since it may wrap */
     for (size_t first = 0; first < rows; first += MODEL_TILE) {
         for (size_t column = 0; column < columns; column += 4) {
-            for (size_t p = 0; p < 4; ++p) {
-                for (size_t row = first; row < first + MODEL_TILE; ++row, w += 4) {
-                    for (size_t q = 0; q < 4; ++q) {
-                        /* Component p of the weights times part q of x belongs to part p ^ q of y. */
-                        const uint8_t *v = x + q * part + column;
-                        int32_t dot = 0;
-                        for (size_t c = 0; c < 4; ++c) {
-                            dot += w[c] * (v[c] - MODEL_OFFSET);
-                        }
-                        sum[(p ^ q) * rows + row] += (uint32_t)(sign[p][q] * dot);
+            for (size_t p = 0; p < 4; ++p, w += 4 * MODEL_TILE) {
+                for (size_t q = 0; q < 4; ++q) {
+                    /* Component p of the weights times part q of x belongs to part p ^ q of y. */
+                    const uint8_t *v = x + q * part + column;
+                    const int32_t x0 = sign[p][q] * (v[0] - MODEL_OFFSET), x1 = sign[p][q] * (v[1] - MODEL_OFFSET);
+                    const int32_t x2 = sign[p][q] * (v[2] - MODEL_OFFSET), x3 = sign[p][q] * (v[3] - MODEL_OFFSET);
+                    uint32_t *to = sum + (p ^ q) * rows + first;
+                    for (size_t n = 0; n < MODEL_TILE; ++n) {
+                        const int8_t *row = w + 4 * n;
+                        to[n] += (uint32_t)(row[0] * x0 + row[1] * x1 + row[2] * x2 + row[3] * x3);
                     }
                 }
             }

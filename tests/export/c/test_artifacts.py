@@ -26,9 +26,11 @@ from .running import golden
 EXAMPLE = ("example.c", "golden.h", "model.c", "model.h")
 
 
-def artifacts(files: BundleFiles, *targets: str, library: str | None = None) -> tuple[dict[str, bytes], dict]:
+def artifacts(
+    files: BundleFiles, *targets: str, library: str | None = None, max_steps: int | None = None
+) -> tuple[dict[str, bytes], dict]:
     vectors = read_npz(files.contents["vectors.npz"], "vectors.npz")
-    return c_artifacts(files.model, files.manifest, vectors, targets, library)
+    return c_artifacts(files.model, files.manifest, vectors, targets, library, max_steps=max_steps)
 
 
 def written(files: BundleFiles, made: dict[str, bytes], said: dict, target: Path, *, zipped: bool = False) -> Path:
@@ -204,3 +206,30 @@ def test_an_altered_library_is_refused(rnn: BundleFiles, tmp_path: Path) -> None
     library.unlink()
     with pytest.raises(InvalidFileError, match=r"lib/host/libmodel\.so: cannot be read"):
         read_bundle(target)
+
+
+@pytest.mark.cc
+def test_the_longest_whole_sequence_is_chosen_at_export(tmp_path: Path) -> None:
+    files = golden("both-directions-lstm")
+    made, said = artifacts(files, "generic", max_steps=29)
+    assert said["max_steps"] == 29
+    assert b"#define MODEL_MAX_STEPS 29\n" in made["model.h"]
+    bundle = read_bundle(written(files, made, said, tmp_path / "out"), everything=True)
+    assert remade_sources(bundle, "generic")["model.h"] == made["model.h"]
+    extra = {**bundle.manifest.extra, "c": {**said, "max_steps": 28}}
+    other = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, extra=extra))
+    with pytest.raises(InvalidFileError, match=r"model\.[ch] is not what model\.onnx gives"):
+        remade_sources(other, "generic")
+
+
+def test_networks_of_any_number_of_steps_have_no_longest_sequence(rnn: BundleFiles) -> None:
+    with pytest.raises(InvalidInputError, match="--max-steps 29: this network does not take whole sequences"):
+        artifacts(rnn, "generic", max_steps=29)
+
+
+@pytest.mark.parametrize("steps", [0, True, "9", 2**24 + 1])
+def test_a_manifest_with_an_impossible_longest_sequence_is_refused(steps: object) -> None:
+    files = golden("both-directions-lstm")
+    changed = dataclasses.replace(files.manifest, extra={**files.manifest.extra, "c": {"max_steps": steps}})
+    with pytest.raises(InvalidFileError, match=r"c\.max_steps: found"):
+        c_files(files.model, changed)

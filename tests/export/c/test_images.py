@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from qdeploy.runtime.reference import ReferenceModel
 
 from .layers import Array, Network
 from .running import Library, of_model
+
+pytestmark = pytest.mark.cc
 
 TARGETS = ["generic", "host", "pi4"]
 
@@ -114,6 +117,26 @@ def test_groups_and_quaternions(tmp_path: Path, target: str) -> None:
     text = network.check(tmp_path, target=target)
     assert "depthwise_u8(" in text
     assert "quaternion_u8_w8(" in text
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_quaternions_whose_parts_lie_side_by_side(tmp_path: Path, target: str) -> None:
+    """The components of their weights are found; channels are taken apart into the strip, and outputs put together."""
+    network = Network({"x": image(12, 4, 5)})
+    weight = quaternion(16, 3, 2, 2)
+    inputs = weight.reshape(64, 4, 3, 2, 2).swapaxes(1, 2).reshape(weight.shape)
+    outputs = weight.reshape(4, 16, 12, 2, 2).swapaxes(0, 1).reshape(weight.shape)
+    both = inputs.reshape(4, 16, 12, 2, 2).swapaxes(0, 1).reshape(weight.shape)
+    conv(network, "x", inputs, pads=[1, 0, 0, 1])
+    conv(network, "x", outputs, dilations=[1, 3], strides=[2, 1])
+    conv(network, "x", np.ascontiguousarray(both[:, :, :1, :1]))
+    wide = {"dtype": 5, "y_zero_point": 0, "low": -(2**15), "high": 2**15 - 1, "shift": 16}
+    conv(network, "x", both, multiplier=np.array([700], np.int32), **wide)
+    text = network.check(tmp_path, target=target)
+    assert text.count("  quaternion_u8_w8(") == 4
+    assert text.count("  strip_row_apart(") == 3
+    assert text.count("  side_by_side_u8(") == 2
+    assert text.count("  side_by_side_s16(") == 1
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -241,7 +264,7 @@ def test_operators_between_images_keep_their_order(tmp_path: Path) -> None:
     network.add("QuaternionAffine", {"x": s, "m": matrix, "a": factors.reshape(4, 2) * 70000}, **affine)
     network.add("Requantize", {"x": s, "m": np.array([23456], np.int32)}, x_zero_point=90, **bounds)
     network.add("Requantize", {"x": s, "m": np.array([0, 9, 50000, 3, -70000, 1], np.int32)}, x_zero_point=90, **bounds)
-    network.check(tmp_path, target="generic")
+    assert "rounded_s32(" in network.check(tmp_path, target="generic")
 
 
 def test_single_values_of_16_bits(tmp_path: Path) -> None:
@@ -258,7 +281,7 @@ def test_single_values_of_16_bits(tmp_path: Path) -> None:
     network.add("Table", {"x": index, "entries": np.arange(256, dtype=np.int16)[::-1] * 100})
     network.add("Tile", {"x": "y", "r": np.array([1, 3])})
     network.add("Expand", {"x": "y", "s": np.array([1, 4, 1, 6])})
-    network.check(tmp_path, target="generic")
+    assert " rounded(" in network.check(tmp_path, target="generic")
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64])
@@ -356,3 +379,14 @@ def test_a_convolution_over_steps_is_refused() -> None:
     timed = dataclasses.replace(manifest.inputs[0], shape=("batch", 3, "time"), time_axis=2)
     with pytest.raises(UnsupportedModelError, match=r"node conv_0 \(Conv\): axis 2 of x counts the steps"):
         c_files(model, dataclasses.replace(manifest, inputs=(timed,)))
+
+
+@pytest.mark.parametrize("flags", [("-O0",), ("-O0", "-mavx2")])
+def test_a_kernel_that_only_another_one_calls_brings_no_warning(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Rows of whole fours: the kernel of one vector is there for the plain path of the other, which AVX2 has no use for."""
+    network = Network({"x": image(3, 2, 8)})
+    conv(network, "x", weights(4, 3, 1, 1))
+    if platform.machine() not in ("x86_64", "AMD64"):
+        flags = flags[:1]
+    Library(of_model(*network.model()), tmp_path, target="x86-64", flags=flags)
+    assert "__attribute__((unused))" in (tmp_path / "model.c").read_text()

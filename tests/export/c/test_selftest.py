@@ -18,8 +18,8 @@ from .running import COMPILER, WARNINGS, golden
 
 pytestmark = pytest.mark.cc
 
-NAMES = ("mlp-weights4", "quaternion-weights4", "rnn-relu-grid4", "rnn-relu-every", "rnn-tanh-state16")
-"""Without steps, with the last step's output, with every step's."""
+NAMES = ("conv-2d", "quaternion-weights4", "rnn-relu-grid4", "rnn-relu-every", "both-directions-lstm")
+"""Without steps, with the last step's output, with every step's, with whole sequences."""
 
 
 def program_of(name: str, folder: Path, vectors: dict[str, Vector] | None = None, target: str = "host") -> Path:
@@ -74,6 +74,18 @@ def test_the_first_difference_is_named(recurrent):
     assert any(", step by step: " in line for line in failures)
     assert "o_dd___" in done.stdout
     assert "TIME" not in done.stdout
+
+
+def test_whole_sequences_are_as_long_as_those_of_the_calibration():
+    files = golden("both-directions-lstm")
+    made = generate_program(files.model, files.manifest, find_target("generic"))
+    steps = {layer.extra["calibrated_steps"] for layer in files.manifest.layers if "calibrated_steps" in layer.extra}
+    assert {made.max_steps} == steps == {10}
+    assert b"#define MODEL_MAX_STEPS 10" in program_files(made, files.model)["model.h"]
+    # Longer vectors cannot be checked: of none that is short enough nothing is left.
+    short = generate_program(files.model, files.manifest, find_target("generic"), 9)
+    with pytest.raises(InvalidInputError, match="golden vectors"):
+        selftest_c(short, files.vectors())
 
 
 def test_a_step_is_timed(tmp_path):
