@@ -22,7 +22,8 @@ def rnn(site: Site) -> None:
     x, h = site.input("x"), site.state("h")
     recurrent = MatrixProduct.of(site, "recurrent_weight", h, attributes["h_zero_point"])
     driven = MatrixProduct.of(site, "input_weight", x, attributes["x_zero_point"])
-    accumulator = site.scratch("accumulator", "int32", recurrent.size)
+    # Both products may add to it, each with the padding of its own rows.
+    accumulator = site.scratch("accumulator", "int32", max(recurrent.size, driven.size))
     y = site.output("y") if site.whole and site.has("y") else None
     readable = driven.readable(site, x)
     site.comment = (
@@ -47,6 +48,8 @@ def _accumulate(site: Site, recurrent: MatrixProduct, driven: MatrixProduct, acc
         return
     # One accumulator serves both products: first the one that is shifted.
     bias = _wrapped(recurrent.arranged(rest + driven.rest * 2**input_shift))
+    # A sparse product has no padding, tiles have: the larger of both is written.
+    bias = np.pad(bias, (0, max(0, driven.size - bias.size)))
     if recurrent_shift:
         _product(site, recurrent, accumulator, h, recurrent_shift, bias, "bias")
         site.line(driven.call(accumulator, x))
@@ -61,12 +64,12 @@ def _product(
     """accumulator = product * 2^shift + addend."""
     name = site.array(hint, addend, note="with what the zero points add")
     if not shift:
-        site.line(f"memcpy({accumulator}, {name}, {product.size} * sizeof *{accumulator});")
+        site.line(f"memcpy({accumulator}, {name}, {addend.size} * sizeof *{accumulator});")
         site.line(product.call(accumulator, vector))
         return
-    site.line(f"memset({accumulator}, 0, {product.size} * sizeof *{accumulator});")
+    site.line(f"memset({accumulator}, 0, {addend.size} * sizeof *{accumulator});")
     site.line(product.call(accumulator, vector))
-    site.line(f"{site.kernel('shift_and_add')}({accumulator}, {shift}, {name}, {product.size});")
+    site.line(f"{site.kernel('shift_and_add')}({accumulator}, {shift}, {name}, {addend.size});")
 
 
 def _add_input_part(site: Site, recurrent: MatrixProduct, driven: MatrixProduct, accumulator: str, x: str) -> None:

@@ -28,7 +28,7 @@ class Rows:
 
     Attributes:
         kernel: its places along each axis of the image.
-        strided: for each axis, whether positions are more than one apart.
+        strided: for each axis, whether it has one place and positions more than one apart; with several places they may be.
         padded: whether anything stands around the image.
         form: ``s8``, or ``sum`` for two matrices.
         narrow: whether the requantization stays within 32 bits.
@@ -58,7 +58,9 @@ def rows_form(site: Site) -> onnx.FunctionProto | None:
     columns = weight.transpose(*range(2, 2 + rank), 1, 0).reshape(-1, len(weight))
     rows = Rows(
         kernel=weight.shape[2:],
-        strided=tuple(stride > 1 for stride in attributes["strides"]),
+        strided=tuple(
+            stride > 1 and places == 1 for stride, places in zip(attributes["strides"], weight.shape[2:], strict=True)
+        ),
         padded=any(attributes["pads"]),
         form="s8" if weight_form(columns) == "s8" else "sum",
         narrow=is_narrow(site),

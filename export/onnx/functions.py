@@ -11,6 +11,7 @@ import onnx
 import onnx.parser
 from numpy.typing import NDArray
 
+from qdeploy.export.onnx.shortened import shorten
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.ops import DOMAIN, OPERATORS
 
@@ -53,7 +54,7 @@ def body(operator: str) -> Callable[[Body], Body]:
 
 
 def function(operator: str, arrangement: str, lines: Sequence[str]) -> onnx.FunctionProto:
-    """The model-local function ``operator_arrangement`` whose body is ``lines`` of ONNX text."""
+    """The model-local function ``operator_arrangement`` whose body is ``lines`` of ONNX text, as short as it can be said."""
     signature = OPERATORS[operator]
     attributes = f"<{', '.join(signature.attributes)}> " if signature.attributes else ""
     text = (
@@ -63,6 +64,7 @@ def function(operator: str, arrangement: str, lines: Sequence[str]) -> onnx.Func
         + "\n}"
     )
     written: onnx.FunctionProto = onnx.parser.parse_function(text)
+    shorten(written)
     return written
 
 

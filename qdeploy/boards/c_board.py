@@ -89,7 +89,7 @@ class _ProgramEngine:
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """Computes once; a sequence that is longer than the program's memory comes in pieces, or in a larger program."""
         longest = max(
-            (steps_of(feeds[spec.name], spec) for spec in self._files.manifest.inputs if spec.name in feeds), default=1
+            (_steps_of(feeds[spec.name], spec) for spec in self._files.manifest.inputs if spec.name in feeds), default=1
         )
         if self._whole and longest > self._most:
             self.close()
@@ -124,7 +124,7 @@ class _ProgramEngine:
         self._program.close()
 
 
-def steps_of(array: npt.NDArray[Any], spec: InputSpec) -> int:
+def _steps_of(array: npt.NDArray[Any], spec: InputSpec) -> int:
     """Of an input, as far as it fits its shape."""
     axis = spec.time_axis
     return int(array.shape[axis]) if axis is not None and axis < array.ndim else 1

@@ -15,7 +15,7 @@ from qdeploy.runtime.ops.sparse_weights import Packed, pack_sparse
 
 __all__ = ["BODY_BYTES", "store_sparse"]
 
-BODY_BYTES = {"map": 1960, "gaps": 2390}
+BODY_BYTES = {"map": 1310, "gaps": 1580}
 """What each form's body adds to the file, once for all weights that have it."""
 
 _FORM_SETS: tuple[tuple[str, ...], ...] = ((), ("map",), ("gaps",), ("map", "gaps"))

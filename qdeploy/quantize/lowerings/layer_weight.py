@@ -197,13 +197,30 @@ def _hamilton(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
     record = {"parameters": stacked.size, "quaternion": True, "grouping": grouping}
     if graph.storage == "expanded":
         return _whole(layer, graph.weight(producer.output[0], whole), whole, repeats=4, record=record)
-    names = []
-    for name, part in zip(producer.input, parts, strict=True):
-        row_scales = scale if scale.size == 1 else scale[:outputs]
-        names.append(graph.weight(name, QuantizedWeight(part, row_scales, quantized.bits, quantized.exact_grid, 0.0)))
     if not any(made.output[0] == producer.output[0] for made in graph.nodes):
+        names = _component_tensors(layer, producer, parts, replace(quantized, scale=scale))
         graph.node("HamiltonMatrix", names, [producer.output[0]], producer.name, grouping=grouping)
     return _whole(layer, producer.output[0], whole, repeats=4, record=record)
+
+
+def _component_tensors(
+    layer: Layer, producer: onnx.NodeProto, parts: list[NDArray[np.int8]], quantized: QuantizedWeight
+) -> list[str]:
+    """Adds the components and returns the names of their tensors: one for all, or four where something else reads one of them.
+
+    Args:
+        parts: of integers, r, i, j and k.
+        quantized: their scales ``[1]`` or ``[4 m]``, and bits.
+    """
+    graph = layer.context.integers
+    if all(len(layer.context.floats.readers(name)) == 1 for name in producer.input):
+        name = f"{producer.output[0].removesuffix('.matrix')}.rijk"
+        return [graph.weight(name, replace(quantized, integers=np.concatenate(parts), error=0.0))]
+    row_scales = quantized.scale if quantized.scale.size == 1 else quantized.scale[: len(parts[0])]
+    return [
+        graph.weight(name, replace(quantized, integers=part, scale=row_scales, error=0.0))
+        for name, part in zip(producer.input, parts, strict=True)
+    ]
 
 
 def _quantize_components(stacked: NDArray[np.float32], recipe: Recipe) -> QuantizedWeight:

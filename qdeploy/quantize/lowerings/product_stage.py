@@ -109,7 +109,7 @@ def product_stage(
     if weight.factor is not None:
         compact = graph.storage == "compact"
         alone = 1 if weight.scale.size == 1 else weight.outputs // (weight.repeats if compact else 1)
-        kept = 1 if multiplier.values.size == 1 else len(_once(graph, multiplier.values, weight.repeats))
+        kept = 1 if multiplier.values.size == 1 else len(_once(graph, node.name, multiplier.values, weight.repeats))
         record["batch_norm_bytes"] = 4 * max(0, kept - alone)
         if np.abs(multiplier.values).max() >= 2**recipe.multiplier_bits:
             record["multiplier_bits"] = 31
@@ -184,18 +184,25 @@ def _with_factor(
 def _multiplier(context: Context, name: str, values: NDArray[np.int32], repeats: int) -> str:
     """The multiplier's tensor. A quaternion layer's repeat four times: compact storage keeps them once."""
     graph = context.integers
-    once = _once(graph, values, repeats)
+    once = _once(graph, name, values, repeats)
     if once.size == values.size:
         return graph.constant(f"{name}.multiplier", values, bits=32)
-    kept = graph.constant(f"{name}.multiplier.once", once, bits=32)
+    graph.constant(f"{name}.once", once, bits=32)
+    graph.nodes.append(_repeating(name, repeats))
+    return f"{name}.multiplier"
+
+
+def _repeating(name: str, repeats: int) -> onnx.NodeProto:
+    """What makes a layer's multipliers of those that its file keeps."""
     repeated = f"{name}.multiplier"
-    graph.nodes.append(onnx.helper.make_node("Concat", [kept] * repeats, [repeated], name=repeated, axis=0))
-    return repeated
+    return onnx.helper.make_node("Concat", [f"{name}.once"] * repeats, [repeated], name=repeated, axis=0)
 
 
-def _once(graph: IntegerGraph, values: NDArray[np.int32], repeats: int) -> NDArray[np.int32]:
-    """What of ``values`` the file keeps."""
+def _once(graph: IntegerGraph, name: str, values: NDArray[np.int32], repeats: int) -> NDArray[np.int32]:
+    """What of ``values`` the file keeps: all of them, too, where they take fewer bytes than the node that repeats them."""
     if graph.storage != "compact" or repeats == 1 or values.size == 1:
         return values
     first: NDArray[np.int32] = values[: values.size // repeats]
+    if values.nbytes - first.nbytes <= _repeating(name, repeats).ByteSize():
+        return values
     return first if (values == np.tile(first, repeats)).all() else values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx
 import pytest
 
 from qdeploy.export.c import c_files
-from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec
+from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec, StateSpec
 from qdeploy.runtime.ops import DOMAIN
 from qdeploy.runtime.ops.hadamard_matrix import hadamard_transform
 from qdeploy.runtime.reference import ReferenceModel
@@ -106,3 +107,61 @@ def test_other_matrices_of_signs_are_multiplied() -> None:
     weight = hadamard_transform(np.eye(64, dtype=np.int8))
     weight[5, 9] *= -1
     assert b"hadamard" not in c_files(*linear(weight, 7), "host")["model.c"]
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize(("recurrent_shift", "input_shift"), [(0, 2), (2, 0)])
+def test_rows_of_a_sparse_product_and_of_tiles_share_an_accumulator(
+    tmp_path: Path, recurrent_shift: int, input_shift: int
+) -> None:
+    """W is stored without its zeros, 22 rows, U in tiles of 24 rows: the bias and the accumulator have room for both."""
+    hidden, inputs = 22, 5
+    generator = np.random.default_rng(0)
+    recurrent = np.zeros((hidden, hidden), np.int8)
+    recurrent[np.arange(hidden), generator.permutation(hidden)] = generator.integers(1, 8, hidden)
+    constants = {
+        "U": generator.integers(-7, 8, (hidden, inputs)).astype(np.int8),
+        "W": recurrent,
+        "b": generator.integers(-300, 300, hidden).astype(np.int32),
+        "m": np.array([19661], np.int32),
+    }
+    node = onnx.helper.make_node(
+        "RNN", ["x", "h", "U", "W", "b", "m"], ["y", "h_out"], name="rnn", domain=DOMAIN,
+        activation="relu", x_zero_point=3, h_zero_point=0, input_shift=input_shift, recurrent_shift=recurrent_shift,
+        shift=17, low=0, high=255, dtype=onnx.TensorProto.UINT8,
+    )  # fmt: skip
+    value, byte = onnx.helper.make_tensor_value_info, onnx.TensorProto.UINT8
+    graph = onnx.helper.make_graph(
+        [node],
+        "loop",
+        [value("x", byte, ["time", "batch", inputs]), value("h", byte, ["batch", hidden])],
+        [value("y", byte, ["time", "batch", hidden]), value("h_out", byte, ["batch", hidden])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    imports = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid(DOMAIN, 1)]
+    model = onnx.helper.make_model(graph, opset_imports=imports)
+    manifest = Manifest(
+        schema=1,
+        qdeploy="test",
+        created_from={},
+        recipe={},
+        rounding="half_up",
+        inputs=(InputSpec("x", "x", "uint8", ("time", "batch", inputs), 1.0, 3, time_axis=0, batch_axis=1),),
+        outputs=(OutputSpec("y", "uint8", ("time", "batch", hidden), 1.0, 0),),
+        states=(StateSpec("h", "h_out", "uint8", ("batch", hidden), 1.0, 0, 8),),
+        tensors={},
+        layers=(),
+        files={},
+    )
+    text = c_files(model, manifest, "generic")["model.c"].decode()
+    assert "sparse_u8(accumulator" in text
+    ((name, count),) = re.findall(r"shift_and_add\(accumulator, 2, (\w+), (\d+)\)", text)
+    assert int(count) == 24
+    assert f"{name}[24]" in text
+    feeds = {
+        "x": generator.integers(0, 256, (6, 1, inputs)).astype(np.uint8),
+        "h": generator.integers(0, 256, (1, hidden)).astype(np.uint8),
+    }
+    found = Library(of_model(model, manifest), tmp_path, target="generic").run(feeds)
+    for tensor, expected in ReferenceModel(model).run(feeds).outputs.items():
+        assert (found[tensor] == expected).all(), tensor
