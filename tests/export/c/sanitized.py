@@ -1,7 +1,7 @@
 """Generated C under sanitizers: every golden bundle that C can be made of, by gcc and clang.
 
-Run as ``python -m tests.export.c.sanitized [NAME ...]``: each bundle in every mode, with the sources of each layout. A name with a
-slash is the path of any other bundle: ``build/compiled/qornn-copy``, which ``make verify-c`` left there.
+Run as ``python -m tests.export.c.sanitized [NAME ...]``: each bundle in every mode, with the sources of each layout. A name with
+a slash is the path of any other bundle: ``build/compiled/qornn-copy``, which ``make verify-c`` left there.
 """
 
 from __future__ import annotations
