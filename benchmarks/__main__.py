@@ -17,7 +17,7 @@ from benchmarks import convolution, fast, gated, sparse_linear
 from benchmarks.c.host_kernels import measure_quaternion
 from benchmarks.c.images import ONNX, C, measure_network
 from benchmarks.c.instructions import PROCESSORS, SIZE, measure_products, missing
-from benchmarks.c.loops import measure_c_gated, measure_c_rnn
+from benchmarks.c.loops import LITERT, measure_c_gated, measure_c_rnn
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
 from benchmarks.litert import FLOAT as LITERT_FLOAT
@@ -198,11 +198,18 @@ def c_rows() -> list[Row]:
             ("s12-exact", "-s12-exact", None),
         ):
             rows.append(_row(f"c-rnn-h{hidden}{suffix}", found[name], found[FLOAT], operator, goal))
+        if LITERT in found:
+            rows.append(
+                _row(f"c-rnn-h{hidden}-litert", found["u8"], found[LITERT], "the same integers in LiteRT", None)
+            )
     for kind in ("GRU", "LSTM"):
         recipes = {"u8": default.changed(state_bits=8), "s12": default}
         found, operator = measure_c_gated(kind, 512, recipes), f"onnxruntime's float {kind}"
         for name, suffix in (("u8", ""), ("s12", "-s12")):
             rows.append(_row(f"c-{kind.lower()}-h512{suffix}", found[name], found[gated.FLOAT], operator, 0.2))
+        if LITERT in found:
+            against = "the same integers in LiteRT"
+            rows.append(_row(f"c-{kind.lower()}-h512-litert", found["u8"], found[LITERT], against, None))
     for units, limit in ((1024, None), (4096, 0.5)):
         times = measure_quaternion(units)
         against = "the same kernel on the expanded matrix"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from qdeploy.export.onnx import attach_bodies
 from qdeploy.quantize import IntegerModel
 from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.c_samples import CSamples
+from qdeploy.runtime.engines.litert import LitertEngine
 from qdeploy.runtime.engines.onnxruntime import OnnxruntimeEngine
+from qdeploy.runtime.errors import MissingRequirementError
 from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec, StateSpec
 
 __all__ = ["GeneratedC", "bundle_of"]
@@ -34,13 +37,14 @@ class GeneratedC:
         feeds: inputs and states of one sample.
         time_axis, batch_axis: of every input; without a time axis a call is one sample.
 
-    Raises RuntimeError where the library gives other bits than onnxruntime.
+    ``files`` is the bundle that it was made of. Raises RuntimeError where the library gives other bits than onnxruntime.
     """
 
     def __init__(
         self, integers: IntegerModel, feeds: Mapping[str, NDArray[Any]], *, time_axis: int | None, batch_axis: int
     ) -> None:
-        files = bundle_of(integers, time_axis, batch_axis)
+        self._feeds = feeds
+        self.files = files = bundle_of(integers, time_axis, batch_axis)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "libmodel.so"
             path.write_bytes(c_library(files).library)
@@ -70,11 +74,31 @@ class GeneratedC:
         """One call from the given states, per step."""
         return Contender.timed(self.call)
 
+    def beside_litert(self) -> InLitert | None:
+        """The same integers and feeds in LiteRT; None where it is not installed."""
+        try:
+            engine = LitertEngine(self.files)
+        except MissingRequirementError:
+            return None
+        return InLitert(engine, self._feeds)
+
     def call(self) -> None:
         """One call of ``model_run`` from the given states."""
         self._library.model_init(self._state)
         self._library.model_load_states(self._state, _pointer(self._sample.states))
         self._library.model_run(*self._words)
+
+
+@dataclass(frozen=True)
+class InLitert:
+    """An interpreter of LiteRT and the feeds of one call."""
+
+    engine: LitertEngine
+    feeds: Mapping[str, NDArray[Any]]
+
+    def microseconds(self) -> float:
+        """One call, per step."""
+        return Contender.timed(lambda: self.engine.run(self.feeds))
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:

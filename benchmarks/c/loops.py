@@ -9,9 +9,11 @@ from benchmarks.c.generated import GeneratedC
 from benchmarks.loops import CALLS, Contender, Timed, float_operator, integer_loop, medians, one_thread_session
 from qdeploy.quantize import Recipe, load_recipe
 
-__all__ = ["FLOAT", "measure_c_gated", "measure_c_rnn"]
+__all__ = ["FLOAT", "LITERT", "measure_c_gated", "measure_c_rnn"]
 
 FLOAT = loops.FLOAT
+LITERT = "LiteRT"
+"""The integers of ``u8`` in the same run; absent where it is not installed."""
 
 
 def measure_c_rnn(hidden: int) -> dict[str, float]:
@@ -31,7 +33,10 @@ def measure_c_rnn(hidden: int) -> dict[str, float]:
     }
     contenders: dict[str, Timed] = {FLOAT: float_operator(hidden)}
     for name, (integers, feeds) in drawn.items():
-        contenders[name] = GeneratedC(integers, feeds, time_axis=0, batch_axis=1)
+        contenders[name] = made = GeneratedC(integers, feeds, time_axis=0, batch_axis=1)
+        beside = made.beside_litert() if name == "u8" else None
+        if beside is not None:
+            contenders[LITERT] = beside
     return medians(contenders, CALLS)
 
 
@@ -48,5 +53,8 @@ def measure_c_gated(kind: str, hidden: int, recipes: Mapping[str, Recipe]) -> di
     contenders: dict[str, Timed] = {gated.FLOAT: Contender(one_thread_session(operator), {"x": real})}
     for name, recipe in recipes.items():
         integers, feeds = gated.quantized_layer(layer, recipe, x)
-        contenders[name] = GeneratedC(integers, feeds, time_axis=1, batch_axis=0)
+        contenders[name] = made = GeneratedC(integers, feeds, time_axis=1, batch_axis=0)
+        beside = made.beside_litert() if name == "u8" else None
+        if beside is not None:
+            contenders[LITERT] = beside
     return medians(contenders, CALLS // 2)
