@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from qdeploy.export.c.kernels import identifiers
+
 __all__ = ["Names", "identifier"]
 
 # Keywords of C99 and C11 that a node may be called, and names of the headers that generated files include.
@@ -21,7 +23,7 @@ _RESERVED = frozenset({
 def identifier(text: str) -> str:
     """``text`` with all that C does not allow in a name replaced by underscores."""
     plain = re.sub(r"[^0-9A-Za-z_]+", "_", text).strip("_") or "x"
-    return f"n{plain}" if plain[0].isdigit() else f"{plain}_" if plain in _RESERVED else plain
+    return f"n{plain}" if plain[0].isdigit() else f"{plain}_" if plain in _RESERVED | identifiers() else plain
 
 
 class Names:

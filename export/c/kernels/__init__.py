@@ -11,7 +11,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["CONDITIONS", "kernel_names", "kernel_text", "needed", "variants"]
+__all__ = ["CONDITIONS", "identifiers", "kernel_names", "kernel_text", "needed", "variants"]
 
 _X86_LAYOUT = "MODEL_TILE == 16 && MODEL_OFFSET == 0"
 _ARM64_LAYOUT = "MODEL_TILE == 16 && MODEL_OFFSET == 128 && defined(__aarch64__)"
@@ -83,6 +83,17 @@ def needed(names: set[str]) -> list[str]:
     for name in sorted(names):
         visit(name)
     return order
+
+
+@cache
+def identifiers() -> frozenset[str]:
+    """Names that the kernels' texts give to functions, macros and constants; nothing else in a source may be called so."""
+    texts = "\n".join(_sources().values())
+    functions = re.findall(r"^(?:__attribute__\(\(unused\)\) )?static [\w *]*?(\w+)\(", texts, re.MULTILINE)
+    macros = re.findall(r"^ *#define (\w+)", texts, re.MULTILINE)
+    constants = re.findall(r"^enum \{ (\w+)", texts, re.MULTILINE)
+    types = re.findall(r"^\} (\w+);", texts, re.MULTILINE)
+    return frozenset((*functions, *macros, *constants, *types))
 
 
 def _body(name: str) -> str:
