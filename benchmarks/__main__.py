@@ -212,8 +212,8 @@ def c_rows() -> list[Row]:
             )
         )
     image = measure_network("quaternion-conv2-cifar10", (4, 32, 32)).microseconds
-    for suffix, other, goal in (("", FLOAT, 0.5), ("-onnx", ONNX, None)):
-        against = f"onnxruntime, {other}" if other == FLOAT else "the same integers in onnxruntime"
+    for suffix, other, goal in (("", convolution.FLOAT, 0.5), ("-onnx", ONNX, None)):
+        against = f"onnxruntime, {other}" if other == convolution.FLOAT else "the same integers in onnxruntime"
         rows.append(_row(f"c-conv2-b1{suffix}", image[C], image[other], against, goal, unit="µs a sample"))
     return rows
 

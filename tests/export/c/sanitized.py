@@ -1,6 +1,7 @@
 """Generated C under sanitizers: every golden bundle that C can be made of, by gcc and clang.
 
-Run as ``python -m tests.export.c.sanitized [NAME ...]``: each bundle in every mode, with the sources of each layout.
+Run as ``python -m tests.export.c.sanitized [NAME ...]``: each bundle in every mode, with the sources of each layout. A name with
+a slash is the path of any other bundle: ``build/compiled/qornn-copy``, which ``make verify-c`` left there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from qdeploy.export.c.generator import generate_program
 from qdeploy.export.c.selftest import SELFTEST, selftest_c
 from qdeploy.export.c.targets import find_target, host_twin
 from qdeploy.export.onnx.integer_only import BORDERS
+from qdeploy.runtime.bundle import BundleFiles, read_bundle
 from qdeploy.runtime.errors import QdeployError
 from qdeploy.runtime.ops import DOMAIN, WEIGHT_OPERATORS, operator_name
 from qdeploy.runtime.reference import STANDARD
@@ -43,14 +45,19 @@ LAYOUTS = tuple(dict.fromkeys((host_twin(), "pi4", "pi2", "generic")))
 BUNDLES = sorted(path.stem for path in (Path(__file__).parents[2] / "golden" / "bundles").glob("*.zip"))
 
 
+def opened(name: str) -> BundleFiles:
+    """A golden bundle, or the one at a path."""
+    return read_bundle(name) if "/" in name else golden(name)
+
+
 def operators(name: str) -> set[str]:
     """The layer operators of a golden bundle."""
-    return {operator_name(node.op_type) for node in golden(name).model.graph.node if node.domain == DOMAIN}
+    return {operator_name(node.op_type) for node in opened(name).model.graph.node if node.domain == DOMAIN}
 
 
 def has_a_form(name: str) -> bool:
     """Whether a bundle's integers reach its borders, and all its nodes are operators that can be written in C."""
-    standard = {node.op_type for node in golden(name).model.graph.node if node.domain != DOMAIN}
+    standard = {node.op_type for node in opened(name).model.graph.node if node.domain != DOMAIN}
     # Flat files have other standard operators than those that move data.
     return operators(name) <= {*emitters(), *WEIGHT_OPERATORS} and standard <= STANDARD.keys() - BORDERS
 
@@ -76,7 +83,7 @@ def run_sanitized(name: str, mode: str, target: str, folder: Path) -> str:
         AssertionError: another integer, or what a sanitizer found.
     """
     compiler, flags = MODES[mode]
-    files = golden(name)
+    files = opened(name)
     program = generate_program(files.model, files.manifest, find_target(target))
     sources = {**program_files(program, files.model), SELFTEST: selftest_c(program, files.vectors())}
     native = find_target("host").flags if target == host_twin() else ()
