@@ -41,13 +41,21 @@ long moved(long operation, long file, const void *bytes, long count)
     return semihosting(operation, parameters);
 }
 
-/* What compilers call to copy and to clear: words where both sides have them, as a C library does it. */
+/* What compilers call to copy and to clear: words of the processor, as a C library does it, which other processors than arm64 want
+   aligned. */
+enum { WORD = sizeof(uintptr_t) };
+
+static int in_words(uintptr_t places)
+{
+    return WORD == 8 || places % WORD == 0;
+}
+
 void *memcpy(void *restrict to, const void *restrict from, size_t count)
 {
     size_t done = 0;
-    if (((uintptr_t)to | (uintptr_t)from) % 4 == 0) {
-        for (; done + 4 <= count; done += 4) {
-            *(volatile uint32_t *)((char *)to + done) = *(const uint32_t *)((const char *)from + done);
+    if (in_words((uintptr_t)to | (uintptr_t)from)) {
+        for (; done + WORD <= count; done += WORD) {
+            *(volatile uintptr_t *)((char *)to + done) = *(const uintptr_t *)((const char *)from + done);
         }
     }
     for (; done < count; done++) {
@@ -58,10 +66,11 @@ void *memcpy(void *restrict to, const void *restrict from, size_t count)
 
 void *memset(void *to, int value, size_t count)
 {
+    const uintptr_t word = ~(uintptr_t)0 / 255 * (uint8_t)value;
     size_t done = 0;
-    if ((uintptr_t)to % 4 == 0) {
-        for (; done + 4 <= count; done += 4) {
-            *(volatile uint32_t *)((char *)to + done) = 0x01010101u * (uint8_t)value;
+    if (in_words((uintptr_t)to)) {
+        for (; done + WORD <= count; done += WORD) {
+            *(volatile uintptr_t *)((char *)to + done) = word;
         }
     }
     for (; done < count; done++) {

@@ -116,24 +116,28 @@ class MatrixProduct:
         if target.tile > COLUMNS or target.offset:
             return None
         parts, outputs, inputs = components.shape
-        rows = sparse_rows(components.reshape(parts * outputs, inputs))
-        if rows is None or rows.nbytes >= parts * _stored_bytes(components[0], bits, target.tile):
+        # Rows are padded as those of tiles are, so that products of both kinds share an accumulator.
+        rows = padded(outputs, target.tile)
+        full = np.zeros((parts, rows, inputs), np.int8)
+        full[:, :outputs] = components
+        found = sparse_rows(full.reshape(parts * rows, inputs))
+        if found is None or found.nbytes >= parts * _stored_bytes(components[0], bits, target.tile):
             return None
         entries = f"{np.count_nonzero(components)} of {components.size} weights that are not 0"
         names = (
-            site.array(f"{argument}_gaps", rows.gaps, note=f"columns between {entries}"),
-            site.array(f"{argument}_values", rows.values),
-            site.array(f"{argument}_counts", rows.counts, note="entries of each row"),
+            site.array(f"{argument}_gaps", found.gaps, note=f"columns between {entries}"),
+            site.array(f"{argument}_values", found.values),
+            site.array(f"{argument}_counts", found.counts, note="entries of each row"),
         )
         kernel = site.kernel(f"sparse_{'quaternion_' if parts > 1 else ''}{kind}")
-        runs = tuple(Run(part * outputs, outputs, part * outputs) for part in range(parts))
+        runs = tuple(Run(part * outputs, outputs, part * rows) for part in range(parts))
         return cls(
             parts * outputs,
             parts * inputs,
-            outputs,
+            rows,
             inputs,
             runs,
-            parts * outputs,
+            parts * rows,
             ", ".join(names),
             kernel,
             inputs if parts > 1 else 0,

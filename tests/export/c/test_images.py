@@ -303,7 +303,7 @@ def test_sparse_weights_take_no_room_for_zeros(tmp_path: Path, dtype: type[np.ge
     """Where no vector instructions read the zeros faster; gaps of more than a byte, and rows of zeros."""
     network = Network({"x": image(4 * 530, dtype=dtype)})
     generator = np.random.default_rng(3)
-    components = np.where(generator.random((4, 6, 530)) < 0.02, weights(4, 6, 530), 0).astype(np.int8)
+    components = np.where(generator.random((4, 7, 530)) < 0.02, weights(4, 7, 530), 0).astype(np.int8)
     components[:, 2] = 0
     components[0, 1, :520] = 0
     weight = hamilton_matrix(Node("w"), *components, grouping="blocked")[0]
@@ -311,7 +311,7 @@ def test_sparse_weights_take_no_room_for_zeros(tmp_path: Path, dtype: type[np.ge
         weight[0, -1] = 1
     network.add(
         "Linear",
-        {"x": "x", "weight": weight, "bias": np.arange(24, dtype=np.int32), "multiplier": np.array([1], np.int32)},
+        {"x": "x", "weight": weight, "bias": np.arange(28, dtype=np.int32), "multiplier": np.array([1], np.int32)},
         x_zero_point=5 if dtype is np.uint8 else 0,
         shift=0,
         y_zero_point=0,
