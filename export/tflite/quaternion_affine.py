@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,18 +20,14 @@ def quaternion_affine(site: Site) -> None:
     attributes, code = site.attributes, site.code
     x = code.subtract(site.input("x"), attributes["x_zero_point"])
     matrix, addend = site.constant("matrix").astype(np.int64), site.constant("addend")
-    trailing = attributes["trailing"]
-    axis, count = len(x.shape) - 1 - trailing, len(matrix)
-    parted = (*x.shape[:axis], 4, count, *x.shape[axis + 1 :])
-    whole = code.reshape(x, parted)
+    axis, count = len(x.shape) - 1 - attributes["trailing"], len(matrix)
+    shape = site.tensor("x").shape
+    # Four axes whatever x has: tflite-runtime broadcasts no more.
+    leading = None if None in x.shape[:axis] else math.prod(shape[:axis])
+    whole = code.reshape(x, (leading, 4, count, math.prod(shape[axis + 1 :])))
     largest = site.largest("x", attributes["x_zero_point"])
-    terms = []
-    for part in range(4):
-        begin, size = [0] * len(parted), [-1] * len(parted)
-        begin[axis], size[axis] = part, 1
-        # Entry [c, q]: how much part d of quaternion q adds to component c.
-        factors = matrix[:, :, part].T.reshape(4, count, *[1] * trailing)
-        terms.append((code.slice(whole, begin, size), factors, largest))
+    # Entry [c, q]: how much part d of quaternion q adds to component c.
+    parts = code.split(whole, [1] * 4, 1)
+    terms = [(part, matrix[:, :, d].T[:, :, None], largest) for d, part in enumerate(parts)]
     bounds = (attributes["y_zero_point"], attributes["low"], attributes["high"])
-    y = scaled_sum(code, terms, addend.reshape(4, count, *[1] * trailing), attributes["shift"], *bounds)
-    site.set("y", code.reshape(y, x.shape))
+    site.set("y", scaled_sum(code, terms, addend.reshape(4, count, 1), attributes["shift"], *bounds))
