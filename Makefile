@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest properties fuzz interrupt verify-cpus verify-c verify-litert verify-boards bench weight-bits cells pruning lint types format wheel-check python-check docs-output clean sanitize-c
+.PHONY: help setup demo test pytest properties fuzz interrupt verify-cpus verify-c verify-litert verify-boards bench weight-bits cells pruning lint types format wheel-check python-check tflite-check docs-output clean sanitize-c
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -93,6 +93,9 @@ wheel-check: $(STAMP) ## Install the wheel in a fresh environment without torch 
 
 python-check: ## Run the tests that need no torch with other Pythons (PYTHONS="python3.12 python3.13")
 	PYTHONS="$(PYTHONS)" scripts/python_check.sh $(ARGS)
+
+tflite-check: ## Run the tests of .tflite files with tflite-runtime 2.14 (PYTHON=python3.11)
+	PYTHON=python3.11 scripts/tflite_check.sh $(ARGS)
 
 docs-output: $(STAMP) ## Run the commands of the documentation and write their output into its pages
 	$(BIN)/python scripts/docs_output.py

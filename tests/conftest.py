@@ -69,6 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             name = marker.args[0]
             if shutil.which(name, path=PROGRAMS) is None and shutil.which(f"{name}-static") is None:
                 item.add_marker(pytest.mark.skip(reason=f"no {name} (Linux package {PACKAGES[name]})"))
+        if item.get_closest_marker("litert") and not any(map(find_spec, ("ai_edge_litert", "tflite_runtime"))):
+            item.add_marker(pytest.mark.skip(reason="neither ai-edge-litert nor tflite-runtime is installed"))
         for marker in item.iter_markers("needs"):
             if find_spec(marker.args[0]) is None:
                 item.add_marker(pytest.mark.skip(reason=_not_installed(marker.args[0])))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qdeploy.runtime.engines.engine import Array
     from qdeploy.runtime.model_source import ModelSource
 
-__all__ = ["RESOLVERS", "LitertEngine", "version"]
+__all__ = ["RESOLVERS", "LitertEngine", "interpreter_module", "version"]
 
 _PACKAGES = (("ai-edge-litert", "ai_edge_litert.interpreter"), ("tflite-runtime", "tflite_runtime.interpreter"))
 _INSTALL = "pip install 'qdeploy[litert]' (on boards with 32 bits 'qdeploy[tflite]'), or choose another runtime"
@@ -42,7 +42,11 @@ def version() -> str:
     raise MissingRequirementError(f"neither ai-edge-litert nor tflite-runtime is installed on this machine; {_INSTALL}")
 
 
-def _import() -> Any:
+def interpreter_module() -> Any:
+    """The module of the installed package that has the interpreter.
+
+    Raises MissingRequirementError where neither package is installed, or where it cannot be imported.
+    """
     name = version().split()[0]
     try:
         return import_module(dict(_PACKAGES)[name])
@@ -68,7 +72,7 @@ class LitertEngine:
     def __init__(
         self, source: ModelSource, *, threads: int = 1, optimize: bool = True, resolver: str | None = None
     ) -> None:
-        module = _import()
+        module = interpreter_module()
         self.version: str = version()
         files = c_bundle(source)
         chosen = resolver or ("default" if optimize else "plain")

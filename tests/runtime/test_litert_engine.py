@@ -13,7 +13,7 @@ from qdeploy.runtime.engines import DEFAULTS, available, open_engine
 from qdeploy.runtime.engines.litert import LitertEngine
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
 
-pytestmark = pytest.mark.needs("ai_edge_litert")
+pytestmark = pytest.mark.litert
 
 FILES = read_bundle(Path(__file__).parents[1] / "golden" / "bundles" / "mlp.zip")
 

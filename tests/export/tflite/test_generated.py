@@ -12,11 +12,11 @@ from qdeploy.export.onnx.integer_only import BORDERS
 from qdeploy.export.tflite.emitter import emitters
 from qdeploy.export.tflite.generator import METADATA, SIGNATURE, STEP, tflite_file
 from qdeploy.runtime.bundle import read_bundle
-from qdeploy.runtime.engines.litert import RESOLVERS, LitertEngine
+from qdeploy.runtime.engines.litert import RESOLVERS, LitertEngine, interpreter_module
 from qdeploy.runtime.ops import DOMAIN, OPERATORS, WEIGHT_OPERATORS, operator_name
 from qdeploy.runtime.reference import STANDARD, ReferenceModel
 
-pytestmark = pytest.mark.needs("ai_edge_litert")
+pytestmark = pytest.mark.litert
 
 FOLDER = Path(__file__).parents[2] / "golden" / "bundles"
 BUNDLES = sorted(path.stem for path in FOLDER.glob("*.zip"))
@@ -56,8 +56,7 @@ def test_every_golden_bundle_gives_the_references_bits(name: str, monkeypatch: p
 
 
 def test_the_step_signature_goes_on_from_step_to_step() -> None:
-    from ai_edge_litert.interpreter import Interpreter
-
+    Interpreter = interpreter_module().Interpreter
     files = read_bundle(FOLDER / "rnn-relu-state12.zip")
     interpreter = Interpreter(model_content=tflite_file(files.model, files.manifest))
     assert set(interpreter.get_signature_list()) == {SIGNATURE, STEP}
@@ -75,6 +74,7 @@ def test_the_step_signature_goes_on_from_step_to_step() -> None:
     assert (found[files.manifest.outputs[0].name] == wanted[files.manifest.outputs[0].name]).all()
 
 
+@pytest.mark.needs("ai_edge_litert")
 def test_a_loop_is_one_loop_and_the_file_says_where_it_comes_from() -> None:
     from ai_edge_litert import schema_py_generated as schema
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.requantization import requantize
 from qdeploy.export.tflite.writer import ModelWriter
+from qdeploy.runtime.engines.litert import interpreter_module
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.numeric import requantize as contract
 
 Array = NDArray[Any]
 
-pytestmark = pytest.mark.needs("ai_edge_litert")
+pytestmark = pytest.mark.litert
 
 
 @settings(max_examples=120, deadline=None)
@@ -55,14 +56,12 @@ def test_results_of_32_bits_that_do_not_fit_the_pieces_are_refused() -> None:
 
 def in_litert(accumulator: Array, multiplier: Array, shift: int, zero_point: int, low: int, high: int) -> Array:
     """One requantization as a model of its own."""
-    from ai_edge_litert.interpreter import Interpreter
-
     writer = ModelWriter("test")
     number, graph = writer.subgraph("main")
     x = graph.input("x", np.int32, accumulator.shape)
     y = requantize(Code(graph), x, multiplier, shift, zero_point, low, high)
     graph.output(y)
     writer.signature("serving_default", number, {"x": x}, {"y": y})
-    interpreter = Interpreter(model_content=writer.to_bytes())
+    interpreter = interpreter_module().Interpreter(model_content=writer.to_bytes())
     found: Array = interpreter.get_signature_runner()(x=accumulator)["y"]
     return found
