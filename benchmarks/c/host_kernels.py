@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 import tempfile
 import time
@@ -26,6 +27,9 @@ __all__ = ["BUILDS", "KERNELS", "Build", "HostKernels", "lacking", "source", "ti
 PRODUCTS = re.compile(r"(matvec4|matvec|quaternion)_(u8|s16)_w(\d)")
 KERNELS = [name for name in kernel_names() if PRODUCTS.fullmatch(name) or name.startswith("requantize_")]
 SIZES = (170, 512, 1024)
+_BASE = ("-march=x86-64",) if platform.machine().lower() in {"x86_64", "amd64"} else ()
+"""No instruction set beyond what every such machine has, although the host's own flags come before."""
+
 SECONDS = 0.25
 TURN = 1000
 
@@ -37,7 +41,7 @@ class Build:
     name: str
     tile: int
     offset: int
-    flags: tuple[str, ...] = ("-march=x86-64",)
+    flags: tuple[str, ...] = _BASE
     features: tuple[str, ...] = ()
 
 
@@ -45,13 +49,13 @@ BUILDS = (
     Build("plain", 16, 0),
     Build("plain-tile4", 4, 0),
     Build("plain-offset128", 16, 128),
-    Build("avx2", 16, 0, ("-march=x86-64", "-mavx2"), ("avx2",)),
-    Build("avxvnni", 16, 0, ("-march=x86-64", "-mavx2", "-mavxvnni"), ("avx2", "avx_vnni")),
+    Build("avx2", 16, 0, (*_BASE, "-mavx2"), ("avx2",)),
+    Build("avxvnni", 16, 0, (*_BASE, "-mavx2", "-mavxvnni"), ("avx2", "avx_vnni")),
     Build(
         "avx512vnni",
         16,
         0,
-        ("-march=x86-64", "-mavx2", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni"),
+        (*_BASE, "-mavx2", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni"),
         ("avx512bw", "avx512_vnni"),
     ),
 )

@@ -64,7 +64,7 @@ def test_cells(qdeploy_command, tmp_path):
 def test_quaternion(qdeploy_command, tmp_path):
     done = qdeploy_command("study", "quaternion", "digits", "--limit", "20", "-o", tmp_path / "out")
     assert done.code == 0
-    assert "20 answers on digits; default is 34.1% of expanded" in done.out
+    assert "20 answers on digits; default is 33.0% of expanded" in done.out
     table = json.loads((tmp_path / "out" / "quaternion.json").read_text())
     assert table["rows"][0]["name"] == "quaternion-lenet300-digits"
 
