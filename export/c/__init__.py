@@ -1,8 +1,8 @@
 """An integer model as C99: generated, readable, without memory allocation and without floating point.
 
-:func:`c_files` makes ``model.h`` and ``model.c``. The way: ``graph`` reads the model, ``generator`` plans the memory and has
-every operator's emitter (one file an operator) write a function, ``text`` puts the two files together; kernels are pasted in, so
-that ``model.c`` needs no other file.
+:func:`c_files` makes ``model.h`` and ``model.c``. The way: ``export.sample_graph`` reads the model, ``generator`` plans the
+memory and has every operator's emitter (one file an operator) write a function, ``text`` puts the two files together; kernels
+are pasted in, so that ``model.c`` needs no other file.
 """
 
 from __future__ import annotations

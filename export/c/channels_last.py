@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from qdeploy.export.c.graph import Graph, Layer, Tensor
+from qdeploy.export.sample_graph import Graph, Layer, Tensor
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.hamilton_product import components_of
 from qdeploy.runtime.numeric import IntArray

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdeploy.export.c.gates import add_runs, driven_part, gate_product, start, table_index, wrapped
-from qdeploy.export.c.graph import Tensor
 from qdeploy.export.c.product import MatrixProduct
 from qdeploy.export.c.requantization import requantize_runs
 from qdeploy.export.c.site import Operand
+from qdeploy.export.sample_graph import Tensor
 from qdeploy.runtime.fast_loop import FACTOR_ZERO_POINT
 
 if TYPE_CHECKING:

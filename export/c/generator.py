@@ -12,12 +12,12 @@ from qdeploy.export.c.channels_last import channels_last
 from qdeploy.export.c.checked_texts import check_texts
 from qdeploy.export.c.constants import ConstantArray, Constants
 from qdeploy.export.c.emitter import emitter
-from qdeploy.export.c.graph import Graph, Layer, initial_states, read_graph
 from qdeploy.export.c.memory import Place, Slot, SlotRequest, assign_slots, field_of
 from qdeploy.export.c.names import Names, identifier
 from qdeploy.export.c.pooled_rows import pooled_rows
 from qdeploy.export.c.site import Site
 from qdeploy.export.c.targets import Target
+from qdeploy.export.sample_graph import Graph, Layer, initial_states, read_graph
 from qdeploy.runtime.errors import InvalidFileError
 from qdeploy.runtime.manifest import Manifest
 from qdeploy.runtime.ops import RECURRENT

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from qdeploy.export.c.graph import Graph, Layer, Tensor
+from qdeploy.export.sample_graph import Graph, Layer, Tensor
 
 __all__ = ["POOL", "pooled_rows"]
 

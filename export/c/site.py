@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdeploy.export.c.graph import Graph, Layer, Source, Tensor
 from qdeploy.export.c.memory import c_type
 from qdeploy.export.c.names import identifier
+from qdeploy.export.sample_graph import Graph, Layer, Source, Tensor
 from qdeploy.runtime.errors import UnsupportedModelError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from qdeploy.runtime.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
-    from qdeploy.export.c.graph import Tensor
     from qdeploy.export.c.site import Operand, Site
+    from qdeploy.export.sample_graph import Tensor
 
 __all__ = ["ONE", "Axis", "Size", "View", "broadcast_view", "contiguous", "copy_views", "extents", "loops", "refuse"]
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import onnx
 
-from qdeploy.export.c.graph import Graph, read_graph
+from qdeploy.export.sample_graph import Graph, read_graph
 from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.emitter import emitter
 from qdeploy.export.tflite.site import Site, open_shape

@@ -12,7 +12,7 @@ from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.runtime.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
-    from qdeploy.export.c.graph import Graph, Layer, Source, Tensor
+    from qdeploy.export.sample_graph import Graph, Layer, Source, Tensor
     from qdeploy.export.tflite.writer import ModelWriter, Shape, Value
     from qdeploy.runtime.numeric import IntArray
 

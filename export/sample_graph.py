@@ -1,4 +1,4 @@
-"""The integer graph as C sees it: one sample, one time step, all that is constant known by value.
+"""The integer graph as C and LiteRT see it: one sample, one time step, all that is constant known by value.
 
 Shapes come from two runs of the reference with sequences of different length: what differs is the time axis. So nothing
 about shapes is derived twice, and a graph whose sizes hang on its length in another way is noticed.
@@ -137,7 +137,7 @@ def read_graph(model: onnx.ModelProto, manifest: Manifest, *, at_once: bool = Fa
     for name, dtype in borders:
         if dtype == "float32":
             raise UnsupportedModelError(
-                f"{name} is a float tensor; generated C has integers at its borders. Export without --float-io."
+                f"{name} is a float tensor; C and LiteRT have integers at their borders. Export without --float-io."
             )
     for node in model.graph.node:
         if node.domain != DOMAIN and node.op_type not in STANDARD:
@@ -151,7 +151,7 @@ def read_graph(model: onnx.ModelProto, manifest: Manifest, *, at_once: bool = Fa
     tensors = {name: _tensor(name, short[name], long[name], timed=timed) for name in short}
     constants: dict[str, IntArray] = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     sources: dict[str, Source] = {}
-    # Tensors of sizes, which stand in no memory: Reshape and its like read them here, not in C.
+    # Tensors of sizes, which stand in no memory: Reshape and its like read them here, not at run time.
     sizes: set[str] = set()
     nodes: list[Layer] = []
     for index, proto in enumerate(model.graph.node):
