@@ -18,12 +18,15 @@ __all__ = ["LARGEST_RESULT", "check_sizes"]
 LARGEST_RESULT = 1 << 26
 """Elements; a file of a few bytes can ask for more than any memory holds."""
 
+_MOST_REPEATS = 1 << 20
+"""Of a Tile, whose input is repeated whole."""
+
 #: Operator to the places of the inputs that say how large its result is.
 _MAKERS = {"ConstantOfShape": (0,), "Expand": (1,), "Tile": (1,), "Range": (0, 1, 2)}
 
 
 def check_sizes(model: onnx.ModelProto, where: str) -> None:
-    """No ConstantOfShape, Expand, Tile or Range of constant parameters makes more than LARGEST_RESULT elements.
+    """No ConstantOfShape, Expand or Range of constant parameters makes more than LARGEST_RESULT elements, no Tile 2^20 repeats.
 
     Nor does a node whose attribute ``shape`` says how large its result is, as those do that expand weights.
 
@@ -54,10 +57,11 @@ def _check_scope(pending: list[Iterable[onnx.NodeProto]], graphs: list[onnx.Grap
         if places is not None and len(node.input) > max(places):
             parameters = [constants[node.input[place]] for place in places if node.input[place] in constants]
             size = _size(parameters) if len(parameters) == len(places) else 0
-        if size > LARGEST_RESULT:
+        what, most = ("repeats", _MOST_REPEATS) if node.op_type == "Tile" else ("elements", LARGEST_RESULT)
+        if size > most:
             raise UnsupportedModelError(
-                f"{where}: node {node.name or node.output[0]} ({node.op_type}) makes {size} elements, expected at most "
-                f"{LARGEST_RESULT}; networks for small machines make none of that size"
+                f"{where}: node {node.name or node.output[0]} ({node.op_type}) makes {size} {what}, expected at most "
+                f"{most}; networks for small machines make none of that size"
             )
 
 
