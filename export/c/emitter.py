@@ -1,56 +1,18 @@
-"""Emitters: how each operator is written in C, by the operator's name."""
+"""The emitters of C: how each operator is written, by the operator's name. Every file of this package may register some."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.export.emitters import Emitters
 
 if TYPE_CHECKING:
     from qdeploy.export.c.site import Site
 
-__all__ = ["Emitter", "c_operator", "emitter", "emitters"]
+__all__ = ["c_operator", "emitter", "emitters"]
 
-Emitter: TypeAlias = "Callable[[Site], None]"
-"""Writes the body of a layer's function."""
+_EMITTERS: Emitters[Site] = Emitters(__package__, "in C", "c")
 
-_EMITTERS: dict[str, Emitter] = {}
-
-
-def c_operator(*names: str) -> Callable[[Emitter], Emitter]:
-    """Registers a function as the emitter of these operators, of the domain ``qdeploy`` or standard ones that move data."""
-
-    def register(function: Emitter) -> Emitter:
-        for name in names:
-            _EMITTERS[name] = function
-        return function
-
-    return register
-
-
-@cache
-def emitters() -> dict[str, Emitter]:
-    """Every emitter by operator; importing this package's files registers them."""
-    package = importlib.import_module(__package__)
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{__package__}.{module.name}")
-    return _EMITTERS
-
-
-def emitter(operator: str, node: str) -> Emitter:
-    """The emitter of an operator.
-
-    Raises:
-        UnsupportedModelError: there is none.
-    """
-    found = emitters().get(operator)
-    if found is None:
-        raise UnsupportedModelError(
-            f"node {node}: the operator {operator} has no form in C; expected one of {', '.join(sorted(emitters()))}. "
-            "Export without the format c."
-        )
-    return found
+c_operator = _EMITTERS.register
+emitters = _EMITTERS.all
+emitter = _EMITTERS.of
