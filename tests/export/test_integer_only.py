@@ -124,6 +124,7 @@ def test_its_floats_are_scales_and_nothing_else(where: str) -> None:
     if where == "elsewhere":
         body.node.append(onnx.helper.make_node("Cast", ["multiplier"], ["f"], to=onnx.TensorProto.FLOAT))
     else:
-        body.node.append(onnx.helper.make_node("Identity", ["y_scale"], ["f"]))
+        scale = next(node.input[6] for node in body.node if node.op_type == "QLinearConv")
+        body.node.append(onnx.helper.make_node("Identity", [scale], ["free"]))
     with pytest.raises(UnsupportedModelError, match="casts to a float type"):
         check_integer_only(complete, qlinear=True)

@@ -110,9 +110,12 @@ def test_an_interruption_leaves_nothing_there(board, bundle, python_there, tmp_p
     started = board.home.parent / "started"
     python_there(verify=f": > '{started}'; exec sleep 12345")
     words = [sys.executable, "-m", "qdeploy", "push", bundle, "board", "--ssh-config", board.config, *QUICK]
+    # Whoever runs the tests in the background has interrupts ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(
         [str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    signal.signal(signal.SIGINT, before)
     while not started.exists():
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
