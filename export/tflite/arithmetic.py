@@ -6,7 +6,8 @@ GATHER, and BATCH_MATMUL of int8 into int32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,10 @@ class Code:
         if not rectified:
             return self._binary("ADD", x, y)
         return self.subgraph.add("ADD", [x, y], np.int32, broadcast(x.shape, y.shape), fused_activation=_RELU)
+
+    def total(self, terms: Iterable[Value]) -> Value:
+        """The sum of one term or more, modulo 2^32."""
+        return reduce(self.add, terms)
 
     def subtract(self, x: Value, y: Value | Any) -> Value:
         """x - y."""

@@ -14,7 +14,6 @@ from qdeploy.export.tflite.windows import Windows, channels_last, channels_secon
 
 if TYPE_CHECKING:
     from qdeploy.export.tflite.site import Site
-    from qdeploy.export.tflite.writer import Value
     from qdeploy.runtime.numeric import IntArray
 
 
@@ -28,10 +27,8 @@ def average_pool(site: Site) -> None:
     )
     zero_point = attributes["x_zero_point"]
     centred = code.subtract(channels_last(code, site.input("x")), zero_point)
-    total: Value | None = None
-    for _, values in windows.taps(code, windows.padded(code, centred, 0), together=False):
-        total = values if total is None else code.add(total, values)
-    assert total is not None  # noqa: S101
+    taps = windows.taps(code, windows.padded(code, centred, 0), together=False)
+    total = code.total(values for _, values in taps)
     multipliers = site.constant("multipliers")
     channels = tensor.shape[1]
     places, factors = (math.prod(windows.out), channels), multipliers

@@ -39,21 +39,19 @@ def conv(site: Site) -> None:
     parts = digits.split(code, channels_last(code, site.input("x")))
     # Taps come in this order: that of the weight's own axes.
     by_tap = weight.reshape(*weight.shape[:2], -1, weight.shape[-1])
-    total: Value | None = None
+    terms = []
     for scale, part, fill in zip(digits.scales, parts, fills, strict=True):
         taps = windows.taps(code, windows.padded(code, part, fill), together=True)
         for number, (_, values) in enumerate(taps):
             product = _product(code, values, by_tap[:, :, number], attributes["group"], math.prod(windows.out))
-            term = code.multiply(product, scale)
-            total = term if total is None else code.add(total, term)
-    assert total is not None  # noqa: S101
+            terms.append(code.multiply(product, scale))
     flat = weight.reshape(len(weight), -1)
     bias = site.constant("bias").astype(np.int64)
     rest = flat.astype(np.int64).sum(axis=1) * (digits.constant - zero_point)
     largest = site.largest("x", zero_point)
     y = requantize(
         code,
-        code.add(total, rest + bias),
+        code.add(code.total(terms), rest + bias),
         site.constant("multiplier"),
         attributes["shift"],
         attributes["y_zero_point"],

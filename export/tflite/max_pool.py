@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,6 @@ from qdeploy.export.tflite.windows import Windows, channels_last, channels_secon
 
 if TYPE_CHECKING:
     from qdeploy.export.tflite.site import Site
-    from qdeploy.export.tflite.writer import Value
 
 
 @tflite_operator("MaxPool")
@@ -26,8 +26,6 @@ def max_pool(site: Site) -> None:
         tuple(attributes["pads"]),
     )
     x = windows.padded(code, channels_last(code, site.input("x")), int(np.iinfo(tensor.dtype).min))
-    largest: Value | None = None
-    for _, values in windows.taps(code, x, together=False):
-        largest = values if largest is None else code.maximum(largest, values)
-    assert largest is not None  # noqa: S101
+    taps = (values for _, values in windows.taps(code, x, together=False))
+    largest = reduce(code.maximum, taps)
     site.set("y", channels_second(code, largest))

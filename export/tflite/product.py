@@ -65,11 +65,8 @@ class Digits:
 
     def joined(self, code: Code, digits: list[Value]) -> Value:
         """The int32 values again."""
-        total: Value | None = None
-        for scale, digit in zip(self.scales, digits, strict=True):
-            term = code.multiply(code.cast(digit, np.int32), scale)
-            total = term if total is None else code.add(total, term)
-        assert total is not None  # noqa: S101
+        pairs = zip(self.scales, digits, strict=True)
+        total = code.total(code.multiply(code.cast(digit, np.int32), scale) for scale, digit in pairs)
         return code.add(total, self.constant)
 
 
@@ -95,12 +92,8 @@ class MatrixProduct:
 
     def of_digits(self, code: Code, digits: list[Value]) -> Value:
         """int32 ``[R, N]`` from int8 digits ``[R, K]``, without the rest."""
-        total: Value | None = None
-        for scale, digit in zip(self.digits.scales, digits, strict=True):
-            term = code.multiply(self.plain(code, digit, self.weight), scale)
-            total = term if total is None else code.add(total, term)
-        assert total is not None  # noqa: S101
-        return total
+        pairs = zip(self.digits.scales, digits, strict=True)
+        return code.total(code.multiply(self.plain(code, digit, self.weight), scale) for scale, digit in pairs)
 
     @classmethod
     def plain(cls, code: Code, x: Value, weight: IntArray) -> Value:
@@ -129,11 +122,10 @@ def _quaternion(code: Code, x: Value, components: IntArray) -> Value:
     side_by_side = components.transpose(2, 0, 1).reshape(inputs, 4 * outputs)
     products = code.matmul(code.reshape(x, (rows, 4, inputs)), code.subgraph.constant(side_by_side, np.int8))
     by_part = code.reshape(products, (rows, 16, outputs))
-    total: Value | None = None
-    for component in range(4):
+
+    def term(component: int) -> Value:
         # Row (part of x, component) of the sixteen, one for each part of y.
         taken = code.gather(by_part, code.subgraph.constant(4 * _PARTS[:, component] + component, np.int32), axis=1)
-        signed = code.multiply(taken, _SIGNS[:, component][:, None])
-        total = signed if total is None else code.add(total, signed)
-    assert total is not None  # noqa: S101
-    return code.reshape(total, (rows, 4 * outputs))
+        return code.multiply(taken, _SIGNS[:, component][:, None])
+
+    return code.reshape(code.total(map(term, range(4))), (rows, 4 * outputs))

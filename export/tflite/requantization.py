@@ -177,10 +177,7 @@ def scaled_sum(
     reach = sum(bound * int(np.abs(factors.astype(np.int64)).max()) for _, factors, bound in terms)
     reach += int(np.abs(constant).max()) + half
     if reach < _TOP:
-        total: Value | None = None
-        for x, factors, _ in terms:
-            total = _sum(code, total, code.multiply(x, factors))
-        assert total is not None  # noqa: S101
+        total = code.total(code.multiply(x, factors) for x, factors, _ in terms)
         y = code.shift_right(code.add(total, constant + half), shift)
     elif reach >> shift < 1 << 30:
         y = _limbs(code, [(x, factors.astype(np.int64)) for x, factors, _ in terms], constant, shift)
