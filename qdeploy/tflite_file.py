@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from qdeploy.export.bundle import file_specs
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingRequirementError
 from qdeploy.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -47,10 +47,9 @@ def with_tflite(
 
     Raises:
         UnsupportedModelError: an operator that has no form for LiteRT.
+        MissingRequirementError: flatbuffers is not installed.
     """
-    from qdeploy.export.tflite.generator import tflite_file
-
-    everything = {**contents, NAME: tflite_file(model, manifest)}
+    everything = {**contents, NAME: _written(model, manifest)}
     return everything, dataclasses.replace(manifest, files=file_specs(everything))
 
 
@@ -60,13 +59,22 @@ def trusted_tflite(files: BundleFiles) -> bytes:
     Raises:
         InvalidFileError: the bundle's file is not what its model gives.
         UnsupportedModelError: an operator that has no form for LiteRT.
+        MissingRequirementError: flatbuffers is not installed.
     """
-    from qdeploy.export.tflite.generator import tflite_file
-
-    made = tflite_file(files.model, files.manifest)
+    made = _written(files.model, files.manifest)
     if files.contents.get(NAME, made) != made:
         raise InvalidFileError(
             f"{files.path}: {NAME} is not what model.onnx gives (the bundle is of qdeploy {files.manifest.qdeploy}); nothing "
             "of it was run. Export again."
         )
     return made
+
+
+def _written(model: onnx.ModelProto, manifest: Manifest) -> bytes:
+    try:
+        from qdeploy.export.tflite.generator import tflite_file
+    except ImportError as error:
+        raise MissingRequirementError(
+            f"{NAME} cannot be written here ({error}); pip install 'qdeploy[litert]'"
+        ) from error
+    return tflite_file(model, manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from qdeploy.runtime.bundle import read_bundle
 from qdeploy.runtime.engines import DEFAULTS, available, open_engine
 from qdeploy.runtime.engines.litert import LitertEngine
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError
+from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingRequirementError
 
 pytestmark = pytest.mark.litert
 
@@ -60,3 +61,9 @@ def test_a_file_that_the_model_does_not_give_is_never_run() -> None:
 def test_it_runs_only_where_it_is_named() -> None:
     assert "litert" not in DEFAULTS
     assert "litert" in available()
+
+
+def test_without_the_writer_s_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qdeploy.export.tflite.generator", None)
+    with pytest.raises(MissingRequirementError, match=r"pip install 'qdeploy\[litert\]'"):
+        open_engine("litert", FILES)
