@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, broadcastable_shapes
 from numpy.typing import NDArray
@@ -564,11 +564,50 @@ def light_gated_layers(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def small_light_gated_layer(*, table: bool, wide: bool) -> dict[str, Any]:
+    """A layer of one unit whose sums are so small that nothing is clipped; its candidates lie among the states, or beyond."""
+    ends = (-(2**15), 2**15 - 1) if wide else (-128, 127)
+    constants = {
+        "u": np.array([[1], [-1]], np.int8),
+        "w": np.array([[1], [-1]], np.int8),
+        "b": np.array([3, -3], np.int32),
+        "input_m": np.array([1], np.int32),
+        "m": np.array([1], np.int32),
+        "sigmoid": _ramp(4096, 0, 2**15 - 1),
+    }
+    attributes = {
+        "x_zero_point": 7,
+        "h_zero_point": 128,
+        "input_shift": 0,
+        "shift": 0,
+        "gate_shift": 0,
+        "candidate_multiplier": LARGEST if wide and not table else int(table),
+        "candidate_shift": 0 if wide else 8,
+        "slope": 0,
+        "state_shift": 0,
+        "low": 0,
+        "high": 255,
+        "dtype": ELEMENT_TYPES["uint8"],
+    }
+    return {
+        "constants": {**constants, **({"candidate": _ramp(4096, *ends)} if table else {})},
+        "x": np.array([[[0]], [[255]]], np.uint8),
+        "h0": np.array([[200]], np.uint8),
+        "attributes": attributes,
+        "every": True,
+    }
+
+
 @property_of("LiGRU")
 def test_ligru() -> None:
     finishes, candidates = set(), set()
 
+    # What is drawn differs with what else is loaded; every arrangement is seen.
     @many
+    @example(small_light_gated_layer(table=True, wide=False))
+    @example(small_light_gated_layer(table=True, wide=True))
+    @example(small_light_gated_layer(table=False, wide=False))
+    @example(small_light_gated_layer(table=False, wide=True))
     @given(light_gated_layers())
     def holds(layer: dict[str, Any]) -> None:
         constants, attributes, x, h0 = (layer[name] for name in ("constants", "attributes", "x", "h0"))
