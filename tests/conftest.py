@@ -14,8 +14,8 @@ import pytest
 from hypothesis import settings
 
 # Whoever runs the tests twice gets the same verdict twice; `make properties` draws anew.
-settings.register_profile("repeatable", derandomize=True, database=None)
-settings.register_profile("anew", max_examples=500)
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.register_profile("anew", max_examples=500, deadline=None)
 settings.load_profile("repeatable")
 
 # Official onnxruntime wheels report usage unless told otherwise; it is read when the package is imported.
