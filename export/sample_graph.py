@@ -19,7 +19,7 @@ from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.manifest import InputSpec, Manifest, StateSpec
 from qdeploy.runtime.numeric import IntArray
 from qdeploy.runtime.ops import DOMAIN, OPERATORS, RECURRENT, WEIGHT_OPERATORS, WHOLE_SEQUENCE, operator_name
-from qdeploy.runtime.reference import STANDARD, ReferenceModel
+from qdeploy.runtime.reference import STANDARD, ReferenceModel, plain_value
 
 __all__ = ["Graph", "Layer", "Source", "Tensor", "initial_states", "read_graph"]
 
@@ -118,6 +118,26 @@ class Graph:
         while name in self.aliases:
             name = self.aliases[name]
         return name
+
+    def constant(self, layer: Layer, argument: str, form: str, option: str) -> IntArray:
+        """The value of a layer's input that is known.
+
+        Args:
+            layer: of this graph.
+            argument: the input's parameter.
+            form: what needs it, for the error: ``C``.
+            option: the format's name: ``c``.
+
+        Raises:
+            UnsupportedModelError: it is computed at run time.
+        """
+        name = layer.inputs[argument]
+        if name not in self.constants:
+            raise UnsupportedModelError(
+                f"node {layer.name} ({layer.operator}): its {argument} is computed at run time; {form} needs it as a constant. "
+                f"Export without the format {option}."
+            )
+        return self.constants[name]
 
 
 def read_graph(model: onnx.ModelProto, manifest: Manifest, *, at_once: bool = False) -> Graph:
@@ -230,7 +250,7 @@ def _tensor(name: str, short: IntArray, long: IntArray, *, timed: bool) -> Tenso
 
 
 def _layer(index: int, proto: onnx.NodeProto) -> Layer:
-    attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in proto.attribute}
+    attributes = {a.name: plain_value(onnx.helper.get_attribute_value(a)) for a in proto.attribute}
     name = proto.name or f"{proto.op_type}_{index}"
     if proto.domain == DOMAIN:
         operator = OPERATORS[operator_name(proto.op_type)]
@@ -307,11 +327,3 @@ def _is_alias(
         moved = [axis for axis in order if x.shape[axis] > 1 or (whole and axis == x.time_axis)]
         return moved == sorted(moved)
     return not whole and x.time_axis is not None and _takes_last_step(layer, x, constants)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, onnx.TensorProto):
-        return onnx.numpy_helper.to_array(value)
-    return value

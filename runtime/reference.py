@@ -98,7 +98,7 @@ class ReferenceModel:
     def _compile(self, index: int, proto: onnx.NodeProto) -> Step:
         label = proto.name or f"{proto.op_type}_{index}"
         try:
-            attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in proto.attribute}
+            attributes = {a.name: plain_value(onnx.helper.get_attribute_value(a)) for a in proto.attribute}
         except (ValueError, TypeError) as error:
             raise InvalidFileError(f"node {label} ({proto.op_type}): an attribute cannot be read: {error}.") from error
         if proto.domain == DOMAIN:
@@ -189,7 +189,7 @@ def _opset(model: onnx.ModelProto) -> int:
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Attribute values as plain Python: text for bytes, arrays for tensors."""
     if isinstance(value, bytes):
         return value.decode()

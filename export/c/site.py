@@ -138,13 +138,7 @@ class Site:
         Raises:
             UnsupportedModelError: it is computed at run time.
         """
-        name = self.layer.inputs[argument]
-        if name not in self.graph.constants:
-            raise UnsupportedModelError(
-                f"node {self.layer.name} ({self.layer.operator}): its {argument} is computed at run time; C needs it as a "
-                "constant. Export without the format c."
-            )
-        return self.graph.constants[name]
+        return self.graph.constant(self.layer, argument, "C", "c")
 
     def source(self, argument: str) -> Source | None:
         """How the file holds this constant, None where it stands there in full."""

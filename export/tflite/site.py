@@ -124,13 +124,7 @@ class Site:
         Raises:
             UnsupportedModelError: it is computed at run time.
         """
-        name = self.layer.inputs[argument]
-        if name not in self.graph.constants:
-            raise UnsupportedModelError(
-                f"node {self.layer.name} ({self.layer.operator}): its {argument} is computed at run time; LiteRT needs it as a "
-                "constant. Export without the format tflite."
-            )
-        return self.graph.constants[name]
+        return self.graph.constant(self.layer, argument, "LiteRT", "tflite")
 
     def source(self, argument: str) -> Source | None:
         """How the ONNX file holds this constant, None where it stands there in full."""
