@@ -122,7 +122,9 @@ class _Origins:
             results = self._of_loop(operator, read)
             options = tuple(sorted(operator.options.items()))
             for place, tensor in enumerate(operator.outputs):
-                set_origin(tensor, operator.kind, options, read, place, origin=results and results[place])
+                set_origin(
+                    tensor, operator.kind, options, read, place, origin=None if results is None else results[place]
+                )
         return found
 
     def _of_loop(self, loop: Operator, read: tuple[int, ...]) -> list[int] | None:
