@@ -67,6 +67,7 @@ class Subgraph:
 
     Attributes:
         reshaped: by the index of a tensor that is another in a new shape, that other.
+        transposed: by the index of a tensor that is another with its axes in a new order, that other and the order.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Subgraph:
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     reshaped: dict[int, Value] = field(default_factory=dict)
+    transposed: dict[int, tuple[Value, Sequence[int]]] = field(default_factory=dict)
     _constants: dict[Any, Value] = field(default_factory=dict)
     _results: dict[Any, Value] = field(default_factory=dict)
 
