@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 
+from qdeploy.export.tflite.compact_builder import CompactBuilder
 from qdeploy.export.tflite.schema import ELEMENT_TYPES, IDENTIFIER, OPERATORS, SCHEMA_VERSION
 
 __all__ = ["ModelWriter", "Subgraph", "Value"]
@@ -24,8 +24,6 @@ Shape: TypeAlias = "tuple[int | None, ...]"
 
 Scale: TypeAlias = "float | Sequence[float]"
 """One real step of a tensor's integers, or one for every entry of an axis."""
-
-_ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
@@ -186,133 +184,98 @@ class ModelWriter:
 
     def to_bytes(self) -> bytes:
         """The file."""
-        builder = flatbuffers.Builder(1 << 16)
-        buffers = [self._buffer(builder, data) for data in self._buffers]
+        builder = CompactBuilder()
+        buffers = [_buffer(builder, data) for data in self._buffers]
         kinds = sorted({operator.kind for graph in self.subgraphs for operator in graph.operators})
         codes = [_operator_code(builder, kind) for kind in kinds]
         graphs = [_subgraph(builder, graph, kinds) for graph in self.subgraphs]
         signatures = [_signature(builder, signature) for signature in self._signatures]
         metadata = [
-            _table(builder, [(0, "offset", builder.CreateString(name)), (1, "uint32", number)], slots=2)
+            builder.table([(0, "offset", builder.text(name)), (1, "uint32", number)], slots=2)
             for name, number in self._metadata
         ]
         fields = [
             (0, "uint32", SCHEMA_VERSION),
-            (1, "offset", _offsets(builder, codes)),
-            (2, "offset", _offsets(builder, graphs)),
-            (3, "offset", builder.CreateString(self.description)),
-            (4, "offset", _offsets(builder, buffers)),
-            (6, "offset", _offsets(builder, metadata)),
-            (7, "offset", _offsets(builder, signatures)),
+            (1, "offset", builder.offsets(codes)),
+            (2, "offset", builder.offsets(graphs)),
+            (3, "offset", builder.text(self.description)),
+            (4, "offset", builder.offsets(buffers)),
+            (6, "offset", builder.offsets(metadata)),
+            (7, "offset", builder.offsets(signatures)),
         ]
-        builder.Finish(_table(builder, fields, slots=8), file_identifier=IDENTIFIER)
-        return bytes(builder.Output())
-
-    @staticmethod
-    def _buffer(builder: Any, data: bytes) -> int:
-        if not data:
-            return _table(builder, [], slots=3)
-        builder.StartVector(1, len(data), _ALIGNMENT)
-        builder.head = builder.Head() - len(data)
-        builder.Bytes[builder.Head() : builder.Head() + len(data)] = data
-        return _table(builder, [(0, "offset", builder.EndVector())], slots=3)
+        return builder.finish(builder.table(fields, slots=8), IDENTIFIER)
 
 
-_PREPEND = {
-    "bool": "PrependBoolSlot",
-    "int8": "PrependInt8Slot",
-    "uint8": "PrependUint8Slot",
-    "int32": "PrependInt32Slot",
-    "uint32": "PrependUint32Slot",
-    "offset": "PrependUOffsetTRelativeSlot",
-}
+def _buffer(builder: CompactBuilder, data: bytes) -> int:
+    return builder.table([(0, "offset", builder.content(data))] if data else [], slots=3)
 
 
-def _table(builder: Any, fields: Sequence[tuple[int, str, int]], *, slots: int) -> int:
-    """A table with these slots; values of 0 are the schema's defaults and are not written."""
-    builder.StartObject(slots)
-    for slot, kind, value in fields:
-        getattr(builder, _PREPEND[kind])(slot, value, 0)
-    return int(builder.EndObject())
-
-
-def _offsets(builder: Any, items: Sequence[int]) -> int:
-    builder.StartVector(4, len(items), 4)
-    for item in reversed(items):
-        builder.PrependUOffsetTRelative(item)
-    return int(builder.EndVector())
-
-
-def _numbers(builder: Any, values: Sequence[int] | Array, dtype: Any = np.int32) -> int:
-    return int(builder.CreateNumpyVector(np.asarray(values, dtype)))
-
-
-def _operator_code(builder: Any, kind: str) -> int:
+def _operator_code(builder: CompactBuilder, kind: str) -> int:
     schema = OPERATORS[kind]
     # Old runtimes read the byte, new ones the larger of both.
     fields = [(0, "int8", min(schema.code, 127)), (2, "int32", schema.version), (3, "int32", schema.code)]
-    return _table(builder, fields, slots=4)
+    return builder.table(fields, slots=4)
 
 
-def _subgraph(builder: Any, graph: Subgraph, kinds: Sequence[str]) -> int:
+def _subgraph(builder: CompactBuilder, graph: Subgraph, kinds: Sequence[str]) -> int:
     tensors = [_tensor(builder, tensor) for tensor in graph.tensors]
     operators = [_operator(builder, operator, kinds) for operator in graph.operators]
     fields = [
-        (0, "offset", _offsets(builder, tensors)),
-        (1, "offset", _numbers(builder, graph.inputs)),
-        (2, "offset", _numbers(builder, graph.outputs)),
-        (3, "offset", _offsets(builder, operators)),
-        (4, "offset", builder.CreateString(graph.name)),
+        (0, "offset", builder.offsets(tensors)),
+        (1, "offset", builder.numbers(graph.inputs)),
+        (2, "offset", builder.numbers(graph.outputs)),
+        (3, "offset", builder.offsets(operators)),
+        (4, "offset", builder.text(graph.name)),
     ]
-    return _table(builder, fields, slots=5)
+    return builder.table(fields, slots=5)
 
 
-def _tensor(builder: Any, tensor: _Tensor) -> int:
+def _tensor(builder: CompactBuilder, tensor: _Tensor) -> int:
     fields = [
-        (0, "offset", _numbers(builder, [1 if size is None else size for size in tensor.shape])),
+        (0, "offset", builder.numbers([1 if size is None else size for size in tensor.shape])),
         (1, "int8", ELEMENT_TYPES[tensor.dtype.name]),
         (2, "uint32", tensor.buffer),
     ]
     if tensor.name:
-        fields.append((3, "offset", builder.CreateString(tensor.name)))
+        fields.append((3, "offset", builder.text(tensor.name)))
     if tensor.scale is not None:
         scales = np.atleast_1d(np.asarray(tensor.scale, np.float32))
-        scale = _numbers(builder, scales, np.float32)
-        zero_point = _numbers(builder, np.full(len(scales), tensor.zero_point), np.int64)
+        scale = builder.numbers(scales, np.float32)
+        zero_point = builder.numbers(np.full(len(scales), tensor.zero_point), np.int64)
         steps = [(2, "offset", scale), (3, "offset", zero_point), (6, "int32", tensor.scaled_axis)]
-        fields.append((4, "offset", _table(builder, steps, slots=7)))
+        fields.append((4, "offset", builder.table(steps, slots=7)))
     if None in tensor.shape:
-        fields.append((7, "offset", _numbers(builder, [-1 if size is None else size for size in tensor.shape])))
+        fields.append((7, "offset", builder.numbers([-1 if size is None else size for size in tensor.shape])))
     fields.append((8, "bool", 1))
-    return _table(builder, fields, slots=9)
+    return builder.table(fields, slots=9)
 
 
-def _operator(builder: Any, operator: _Operator, kinds: Sequence[str]) -> int:
+def _operator(builder: CompactBuilder, operator: _Operator, kinds: Sequence[str]) -> int:
     schema = OPERATORS[operator.kind]
     fields = [
         (0, "uint32", kinds.index(operator.kind)),
-        (1, "offset", _numbers(builder, operator.inputs)),
-        (2, "offset", _numbers(builder, operator.outputs)),
+        (1, "offset", builder.numbers(operator.inputs)),
+        (2, "offset", builder.numbers(operator.outputs)),
     ]
     if schema.options:
         values = [(slot, kind, int(operator.options.get(name, 0))) for name, slot, kind in schema.fields]
-        options = _table(builder, values, slots=max((slot for _, slot, _ in schema.fields), default=-1) + 1)
+        options = builder.table(values, slots=max((slot for _, slot, _ in schema.fields), default=-1) + 1)
         fields += [(3, "uint8", schema.options), (4, "offset", options)]
-    return _table(builder, fields, slots=5)
+    return builder.table(fields, slots=5)
 
 
-def _signature(builder: Any, signature: _Signature) -> int:
+def _signature(builder: CompactBuilder, signature: _Signature) -> int:
     def names(values: Mapping[str, Value]) -> int:
         pairs = [
-            _table(builder, [(0, "offset", builder.CreateString(name)), (1, "uint32", value.index)], slots=2)
+            builder.table([(0, "offset", builder.text(name)), (1, "uint32", value.index)], slots=2)
             for name, value in values.items()
         ]
-        return _offsets(builder, pairs)
+        return builder.offsets(pairs)
 
     fields = [
         (0, "offset", names(signature.inputs)),
         (1, "offset", names(signature.outputs)),
-        (2, "offset", builder.CreateString(signature.key)),
+        (2, "offset", builder.text(signature.key)),
         (4, "uint32", signature.subgraph),
     ]
-    return _table(builder, fields, slots=5)
+    return builder.table(fields, slots=5)
