@@ -383,9 +383,15 @@ class _Verification:
         maker, manifest = self._maker, self._files.manifest
         states = {state.input: state.output for state in manifest.states}
         whole_only = {output.name for output in manifest.outputs if output.extra.get("whole_sequence") is True}
-        engines = {(v.runtime, v.machine.board): v for v in self._voices if v.shipped or v.runtime == "bodies"}
-        # Of what computes here the golden vectors' states are compared at every step in the copy that shows them.
-        vectors = self._vectors if any(v.machine.board is not None for v in self._voices) else {}
+        # Each kernel set of LiteRT is a program of its own.
+        engines = {
+            v.name if v.runtime == "litert" else (v.runtime, v.machine.board): v
+            for v in self._voices
+            if v.shipped or v.runtime == "bodies"
+        }
+        # Of ONNX on this machine the golden vectors' states are compared at every step in the copy that shows them.
+        hidden = any(v.machine.board is not None or v.runtime == "litert" for v in self._voices)
+        vectors = self._vectors if hidden else {}
         for cut in make_cuts(maker, manifest, vectors):
             if not self._wanted(cut.name):
                 continue
