@@ -1,0 +1,248 @@
+"""The reader of .tflite files: what stands in ours, and every kind of file that is none of ours, or was altered."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+
+from qdeploy.export.tflite import writer as writer_module
+from qdeploy.export.tflite.generator import tflite_file
+from qdeploy.export.tflite.reader import TfliteContents, check_integer_only, read_tflite
+from qdeploy.export.tflite.schema import METADATA
+from qdeploy.export.tflite.writer import ModelWriter
+from qdeploy.runtime.bundle import BundleFiles, read_bundle
+from qdeploy.runtime.errors import InvalidFileError
+from qdeploy.tflite_file import NAME, trusted_tflite
+from qdeploy.tflite_report import tflite_report
+
+pytestmark = pytest.mark.needs("flatbuffers")
+
+FOLDER = Path(__file__).parents[2] / "golden" / "bundles"
+
+
+@cache
+def bundle(name: str = "rnn-relu-state12") -> BundleFiles:
+    """A golden bundle with the file that its model gives."""
+    files = read_bundle(FOLDER / f"{name}.zip")
+    return dataclasses.replace(files, contents={**files.contents, NAME: tflite_file(files.model, files.manifest)})
+
+
+def content() -> bytes:
+    """A file with a loop, two signatures, states and metadata."""
+    return bundle().contents[NAME]
+
+
+def read(data: bytes) -> TfliteContents:
+    """Reads bytes under the name that the messages must have."""
+    return read_tflite(data, "out: model.tflite")
+
+
+def small(**changes: Any) -> bytes:
+    """One ADD; ``changes`` are of the tensor that it gives."""
+    model = ModelWriter("small")
+    _, graph = model.subgraph("main")
+    x = graph.input("x", changes.pop("dtype", np.int32), (1, 2))
+    y = graph.add("ADD", [x, x], x.dtype, (1, 2), "y")
+    graph.output(y)
+    for field, value in changes.items():
+        setattr(graph.tensors[y.index], field, value)
+    model.signature("serving_default", 0, {"x": x}, {"y": y})
+    return model.to_bytes()
+
+
+def test_it_reads_what_was_written() -> None:
+    found = read(content())
+    manifest = bundle().manifest
+    assert {signature.key for signature in found.signatures} == {"serving_default", "step"}
+    main = found.subgraphs[0]
+    names = [spec.name for spec in manifest.inputs] + [spec.input for spec in manifest.states]
+    assert list(found.signatures[0].inputs) == names
+    (spec,) = manifest.inputs
+    tensor = main.tensors[found.signatures[0].inputs[spec.name]]
+    assert (tensor.name, tensor.dtype) == (spec.name, spec.dtype)
+    assert tensor.shape == tuple({"time": -1, "batch": 1}.get(str(size), size) for size in spec.shape)
+    assert tensor.scales == (float(np.float32(spec.scale or 0)),)
+    assert tensor.zero_points == ((spec.zero_point,) if spec.zero_point else (0,))
+    assert found.operators()["WHILE", 1] == 1
+    assert found.operators()["BATCH_MATMUL", 3] > 0
+    assert found.origin() == {"qdeploy": manifest.qdeploy, "onnx_sha256": manifest.files["model.onnx"].sha256}
+    assert 0 < found.constant_bytes() < len(content())
+    check_integer_only(found, "out")
+
+
+def test_every_cut_is_refused() -> None:
+    data = content()
+    for size in [*range(300), *range(300, len(data), 101)]:
+        with pytest.raises(InvalidFileError, match=r"out: model\.tflite: "):
+            read(data[:size])
+
+
+def test_altered_bytes_are_read_or_refused() -> None:
+    data = bundle("mlp").contents[NAME]
+    source = random.Random(1)  # noqa: S311 - repeatable on purpose
+    refused = 0
+    for _ in range(600):
+        altered = bytearray(data)
+        for _ in range(source.randrange(1, 6)):
+            altered[source.randrange(len(altered))] = source.choice((0, 1, 127, 128, 255, source.randrange(256)))
+        try:
+            read(bytes(altered))
+        except InvalidFileError:
+            refused += 1
+    assert 100 < refused < 600
+
+
+@pytest.mark.parametrize("data", [b"", b"TFL3", b"\0\0\0\0TFL3", b"\xff" * 100, b"\x10\0\0\0TFL3" + b"\xff" * 60])
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidFileError, match=r"^out: model\.tflite: "):
+        read(data)
+
+
+def test_another_identifier_is_named() -> None:
+    with pytest.raises(InvalidFileError, match=r"found the identifier b'TFL2', expected a \.tflite file"):
+        read(content()[:4] + b"TFL2" + content()[8:])
+
+
+def test_another_version_of_the_schema_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "SCHEMA_VERSION", 4)
+    with pytest.raises(InvalidFileError, match=r"found version 4 of the schema of \.tflite files, expected 3"):
+        read(small())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"buffer": 5}, "buffer of tensor 1 of subgraph 0 is 5, and the file has 1 buffers there"),
+        ({"shape": (-1, 2)}, r"tensor 1 of subgraph 0 has the shape \[-1, 2\]"),
+    ],
+)
+def test_numbers_beyond_the_file_are_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidFileError, match=words):
+        read(small(**changes))
+
+
+def test_a_constant_of_another_size_is_named() -> None:
+    model = ModelWriter("small")
+    _, graph = model.subgraph("main")
+    weight = graph.constant(np.zeros((3, 4), np.int8), np.int8)
+    graph.tensors[weight.index].shape = (3, 5)
+    with pytest.raises(InvalidFileError, match=r"tensor 0 of subgraph 0 is int8\[3, 5\] in 12 bytes, expected 15"):
+        read(model.to_bytes())
+
+
+@pytest.mark.parametrize(("kind", "place"), [("inputs", 7), ("outputs", -1)])
+def test_operators_name_tensors_that_are_there(kind: str, place: int) -> None:
+    model = ModelWriter("small")
+    _, graph = model.subgraph("main")
+    graph.add("ADD", [graph.input("x", np.int32, (1,))] * 2, np.int32, (1,))
+    setattr(graph.operators[0], kind, [place])
+    with pytest.raises(
+        InvalidFileError, match=f"{kind} of operator 0 of subgraph 0 is {place}, and the file has 2 ten"
+    ):
+        read(model.to_bytes())
+
+
+@pytest.mark.parametrize("part", ["cond", "body"])
+def test_a_loop_names_subgraphs_that_are_there(part: str) -> None:
+    model = ModelWriter("small")
+    _, graph = model.subgraph("main")
+    x = graph.input("x", np.int32, (1,))
+    graph.add_several("WHILE", [x], [graph.tensor("", np.int32, (1,))], **{"cond": 0, "body": 0, part: 3})
+    with pytest.raises(InvalidFileError, match="of operator 0 of subgraph 0 is 3, and the file has 1 subgraphs"):
+        read(model.to_bytes())
+
+
+def test_a_table_that_is_named_over_and_over_is_no_work() -> None:
+    """3,000 times the same subgraph of 3,000 times the same tensor: nine million of them in 24 KB."""
+    builder = flatbuffers.Builder(1024)
+    count = 3000
+    buffer = writer_module._table(builder, [], slots=3)
+    tensor = writer_module._table(builder, [(1, "int8", 2)], slots=9)
+    tensors = writer_module._offsets(builder, [tensor] * count)
+    graph = writer_module._table(builder, [(0, "offset", tensors)], slots=5)
+    fields = [
+        (0, "uint32", 3),
+        (2, "offset", writer_module._offsets(builder, [graph] * count)),
+        (4, "offset", writer_module._offsets(builder, [buffer])),
+    ]
+    builder.Finish(writer_module._table(builder, fields, slots=8), file_identifier=b"TFL3")
+    with pytest.raises(InvalidFileError, match=r"names more than a file of 24\d\d\d bytes can hold"):
+        read(bytes(builder.Output()))
+
+
+def test_a_tensor_in_floating_point_is_named() -> None:
+    with pytest.raises(InvalidFileError, match="tensor 0 'x' of subgraph 'main' is float32, expected integers only"):
+        check_integer_only(read(small(dtype=np.float32)), "out")
+
+
+class TestOfABundle:
+    def altered(self, data: bytes) -> BundleFiles:
+        return dataclasses.replace(bundle(), contents={**bundle().contents, NAME: data})
+
+    def refusal(self, data: bytes) -> str:
+        with pytest.raises(InvalidFileError) as error:
+            trusted_tflite(self.altered(data))
+        assert str(error.value).startswith(f"{bundle().path}: model.tflite")
+        return str(error.value)
+
+    def test_the_file_that_the_model_gives_is_taken(self) -> None:
+        assert trusted_tflite(bundle()) == content()
+
+    def test_a_cut_file_says_so(self) -> None:
+        assert "the file is incomplete or was altered" in self.refusal(content()[:-1000])
+
+    def test_another_model_s_file_says_whose_it_is(self) -> None:
+        other = bundle("mlp")
+        said = self.refusal(other.contents[NAME])
+        assert "was made of a model.onnx with SHA-256 " + other.manifest.files["model.onnx"].sha256 in said
+        assert said.endswith("nothing of it was run. Export again.")
+
+    def test_another_version_s_file_says_whose_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("qdeploy.tflite_file.__version__", "9.9")
+        # As if that version wrote one constant elsewhere.
+        index = content().index(b"Made by qdeploy")
+        said = self.refusal(content()[:index] + b"MADE" + content()[index + 4 :])
+        assert f"was written by qdeploy {bundle().manifest.qdeploy}, this is 9.9" in said
+
+    def test_a_file_with_another_weight_says_that_it_is_not_what_the_model_gives(self) -> None:
+        index = content().index(b"Made by qdeploy")
+        said = self.refusal(content()[:index] + b"MADE" + content()[index + 4 :])
+        assert "is not what model.onnx gives" in said
+
+    def test_inspect_reads_it(self) -> None:
+        report = tflite_report(bundle())
+        assert report is not None
+        assert report.of_this_model
+        assert report.operators["WHILE"] == 1
+        assert report.versions == {"BATCH_MATMUL": 3}
+        (spec,) = bundle().manifest.inputs
+        assert "time" in report.signatures["serving_default"]["inputs"][spec.name]
+        assert "time" not in report.signatures["step"]["inputs"][spec.name]
+        assert "integers only" in report.lines()[0]
+
+    def test_inspect_refuses_what_is_no_such_file(self) -> None:
+        with pytest.raises(InvalidFileError, match=r"found 4 bytes, expected a \.tflite file"):
+            tflite_report(self.altered(b"TFL3"))
+
+    def test_inspect_says_that_it_is_of_another_model(self) -> None:
+        report = tflite_report(self.altered(bundle("mlp").contents[NAME]))
+        assert report is not None
+        assert not report.of_this_model
+        assert "was made of another model.onnx" in report.lines()[-1]
+
+    def test_a_bundle_without_it_has_no_report(self) -> None:
+        assert tflite_report(read_bundle(FOLDER / "mlp.zip")) is None
+
+
+def test_metadata_that_are_no_json_say_nothing() -> None:
+    model = ModelWriter("small")
+    model.subgraph("main")
+    model.metadata(METADATA, b"[1")
+    assert read(model.to_bytes()).origin() == {}
