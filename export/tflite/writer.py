@@ -22,6 +22,9 @@ Array = NDArray[Any]
 Shape: TypeAlias = "tuple[int | None, ...]"
 """None for a size that a runtime learns when inputs are resized."""
 
+Scale: TypeAlias = "float | Sequence[float]"
+"""One real step of a tensor's integers, or one for every entry of an axis."""
+
 _ALIGNMENT = 16
 
 
@@ -40,8 +43,9 @@ class _Tensor:
     dtype: np.dtype[Any]
     shape: Shape
     buffer: int
-    scale: float | None = None
+    scale: Scale | None = None
     zero_point: int = 0
+    scaled_axis: int = 0
 
 
 @dataclass
@@ -65,11 +69,27 @@ class Subgraph:
     _constants: dict[int, Value] = field(default_factory=dict)
 
     def tensor(
-        self, name: str, dtype: Any, shape: Shape, *, scale: float | None = None, zero_point: int = 0, buffer: int = 0
+        self,
+        name: str,
+        dtype: Any,
+        shape: Shape,
+        *,
+        scale: Scale | None = None,
+        zero_point: int = 0,
+        scaled_axis: int = 0,
+        buffer: int = 0,
     ) -> Value:
-        """A new tensor; with a scale, runtimes tell it to whoever asks for quantization parameters."""
+        """A new tensor.
+
+        Args:
+            name, dtype, shape: the tensor's.
+            scale, zero_point: its quantization parameters, which runtimes tell whoever asks, and which quantized operators
+                take their multipliers from.
+            scaled_axis: to whose entries the scales belong, where there are several.
+            buffer: with the values of a constant.
+        """
         kind = np.dtype(dtype)
-        self.tensors.append(_Tensor(name, kind, shape, buffer, scale, zero_point))
+        self.tensors.append(_Tensor(name, kind, shape, buffer, scale, zero_point, scaled_axis))
         return Value(len(self.tensors) - 1, kind, shape)
 
     def input(self, name: str, dtype: Any, shape: Shape, *, scale: float | None = None, zero_point: int = 0) -> Value:
@@ -82,10 +102,17 @@ class Subgraph:
         """Gives a tensor back to the caller."""
         self.outputs.append(value.index)
 
-    def constant(self, values: Any, dtype: Any = np.int32, name: str = "") -> Value:
-        """A tensor with these values; the same values are one buffer of the file and one tensor of the subgraph."""
+    def constant(
+        self, values: Any, dtype: Any = np.int32, name: str = "", *, scale: Scale | None = None, scaled_axis: int = 0
+    ) -> Value:
+        """A tensor with these values; the same values are one buffer of the file and one tensor of the subgraph.
+
+        With a scale it is a tensor of its own: the same integers may mean other numbers elsewhere.
+        """
         array = np.ascontiguousarray(np.asarray(values, dtype))
         buffer = self.model.buffer(array)
+        if scale is not None:
+            return self.tensor(name, array.dtype, array.shape, scale=scale, scaled_axis=scaled_axis, buffer=buffer)
         key = hash((buffer, array.dtype.name, array.shape))
         if key not in self._constants:
             self._constants[key] = self.tensor(name, array.dtype, array.shape, buffer=buffer)
@@ -216,7 +243,7 @@ def _offsets(builder: Any, items: Sequence[int]) -> int:
     return int(builder.EndVector())
 
 
-def _numbers(builder: Any, values: Sequence[int], dtype: Any = np.int32) -> int:
+def _numbers(builder: Any, values: Sequence[int] | Array, dtype: Any = np.int32) -> int:
     return int(builder.CreateNumpyVector(np.asarray(values, dtype)))
 
 
@@ -249,9 +276,11 @@ def _tensor(builder: Any, tensor: _Tensor) -> int:
     if tensor.name:
         fields.append((3, "offset", builder.CreateString(tensor.name)))
     if tensor.scale is not None:
-        scale = _numbers(builder, [tensor.scale], np.float32)  # type: ignore[list-item]
-        zero_point = _numbers(builder, [tensor.zero_point], np.int64)
-        fields.append((4, "offset", _table(builder, [(2, "offset", scale), (3, "offset", zero_point)], slots=7)))
+        scales = np.atleast_1d(np.asarray(tensor.scale, np.float32))
+        scale = _numbers(builder, scales, np.float32)
+        zero_point = _numbers(builder, np.full(len(scales), tensor.zero_point), np.int64)
+        steps = [(2, "offset", scale), (3, "offset", zero_point), (6, "int32", tensor.scaled_axis)]
+        fields.append((4, "offset", _table(builder, steps, slots=7)))
     if None in tensor.shape:
         fields.append((7, "offset", _numbers(builder, [-1 if size is None else size for size in tensor.shape])))
     fields.append((8, "bool", 1))
