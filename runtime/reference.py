@@ -116,7 +116,7 @@ class ReferenceModel:
             raise InvalidFileError(
                 f"node {label}: unknown operator {DOMAIN}.{proto.op_type}; this version has {', '.join(sorted(OPERATORS))}."
             )
-        if set(attributes) != set(operator.attributes):
+        if not operator.takes(attributes):
             raise InvalidFileError(
                 f"node {label} ({proto.op_type}) has the attributes {sorted(attributes)}; expected {sorted(operator.attributes)}."
             )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdeploy.export.c.product import Run
+from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.runtime.rounding import HALF_EVEN, HALF_UP
 
 if TYPE_CHECKING:
     from qdeploy.export.c.site import Site
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["requantize_runs"]
 
-_KERNELS = {"uint8": "requantize_u8", "int16": "requantize_s16", "int32": "requantize_s32"}
+_KERNELS_BY_RULE = {
+    HALF_UP: {"uint8": "requantize_u8", "int16": "requantize_s16", "int32": "requantize_s32"},
+    HALF_EVEN: {"uint8": "requantize_half_even_u8"},
+}
 
 
 def requantize_runs(
@@ -44,7 +49,7 @@ def requantize_runs(
         shift, zero_point, low, high: as in the contract.
         hint: what the array of multipliers is called.
     """
-    kernel = site.kernel(_KERNELS[dtype.name])
+    kernel = site.kernel(_kernel(site, dtype.name))
     each = int(multiplier.size > 1 and bool((multiplier != multiplier.flat[0]).any()))
     name = site.array(hint, multiplier.astype(np.int32) if each else multiplier.astype(np.int32).reshape(-1)[:1])
     for run in _joined(runs):
@@ -54,6 +59,22 @@ def requantize_runs(
             f"{kernel}({y}{first}, {accumulator}{place}, {name}{first if each else ''}, {run.count}, {each}, {shift}, "
             f"{zero_point}, {low}, {high});"
         )
+
+
+def _kernel(site: Site, dtype: str) -> str:
+    """The kernel of a layer's rule and type.
+
+    Raises:
+        UnsupportedModelError: no kernel has the layer's rule.
+    """
+    rounding = site.attributes.get("rounding", HALF_UP)
+    kernels = _KERNELS_BY_RULE.get(rounding, {})
+    if dtype not in kernels:
+        raise UnsupportedModelError(
+            f"node {site.layer.name} ({site.layer.operator}): rounding {rounding!r} to {dtype} has no form in C; expected one of "
+            f"{', '.join(_KERNELS_BY_RULE)}. Export without the format c, or with --tflite-kernels portable."
+        )
+    return kernels[dtype]
 
 
 def _joined(runs: Iterable[Run]) -> list[Run]:

@@ -8,6 +8,8 @@ from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.conv_requantization import ELEMENTS, is_narrow, requantization_of
 from qdeploy.export.onnx.conv_rows import rows_form
 from qdeploy.export.onnx.functions import Site, body, function, kind_of
+from qdeploy.export.onnx.rounding import attributes_of, rounding_of
+from qdeploy.runtime.rounding import HALF_UP
 
 WINDOW = "strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilations, group: int = @group"
 
@@ -28,9 +30,9 @@ def images_form(site: Site) -> onnx.FunctionProto:
     rank, kind = site.constants["weight"].ndim - 2, ELEMENTS[int(site.attributes["dtype"])]
     constants, kernel, zero_point = unsigned_kernel("w", "weight")
     prepared, product, accumulator = convolution("p", "x_one", x_kind, kernel, zero_point)
-    narrow, dtype = is_narrow(site), int(site.attributes["dtype"])
+    narrow, dtype, rounding = is_narrow(site), int(site.attributes["dtype"]), rounding_of(site)
     requantized, requantize = requantization_of(
-        narrow=narrow, dtype=dtype, multiplier="channel_multiplier", bias="channel_bias"
+        narrow=narrow, dtype=dtype, rounding=rounding, multiplier="channel_multiplier", bias="channel_bias"
     )
     unknown = ", ".join("?" * (rank + 1))
     given = {"u8": "uint8", "s16": "int16"}[x_kind]
@@ -47,7 +49,10 @@ def images_form(site: Site) -> onnx.FunctionProto:
         *(f"  {line}" for line in [*product, f"acc = Squeeze({accumulator}, batch)", *requantize]),
         "}>(x)",
     ]
-    return function("Conv", f"{x_kind}_{rank}d_images{'_narrow' * narrow}_{kind}", lines)
+    arrangement = f"{x_kind}_{rank}d_images{'_narrow' * narrow}_{kind}" + (
+        "" if rounding == HALF_UP else f"_{rounding}"
+    )
+    return function("Conv", arrangement, lines, besides=attributes_of(site))
 
 
 def unsigned_kernel(prefix: str, weight: str) -> tuple[list[str], str, str]:

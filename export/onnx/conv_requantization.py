@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from qdeploy.export.onnx import fragments
+from qdeploy.export.onnx import rounding as rules
 from qdeploy.export.onnx.fragments import INT32, INT64, UINT8, UINT64
 from qdeploy.export.onnx.functions import Site, kind_of
+from qdeploy.runtime.rounding import HALF_UP
 
 __all__ = ["ELEMENTS", "is_narrow", "requantization_of"]
 
@@ -20,7 +24,7 @@ def is_narrow(site: Site) -> bool:
     """Whether acc M and all that is added to it is proven to stay within 32 bits, and y is of 8 bits, thus never below 0."""
     attributes, weight = site.attributes, site.constants["weight"]
     multiplier = site.constants.get("multiplier")
-    if multiplier is None or attributes["dtype"] != UINT8:
+    if multiplier is None or attributes["dtype"] != UINT8 or rules.rounding_of(site) != HALF_UP:
         return False
     if attributes["low"] < 0 or attributes["shift"] > _LARGEST_DIVISOR:
         return False
@@ -34,13 +38,14 @@ def is_narrow(site: Site) -> bool:
 
 
 def requantization_of(
-    *, narrow: bool, dtype: int, multiplier: str = "multiplier", bias: str = "bias"
+    *, narrow: bool, dtype: int, rounding: str = HALF_UP, multiplier: str = "multiplier", bias: str = "bias"
 ) -> tuple[list[str], list[str]]:
     """Constants, and lines that make ``y_image`` of ``acc``.
 
     Args:
         narrow: whether 32 bits suffice (``is_narrow``).
         dtype: ONNX element type of y.
+        rounding: the rule.
         multiplier, bias: names of both, of a shape that broadcasts over ``acc``.
 
     (acc + bias) M + c = acc M + (bias M + c), also where both sides wrap: that is one pass over the accumulators less.
@@ -49,16 +54,18 @@ def requantization_of(
         line for name in ("shift", "y_zero_point", "low", "high") for line in fragments.attribute(name, INT64)
     ]
     if not narrow:
-        constants, names = fragments.requantization_constants(
-            "q", multiplier=multiplier, shift="shift", zero_point="y_zero_point", low="low", high="high"
+        constants, names = rules.requantization_constants(
+            rounding, "q", multiplier=multiplier, shift="shift", zero_point="y_zero_point", low="low", high="high"
         )
+        usual = names.constants if isinstance(names, rules.Named) else names
         constants += [
             f"bias_64 = Cast<to = {UINT64}>({bias})",
-            f"bias_m = Mul(bias_64, {names.multiplier})",
-            f"addend = Add(bias_m, {names.addend})",
+            f"bias_m = Mul(bias_64, {usual.multiplier})",
+            f"addend = Add(bias_m, {usual.addend})",
         ]
-        joined = fragments.Requantization(names.multiplier, "addend", names.shift, names.low, names.high)
-        requantize, result = fragments.requantization("r", "acc", joined)
+        joined = replace(usual, addend="addend")
+        with_bias = replace(names, constants=joined) if isinstance(names, rules.Named) else joined
+        requantize, result = rules.requantization("r", "acc", with_bias)
         return [*attributes, *constants], [*requantize, f"y_image = Cast<to = {dtype}>({result})"]
     constants = [
         *fragments.constant("one_64", "uint64", 1),

@@ -20,6 +20,8 @@ from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.conv_requantization import ELEMENTS, is_narrow, requantization_of
 from qdeploy.export.onnx.fragments import INT8, INT32, UINT8
 from qdeploy.export.onnx.functions import Site, function, kind_of, weight_form
+from qdeploy.export.onnx.rounding import attributes_of, rounding_of
+from qdeploy.runtime.rounding import HALF_UP
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Rows:
         form: ``s8``, or ``sum`` for two matrices.
         narrow: whether the requantization stays within 32 bits.
         dtype: ONNX element type of y.
+        rounding: the rule of its requantization.
     """
 
     kernel: tuple[int, ...]
@@ -41,12 +44,15 @@ class Rows:
     form: str
     narrow: bool
     dtype: int
+    rounding: str
 
     @property
     def name(self) -> str:
         """As it stands behind the operator's name."""
         places = "x".join(f"{places}{'s' * strided}" for places, strided in zip(self.kernel, self.strided, strict=True))
-        return f"u8_rows{places}{'_padded' * self.padded}_{self.form}{'_narrow' * self.narrow}_{ELEMENTS[self.dtype]}"
+        rule = "" if self.rounding == HALF_UP else f"_{self.rounding}"
+        form = f"{self.form}{'_narrow' * self.narrow}_{ELEMENTS[self.dtype]}{rule}"
+        return f"u8_rows{places}{'_padded' * self.padded}_{form}"
 
 
 def rows_form(site: Site) -> onnx.FunctionProto | None:
@@ -65,13 +71,14 @@ def rows_form(site: Site) -> onnx.FunctionProto | None:
         form="s8" if weight_form(columns) == "s8" else "sum",
         narrow=is_narrow(site),
         dtype=int(attributes["dtype"]),
+        rounding=rounding_of(site),
     )
-    return function("Conv", rows.name, _lines(rows))
+    return function("Conv", rows.name, _lines(rows), besides=attributes_of(site))
 
 
 def _lines(rows: Rows) -> list[str]:
     rank = len(rows.kernel)
-    constants, requantize = requantization_of(narrow=rows.narrow, dtype=rows.dtype)
+    constants, requantize = requantization_of(narrow=rows.narrow, dtype=rows.dtype, rounding=rows.rounding)
     slices, row_lines, row = _rows(rows)
     matrices, products = _products(rows, row)
     kind, unknown = ELEMENTS[rows.dtype], ", ".join("?" * (rank + 1))

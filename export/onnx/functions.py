@@ -53,10 +53,16 @@ def body(operator: str) -> Callable[[Body], Body]:
     return register
 
 
-def function(operator: str, arrangement: str, lines: Sequence[str]) -> onnx.FunctionProto:
-    """The model-local function ``operator_arrangement`` whose body is ``lines`` of ONNX text, as short as it can be said."""
+def function(
+    operator: str, arrangement: str, lines: Sequence[str], *, besides: Sequence[str] = ()
+) -> onnx.FunctionProto:
+    """The model-local function ``operator_arrangement`` whose body is ``lines`` of ONNX text, as short as it can be said.
+
+    ``besides`` are attributes that its nodes have of those that a node may lack.
+    """
     signature = OPERATORS[operator]
-    attributes = f"<{', '.join(signature.attributes)}> " if signature.attributes else ""
+    names = [name for name in signature.attributes if name not in signature.defaulted or name in besides]
+    attributes = f"<{', '.join(names)}> " if names else ""
     text = (
         f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}]>\n'
         f"{operator}_{arrangement} {attributes}({', '.join(signature.inputs)}) => ({', '.join(signature.outputs)}) {{\n"

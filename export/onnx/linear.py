@@ -5,7 +5,9 @@ from __future__ import annotations
 import onnx
 
 from qdeploy.export.onnx import fragments
+from qdeploy.export.onnx import rounding as rules
 from qdeploy.export.onnx.functions import Site, body, function, kind_of, weight_form
+from qdeploy.runtime.rounding import HALF_UP
 
 
 @body("Linear")
@@ -16,10 +18,11 @@ def linear(site: Site) -> onnx.FunctionProto:
     lines, matrix, zero_point = fragments.matrix("w", "weight", form)
     product, accumulator = fragments.product("p", "x", x_kind, matrix, zero_point)
     attributes = [line for name in ("shift", "y_zero_point", "low", "high") for line in fragments.attribute(name, 7)]
-    constants, names = fragments.requantization_constants(
-        "q", multiplier="multiplier", shift="shift", zero_point="y_zero_point", low="low", high="high"
+    rounding = rules.rounding_of(site)
+    constants, names = rules.requantization_constants(
+        rounding, "q", multiplier="multiplier", shift="shift", zero_point="y_zero_point", low="low", high="high"
     )
-    requantize, result = fragments.requantization("r", "acc", names)
+    requantize, result = rules.requantization("r", "acc", names)
     lines += [
         *product,
         f"acc = Add({accumulator}, bias)",
@@ -28,4 +31,5 @@ def linear(site: Site) -> onnx.FunctionProto:
         *requantize,
         f"y = Cast<to: int = @dtype>({result})",
     ]
-    return function("Linear", f"{x_kind}_{form}", lines)
+    arrangement = f"{x_kind}_{form}" + ("" if rounding == HALF_UP else f"_{rounding}")
+    return function("Linear", arrangement, lines, besides=rules.attributes_of(site))

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 
+from qdeploy.export.tflite.compact_builder import CompactBuilder
+from qdeploy.export.tflite.numbering import Numbered, numbered
 from qdeploy.export.tflite.schema import ELEMENT_TYPES, IDENTIFIER, OPERATORS, SCHEMA_VERSION
 
-__all__ = ["ModelWriter", "Subgraph", "Value"]
+__all__ = ["ModelWriter", "Operator", "Subgraph", "Value"]
 
 Array = NDArray[Any]
 Shape: TypeAlias = "tuple[int | None, ...]"
@@ -24,8 +25,6 @@ Shape: TypeAlias = "tuple[int | None, ...]"
 
 Scale: TypeAlias = "float | Sequence[float]"
 """One real step of a tensor's integers, or one for every entry of an axis."""
-
-_ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,14 @@ class _Tensor:
     scaled_axis: int = 0
 
 
+_UNUSED = _Tensor("", np.dtype(np.int32), (1,), 0)
+"""Stands for a number that only other subgraphs use; no runtime gives it memory."""
+
+
 @dataclass
-class _Operator:
+class Operator:
+    """An operator on tensors of its subgraph, by their indices."""
+
     kind: str
     inputs: list[int]
     outputs: list[int]
@@ -58,15 +63,21 @@ class _Operator:
 
 @dataclass
 class Subgraph:
-    """One subgraph in the making; the model's writer makes it."""
+    """One subgraph in the making; the model's writer makes it.
+
+    Attributes:
+        reshaped: by the index of a tensor that is another in a new shape, that other.
+    """
 
     name: str
     model: ModelWriter
     tensors: list[_Tensor] = field(default_factory=list)
-    operators: list[_Operator] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
-    _constants: dict[int, Value] = field(default_factory=dict)
+    reshaped: dict[int, Value] = field(default_factory=dict)
+    _constants: dict[Any, Value] = field(default_factory=dict)
+    _results: dict[Any, Value] = field(default_factory=dict)
 
     def tensor(
         self,
@@ -105,7 +116,7 @@ class Subgraph:
     def constant(
         self, values: Any, dtype: Any = np.int32, name: str = "", *, scale: Scale | None = None, scaled_axis: int = 0
     ) -> Value:
-        """A tensor with these values; the same values are one buffer of the file and one tensor of the subgraph.
+        """A tensor with these values; the same values are one buffer of the file and, under one name, one tensor.
 
         With a scale it is a tensor of its own: the same integers may mean other numbers elsewhere.
         """
@@ -113,7 +124,7 @@ class Subgraph:
         buffer = self.model.buffer(array)
         if scale is not None:
             return self.tensor(name, array.dtype, array.shape, scale=scale, scaled_axis=scaled_axis, buffer=buffer)
-        key = hash((buffer, array.dtype.name, array.shape))
+        key = (buffer, array.dtype.name, array.shape, name)
         if key not in self._constants:
             self._constants[key] = self.tensor(name, array.dtype, array.shape, buffer=buffer)
         return self._constants[key]
@@ -121,7 +132,7 @@ class Subgraph:
     def add(
         self, kind: str, inputs: Sequence[Value], dtype: Any, shape: Shape, name: str = "", **options: int
     ) -> Value:
-        """An operator with one output.
+        """An operator with one output; what the subgraph has already is not computed again.
 
         Args:
             kind: a name of ``schema.OPERATORS``.
@@ -130,13 +141,15 @@ class Subgraph:
             name: of its output.
             options: of its option table.
         """
-        output = self.tensor(name, dtype, shape)
-        self.add_several(kind, inputs, [output], **options)
-        return output
+        key = (kind, tuple(value.index for value in inputs), np.dtype(dtype).name, shape, name, tuple(options.items()))
+        if key not in self._results:
+            self._results[key] = self.tensor(name, dtype, shape)
+            self.add_several(kind, inputs, [self._results[key]], **options)
+        return self._results[key]
 
     def add_several(self, kind: str, inputs: Sequence[Value], outputs: Sequence[Value], **options: int) -> None:
         """An operator with any outputs, which are tensors of this subgraph."""
-        self.operators.append(_Operator(kind, [v.index for v in inputs], [v.index for v in outputs], dict(options)))
+        self.operators.append(Operator(kind, [v.index for v in inputs], [v.index for v in outputs], dict(options)))
 
 
 @dataclass
@@ -186,133 +199,100 @@ class ModelWriter:
 
     def to_bytes(self) -> bytes:
         """The file."""
-        builder = flatbuffers.Builder(1 << 16)
-        buffers = [self._buffer(builder, data) for data in self._buffers]
-        kinds = sorted({operator.kind for graph in self.subgraphs for operator in graph.operators})
+        builder = CompactBuilder()
+        buffers = [_buffer(builder, data) for data in self._buffers]
+        layouts = numbered(self.subgraphs)
+        kinds = sorted({operator.kind for layout in layouts for operator in layout.operators})
         codes = [_operator_code(builder, kind) for kind in kinds]
-        graphs = [_subgraph(builder, graph, kinds) for graph in self.subgraphs]
-        signatures = [_signature(builder, signature) for signature in self._signatures]
+        pairs = zip(self.subgraphs, layouts, strict=True)
+        graphs = [_subgraph(builder, graph, layout, kinds) for graph, layout in pairs]
+        signatures = [_signature(builder, signature, layouts[signature.subgraph]) for signature in self._signatures]
         metadata = [
-            _table(builder, [(0, "offset", builder.CreateString(name)), (1, "uint32", number)], slots=2)
+            builder.table([(0, "offset", builder.text(name)), (1, "uint32", number)], slots=2)
             for name, number in self._metadata
         ]
         fields = [
             (0, "uint32", SCHEMA_VERSION),
-            (1, "offset", _offsets(builder, codes)),
-            (2, "offset", _offsets(builder, graphs)),
-            (3, "offset", builder.CreateString(self.description)),
-            (4, "offset", _offsets(builder, buffers)),
-            (6, "offset", _offsets(builder, metadata)),
-            (7, "offset", _offsets(builder, signatures)),
+            (1, "offset", builder.offsets(codes)),
+            (2, "offset", builder.offsets(graphs)),
+            (3, "offset", builder.text(self.description)),
+            (4, "offset", builder.offsets(buffers)),
+            (6, "offset", builder.offsets(metadata)),
+            (7, "offset", builder.offsets(signatures)),
         ]
-        builder.Finish(_table(builder, fields, slots=8), file_identifier=IDENTIFIER)
-        return bytes(builder.Output())
-
-    @staticmethod
-    def _buffer(builder: Any, data: bytes) -> int:
-        if not data:
-            return _table(builder, [], slots=3)
-        builder.StartVector(1, len(data), _ALIGNMENT)
-        builder.head = builder.Head() - len(data)
-        builder.Bytes[builder.Head() : builder.Head() + len(data)] = data
-        return _table(builder, [(0, "offset", builder.EndVector())], slots=3)
+        return builder.finish(builder.table(fields, slots=8), IDENTIFIER)
 
 
-_PREPEND = {
-    "bool": "PrependBoolSlot",
-    "int8": "PrependInt8Slot",
-    "uint8": "PrependUint8Slot",
-    "int32": "PrependInt32Slot",
-    "uint32": "PrependUint32Slot",
-    "offset": "PrependUOffsetTRelativeSlot",
-}
+def _buffer(builder: CompactBuilder, data: bytes) -> int:
+    return builder.table([(0, "offset", builder.content(data))] if data else [], slots=3)
 
 
-def _table(builder: Any, fields: Sequence[tuple[int, str, int]], *, slots: int) -> int:
-    """A table with these slots; values of 0 are the schema's defaults and are not written."""
-    builder.StartObject(slots)
-    for slot, kind, value in fields:
-        getattr(builder, _PREPEND[kind])(slot, value, 0)
-    return int(builder.EndObject())
-
-
-def _offsets(builder: Any, items: Sequence[int]) -> int:
-    builder.StartVector(4, len(items), 4)
-    for item in reversed(items):
-        builder.PrependUOffsetTRelative(item)
-    return int(builder.EndVector())
-
-
-def _numbers(builder: Any, values: Sequence[int] | Array, dtype: Any = np.int32) -> int:
-    return int(builder.CreateNumpyVector(np.asarray(values, dtype)))
-
-
-def _operator_code(builder: Any, kind: str) -> int:
+def _operator_code(builder: CompactBuilder, kind: str) -> int:
     schema = OPERATORS[kind]
     # Old runtimes read the byte, new ones the larger of both.
     fields = [(0, "int8", min(schema.code, 127)), (2, "int32", schema.version), (3, "int32", schema.code)]
-    return _table(builder, fields, slots=4)
+    return builder.table(fields, slots=4)
 
 
-def _subgraph(builder: Any, graph: Subgraph, kinds: Sequence[str]) -> int:
-    tensors = [_tensor(builder, tensor) for tensor in graph.tensors]
-    operators = [_operator(builder, operator, kinds) for operator in graph.operators]
+def _subgraph(builder: CompactBuilder, graph: Subgraph, layout: Numbered, kinds: Sequence[str]) -> int:
+    tensors = [_tensor(builder, _UNUSED if index is None else graph.tensors[index]) for index in layout.tensors]
+    operators = [_operator(builder, operator, layout, kinds) for operator in layout.operators]
     fields = [
-        (0, "offset", _offsets(builder, tensors)),
-        (1, "offset", _numbers(builder, graph.inputs)),
-        (2, "offset", _numbers(builder, graph.outputs)),
-        (3, "offset", _offsets(builder, operators)),
-        (4, "offset", builder.CreateString(graph.name)),
+        (0, "offset", builder.offsets(tensors)),
+        (1, "offset", builder.numbers(layout.all(graph.inputs))),
+        (2, "offset", builder.numbers(layout.all(graph.outputs))),
+        (3, "offset", builder.offsets(operators)),
+        (4, "offset", builder.text(graph.name)),
     ]
-    return _table(builder, fields, slots=5)
+    return builder.table(fields, slots=5)
 
 
-def _tensor(builder: Any, tensor: _Tensor) -> int:
+def _tensor(builder: CompactBuilder, tensor: _Tensor) -> int:
     fields = [
-        (0, "offset", _numbers(builder, [1 if size is None else size for size in tensor.shape])),
+        (0, "offset", builder.numbers([1 if size is None else size for size in tensor.shape])),
         (1, "int8", ELEMENT_TYPES[tensor.dtype.name]),
         (2, "uint32", tensor.buffer),
     ]
     if tensor.name:
-        fields.append((3, "offset", builder.CreateString(tensor.name)))
+        fields.append((3, "offset", builder.text(tensor.name)))
     if tensor.scale is not None:
         scales = np.atleast_1d(np.asarray(tensor.scale, np.float32))
-        scale = _numbers(builder, scales, np.float32)
-        zero_point = _numbers(builder, np.full(len(scales), tensor.zero_point), np.int64)
+        scale = builder.numbers(scales, np.float32)
+        zero_point = builder.numbers(np.full(len(scales), tensor.zero_point), np.int64)
         steps = [(2, "offset", scale), (3, "offset", zero_point), (6, "int32", tensor.scaled_axis)]
-        fields.append((4, "offset", _table(builder, steps, slots=7)))
+        fields.append((4, "offset", builder.table(steps, slots=7)))
     if None in tensor.shape:
-        fields.append((7, "offset", _numbers(builder, [-1 if size is None else size for size in tensor.shape])))
+        fields.append((7, "offset", builder.numbers([-1 if size is None else size for size in tensor.shape])))
     fields.append((8, "bool", 1))
-    return _table(builder, fields, slots=9)
+    return builder.table(fields, slots=9)
 
 
-def _operator(builder: Any, operator: _Operator, kinds: Sequence[str]) -> int:
+def _operator(builder: CompactBuilder, operator: Operator, layout: Numbered, kinds: Sequence[str]) -> int:
     schema = OPERATORS[operator.kind]
     fields = [
         (0, "uint32", kinds.index(operator.kind)),
-        (1, "offset", _numbers(builder, operator.inputs)),
-        (2, "offset", _numbers(builder, operator.outputs)),
+        (1, "offset", builder.numbers(layout.all(operator.inputs))),
+        (2, "offset", builder.numbers(layout.all(operator.outputs))),
     ]
     if schema.options:
         values = [(slot, kind, int(operator.options.get(name, 0))) for name, slot, kind in schema.fields]
-        options = _table(builder, values, slots=max((slot for _, slot, _ in schema.fields), default=-1) + 1)
+        options = builder.table(values, slots=max((slot for _, slot, _ in schema.fields), default=-1) + 1)
         fields += [(3, "uint8", schema.options), (4, "offset", options)]
-    return _table(builder, fields, slots=5)
+    return builder.table(fields, slots=5)
 
 
-def _signature(builder: Any, signature: _Signature) -> int:
+def _signature(builder: CompactBuilder, signature: _Signature, layout: Numbered) -> int:
     def names(values: Mapping[str, Value]) -> int:
         pairs = [
-            _table(builder, [(0, "offset", builder.CreateString(name)), (1, "uint32", value.index)], slots=2)
+            builder.table([(0, "offset", builder.text(name)), (1, "uint32", layout.numbers[value.index])], slots=2)
             for name, value in values.items()
         ]
-        return _offsets(builder, pairs)
+        return builder.offsets(pairs)
 
     fields = [
         (0, "offset", names(signature.inputs)),
         (1, "offset", names(signature.outputs)),
-        (2, "offset", builder.CreateString(signature.key)),
+        (2, "offset", builder.text(signature.key)),
         (4, "uint32", signature.subgraph),
     ]
-    return _table(builder, fields, slots=5)
+    return builder.table(fields, slots=5)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from qdeploy.runtime.numeric import IntArray, requantize
+from qdeploy.runtime.numeric import IntArray
 from qdeploy.runtime.ops.convolved import convolved
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import cast_output
+from qdeploy.runtime.ops.rounded import check_reach, require_rule
+from qdeploy.runtime.rounding import HALF_UP, requantize
 
 
 @operator("Conv", outputs=("y",))
@@ -26,6 +28,7 @@ def conv(
     low: int,
     high: int,
     dtype: int,
+    rounding: str = HALF_UP,
 ) -> tuple[IntArray, ...]:
     """y[b, n, p] = clip(round(acc[b, n, p] * multiplier[n] / 2^shift) + y_zero_point, low, high).
 
@@ -45,6 +48,7 @@ def conv(
         shift: 0 to 46.
         y_zero_point, low, high: zero point and inclusive bounds of y. ReLU is ``low == y_zero_point``.
         dtype: ONNX element type of y: 2 uint8, 5 int16, 6 int32.
+        rounding: as of Linear.
 
     Returns:
         ``[B, N, *out]``, out = floor((S + both pads - d (K - 1) - 1) / s) + 1 along each axis.
@@ -52,6 +56,7 @@ def conv(
     The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W[n]| + |bias[n]| < 2^31.
     The float layers are torch.nn.Conv1d, Conv2d and Conv3d, ONNX Conv.
     """
+    require_rule(node, rounding)
     y = convolved(
         node,
         x,
@@ -63,6 +68,19 @@ def conv(
         dilations=dilations,
         group=group,
         x_zero_point=x_zero_point,
-        last=lambda accumulator: requantize(accumulator, multiplier, shift, y_zero_point, low, high),
+        last=lambda accumulator: requantize(accumulator, multiplier, shift, y_zero_point, low, high, rounding=rounding),
     )
+    if "reach" not in node.cache:
+        check_reach(
+            node,
+            rounding,
+            x=x,
+            weight=weight,
+            bias=bias,
+            multiplier=multiplier,
+            x_zero_point=x_zero_point,
+            shift=shift,
+            dtype=dtype,
+        )
+        node.cache["reach"] = True
     return (cast_output(node, y, y_zero_point, low, high, dtype),)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from qdeploy.runtime.exact_product import ExactProduct
-from qdeploy.runtime.numeric import IntArray, check_int32, requantize
+from qdeploy.runtime.numeric import IntArray, check_int32
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import cast_output
+from qdeploy.runtime.ops.rounded import check_reach, require_rule
+from qdeploy.runtime.rounding import HALF_UP, requantize
 
 
 @operator("Linear", outputs=("y",))
@@ -24,6 +26,7 @@ def linear(
     low: int,
     high: int,
     dtype: int,
+    rounding: str = HALF_UP,
 ) -> tuple[IntArray, ...]:
     """y = clip(round((W (x - x_zero_point) + bias) * multiplier / 2^shift) + y_zero_point, low, high).
 
@@ -38,6 +41,9 @@ def linear(
         y_zero_point, low, high: zero point and inclusive bounds of y. ReLU is ``low == y_zero_point``: what is
             clipped is the result.
         dtype: ONNX element type of y: 2 uint8, 5 int16, 6 int32.
+        rounding: the rule by which ``round`` goes; a node without it has ``half_up``. ``half_even``, ties to even, is what
+            kernels in single precision do: uint8 to uint8, and |acc| times the odd part of its positive multiplier < 2^24.
+            For the others see ``runtime.rounding``: uint8 to uint8 and positive multipliers too.
 
     The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W| + |bias| < 2^31.
     The float layer is torch.nn.Linear, ONNX Gemm with transB=1.
@@ -53,6 +59,18 @@ def linear(
         node.require(multiplier.shape in ((1,), (outputs,)), f"multiplier has shape {list(multiplier.shape)}.")
         held = np.iinfo(x.dtype)
         product = ExactProduct(weight, held.min - x_zero_point, held.max - x_zero_point)
+        require_rule(node, rounding)
+        check_reach(
+            node,
+            rounding,
+            x=x,
+            weight=weight,
+            bias=bias,
+            multiplier=multiplier,
+            x_zero_point=x_zero_point,
+            shift=shift,
+            dtype=dtype,
+        )
         node.cache["product"] = product
         node.cache["proven"] = product.bound + int(np.abs(bias.astype(np.int64)).max()) < 2**31
     node.require(
@@ -64,5 +82,5 @@ def linear(
     accumulator += bias
     if not node.cache["proven"]:
         check_int32(accumulator, f"node {node.name}")
-    y = requantize(accumulator, multiplier, shift, y_zero_point, low, high)
+    y = requantize(accumulator, multiplier, shift, y_zero_point, low, high, rounding=rounding)
     return (cast_output(node, y, y_zero_point, low, high, dtype),)

@@ -7,7 +7,7 @@ rooms (ONNX bodies, C, LiteRT) implement that contract under the same file name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,11 @@ Meaning = Callable[..., tuple[IntArray, ...]]
 
 @dataclass(frozen=True)
 class Operator:
-    """A registered operator: ``inputs`` and ``attributes`` in the order of its ONNX function."""
+    """A registered operator: ``inputs`` and ``attributes`` in the order of its ONNX function.
+
+    ``optional`` are inputs that a node may lack, ``defaulted`` attributes that it may lack, which then have the default of the
+    meaning's parameter.
+    """
 
     name: str
     meaning: Meaning
@@ -71,6 +75,12 @@ class Operator:
     optional: frozenset[str]
     attributes: tuple[str, ...]
     outputs: tuple[str, ...]
+    defaulted: frozenset[str] = frozenset()
+
+    def takes(self, attributes: Iterable[str]) -> bool:
+        """Whether a node may have these attributes and no others."""
+        found = set(attributes)
+        return found <= set(self.attributes) and set(self.attributes) - found <= self.defaulted
 
     @property
     def summary(self) -> str:
@@ -97,8 +107,10 @@ def operator(name: str, *, outputs: tuple[str, ...]) -> Callable[[Meaning], Mean
         parameters = list(inspect.signature(meaning).parameters.values())[1:]
         inputs = tuple(p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY)
         optional = frozenset(p.name for p in parameters if p.default is None)
-        attributes = tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
-        OPERATORS[name] = Operator(name, meaning, inputs, optional, attributes, outputs)
+        keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        attributes = tuple(p.name for p in keywords)
+        defaulted = frozenset(p.name for p in keywords if p.default is not inspect.Parameter.empty)
+        OPERATORS[name] = Operator(name, meaning, inputs, optional, attributes, outputs, defaulted)
         return meaning
 
     return register

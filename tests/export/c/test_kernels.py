@@ -10,12 +10,18 @@ import pytest
 
 from benchmarks.c.host_kernels import BUILDS, KERNELS, PRODUCTS, Build, HostKernels, lacking, source
 from qdeploy.export.c.packing import hamilton_tiles, padded, tiles
+from qdeploy.runtime.rounding import requantize
 from tests.export.c.running import COMPILER, WARNINGS
 
 pytestmark = pytest.mark.cc
 
 INPUTS = {"u8": np.uint8, "s16": np.int16}
-OUTPUTS = {"requantize_u8": np.uint8, "requantize_s16": np.int16, "requantize_s32": np.int32}
+OUTPUTS = {
+    "requantize_u8": np.uint8,
+    "requantize_s16": np.int16,
+    "requantize_s32": np.int32,
+    "requantize_half_even_u8": np.uint8,
+}
 
 
 def _marks(build: Build) -> list[pytest.MarkDecorator]:
@@ -175,9 +181,9 @@ def test_requantization(kernels: HostKernels, name: str, per_channel: bool) -> N
                 (int(limits.max) // 2, 0, int(limits.max)),
                 (-70_000, -5 if limits.min < 0 else 3, 97),
             ):
-                half = 1 << (shift - 1) if shift else 0
-                scaled = (acc.astype(np.int64) * multiplier + half) >> shift
-                expected = np.clip(scaled + zero_point, low, high).astype(OUTPUTS[name])
+                rule = "half_even" if "half_even" in name else "half_up"
+                scaled = requantize(acc, multiplier, shift, zero_point, low, high, rounding=rule)
+                expected = scaled.astype(OUTPUTS[name])
                 y = np.full(count + 1, 77, OUTPUTS[name])
                 kernels(name, y, acc, multiplier, count, int(per_channel), shift, zero_point, low, high)
                 assert (y[:count] == expected).all(), (shift, count, zero_point)
