@@ -77,7 +77,10 @@ def trusted_tflite(files: BundleFiles) -> bytes:
 def _difference(files: BundleFiles, found: bytes) -> str:
     """Why the bundle's file is another one, as far as the file itself says it."""
     where = f"{files.path}: {NAME}"
-    origin = read_tflite(found, where).origin()
+    try:
+        origin = read_tflite(found, where).origin()
+    except InvalidFileError as error:
+        return str(error)
     version, sha256 = origin.get("qdeploy"), origin.get("onnx_sha256")
     listed = files.manifest.files["model.onnx"].sha256
     if sha256 != listed:
