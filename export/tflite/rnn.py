@@ -12,6 +12,7 @@ from qdeploy.export.tflite.loop import Variables, run_steps
 from qdeploy.export.tflite.product import MatrixProduct
 from qdeploy.export.tflite.requantization import folded_constant, requantize
 from qdeploy.export.tflite.states import Recorder
+from qdeploy.export.tflite.tables import LookUps, Table
 from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.numeric import product_bound
 
@@ -31,8 +32,14 @@ def rnn(site: Site) -> None:
     lowest = 0 if attributes["activation"] == "table" else attributes["low"]
     drive = _drive(site, recurrent, early or 0)
     recorder = Recorder.of(site, code, drive)
+    tables = _tables(site, drive)
     digits = recurrent.digits.split(code, site.state("h0"))
-    variables = {"drive": drive, **recorder.start, **{f"digit{n}": digit for n, digit in enumerate(digits)}}
+    variables = {
+        "drive": drive,
+        **tables.start,
+        **recorder.start,
+        **{f"digit{n}": digit for n, digit in enumerate(digits)},
+    }
 
     def step(inner: Code, now: Variables, number: Value) -> Variables:
         held = [now[f"digit{n}"] for n in range(len(digits))]
@@ -40,7 +47,11 @@ def rnn(site: Site) -> None:
         accumulator = inner.add(
             product, inner.gather(now["drive"], number), rectified=early is not None and lowest == 0
         )
-        h = _finish(site, inner, accumulator, bound, folded=early is not None)
+        if attributes["activation"] == "table":
+            index = _index(site, inner, accumulator, bound, folded=early is not None)
+            h = tables.entries(inner, now, "table", index)
+        else:
+            h = _finish(site, inner, accumulator, bound, folded=early is not None)
         split = recurrent.digits.split(inner, h)
         return {**recorder.record(inner, now, number, h), **{f"digit{n}": digit for n, digit in enumerate(split)}}
 
@@ -97,15 +108,23 @@ def _bound(site: Site) -> int:
     return min(int(np.max(reach)), 2**31 - 1)
 
 
+def _tables(site: Site, drive: Value) -> LookUps:
+    """The activation's table, where it is one."""
+    used = {"table": Table.of(site, "table")} if site.attributes["activation"] == "table" else {}
+    return LookUps(site.code, drive, used)
+
+
+def _index(site: Site, code: Code, accumulator: Value, bound: int, *, folded: bool) -> Value:
+    """Where the activation's table has one step's state."""
+    size, shift = site.constant("table").size, site.attributes["shift"]
+    return requantize(
+        code, accumulator, site.constant("multiplier"), shift, size // 2, 0, size - 1, bound=bound, folded=folded
+    )
+
+
 def _finish(site: Site, code: Code, accumulator: Value, bound: int, *, folded: bool) -> Value:
     """sigma and the requantization of one step's accumulator: the state as int32."""
     attributes = site.attributes
-    multiplier, shift = site.constant("multiplier"), attributes["shift"]
-    if attributes["activation"] == "table":
-        entries = site.constant("table")
-        half = entries.size // 2
-        index = requantize(code, accumulator, multiplier, shift, half, 0, entries.size - 1, bound=bound, folded=folded)
-        return code.gather(entries.astype(np.int32), index)
     if attributes["activation"] == "modrelu":
         sign = code.clip(accumulator, -1, 1)
         size = code.multiply(accumulator, sign)
@@ -114,8 +133,8 @@ def _finish(site: Site, code: Code, accumulator: Value, bound: int, *, folded: b
     return requantize(
         code,
         accumulator,
-        multiplier,
-        shift,
+        site.constant("multiplier"),
+        attributes["shift"],
         attributes["h_zero_point"],
         attributes["low"],
         attributes["high"],
