@@ -121,9 +121,9 @@ class _Origins:
                     set_origin(tensor, "constant", *values)
             read = tuple(found[tensor] for tensor in operator.inputs)
             options = tuple(sorted(operator.options.items()))
-            given = self._of_loop(operator, read)
+            results = self._of_loop(operator, read)
             for place, tensor in enumerate(operator.outputs):
-                origin = given[place] if given else self._of_digits(graph, tensor, found)
+                origin = results[place] if results else self._of_digits(graph, tensor, found)
                 set_origin(tensor, operator.kind, options, read, place, origin=origin)
         for digits, whole in graph.joined.items():
             if whole.index in found and all(digit in found for digit in digits):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.emitter import tflite_operator
+from qdeploy.export.tflite.hadamard_product import HadamardProduct
 from qdeploy.export.tflite.loop import Variables, run_steps
 from qdeploy.export.tflite.product import MatrixProduct
 from qdeploy.export.tflite.requantization import folded_constant, requantize
@@ -26,7 +27,7 @@ def rnn(site: Site) -> None:
     """U x of all steps before the loop; in it one product, sigma and a requantization."""
     attributes, code = site.attributes, site.code
     kind = site.tensor("h0").dtype if site.layer.inputs["h0"] in site.graph.tensors else site.constant("h0").dtype
-    recurrent = MatrixProduct.of(site.constant("recurrent_weight"), kind, attributes["h_zero_point"])
+    recurrent = _recurrent(site, kind)
     bound = _bound(site)
     early = _early(site, bound)
     lowest = 0 if attributes["activation"] == "table" else attributes["low"]
@@ -60,6 +61,13 @@ def rnn(site: Site) -> None:
     recorder.finish(site, last)
 
 
+def _recurrent(site: Site, kind: np.dtype[Any]) -> MatrixProduct | HadamardProduct:
+    """W (h - h_zero_point)."""
+    attributes, weight = site.attributes, site.constant("recurrent_weight")
+    found = HadamardProduct.of(weight, kind, attributes["h_zero_point"], attributes["low"], attributes["high"])
+    return found or MatrixProduct.of(weight, kind, attributes["h_zero_point"])
+
+
 def _early(site: Site, bound: int) -> int | None:
     """What the input's part can hold of the requantization, where nothing but a shift stands between the two."""
     attributes = site.attributes
@@ -70,7 +78,7 @@ def _early(site: Site, bound: int) -> int | None:
     return folded_constant(site.constant("multiplier"), attributes["shift"], zero_point, bound)
 
 
-def _drive(site: Site, recurrent: MatrixProduct, early: int) -> Value:
+def _drive(site: Site, recurrent: MatrixProduct | HadamardProduct, early: int) -> Value:
     """int32 ``[T, H]``: what does not depend on the state, all that W's digits leave out too."""
     attributes, code = site.attributes, site.code
     x, kind = site.rows("x"), site.tensor("x").dtype
