@@ -51,7 +51,7 @@ def test_factors_give_what_the_matrix_gives(
 
 
 def test_wide_blocks_are_two_factors_and_small_ones_a_single_product() -> None:
-    for block, state, factors in ((512, 12, (64, 8)), (512, 8, (16, 32)), (16, 12, (1, 16)), (512, 16, (1, 512))):
+    for block, state, factors in ((512, 12, (64, 8)), (512, 8, (32, 16)), (16, 12, (1, 16)), (512, 16, (1, 512))):
         low, high = (0, 255) if state == 8 else (-(2 ** (state - 1)), 2 ** (state - 1) - 1)
         kind = np.dtype(np.uint8 if state == 8 else np.int16)
         product = HadamardProduct.of(matrix(block, block, 1), kind, 0, low, high)
