@@ -12,6 +12,7 @@ import onnx
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.ops import DOMAIN, operator_name
 from qdeploy.strictness import not_strict, remark, strict_because
+from qdeploy.tflite_report import TfliteReport, tflite_report
 from qdeploy.weight_storage import WeightStorage, weight_storage
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class InspectReport:
         not_strict: layers that are not computed by integers alone (``--conv-kernels qlinear``).
         strict: convolutions that were asked to be such and are not, with the reason.
         memory: of its C on a target, where one was named.
+        tflite: what stands in ``model.tflite``, where the bundle has one.
     """
 
     operators: dict[str, int]
@@ -92,6 +94,7 @@ class InspectReport:
     not_strict: tuple[str, ...] = ()
     strict: Mapping[str, str] = field(default_factory=dict)
     memory: MemoryReport | None = None
+    tflite: TfliteReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -134,7 +137,9 @@ class InspectReport:
         for layer in self.layers:
             lines += _recurrent_lines(layer)
         lines += _normalization_lines(self.layers) + _sparse_lines(self.weights)
-        return lines if self.memory is None else [*lines, "", *self.memory.lines()]
+        for part in (self.tflite, self.memory):
+            lines += [] if part is None else ["", *part.lines()]
+        return lines
 
 
 def _sparse_lines(weights: tuple[WeightStorage, ...]) -> list[str]:
@@ -273,7 +278,7 @@ def inspect(
         flash, ram: bytes that are there, instead of the target's own.
 
     Raises:
-        InvalidInputError: no such target, or memory without one.
+        InvalidInputError: no such target, or memory without one; as InvalidFileError a ``model.tflite`` that is none.
         UnsupportedModelError: the model has no form in C.
     """
     manifest, model = files.manifest, files.model
@@ -305,6 +310,7 @@ def inspect(
         not_strict=not_strict(manifest),
         strict=strict_because(manifest),
         memory=_memory(files, target, flash, ram),
+        tflite=tflite_report(files),
     )
 
 
