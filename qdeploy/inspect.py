@@ -13,6 +13,7 @@ from qdeploy.litert_claims import kernel_uses, statement
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.ops import DOMAIN, operator_name
 from qdeploy.strictness import not_strict, remark, strict_because
+from qdeploy.tflite_report import TfliteReport, tflite_report
 from qdeploy.weight_storage import WeightStorage, weight_storage
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class InspectReport:
         built_in: where the bits of layers hold that LiteRT's own kernels compute (``--tflite-kernels builtin``), if there are.
         strict: convolutions that were asked to be such and are not, with the reason.
         memory: of its C on a target, where one was named.
+        tflite: what stands in ``model.tflite``, where the bundle has one.
     """
 
     operators: dict[str, int]
@@ -95,6 +97,7 @@ class InspectReport:
     built_in: str | None = None
     strict: Mapping[str, str] = field(default_factory=dict)
     memory: MemoryReport | None = None
+    tflite: TfliteReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -139,7 +142,9 @@ class InspectReport:
         for layer in self.layers:
             lines += _recurrent_lines(layer)
         lines += _normalization_lines(self.layers) + _sparse_lines(self.weights)
-        return lines if self.memory is None else [*lines, "", *self.memory.lines()]
+        for part in (self.tflite, self.memory):
+            lines += [] if part is None else ["", *part.lines()]
+        return lines
 
 
 def _sparse_lines(weights: tuple[WeightStorage, ...]) -> list[str]:
@@ -278,7 +283,7 @@ def inspect(
         flash, ram: bytes that are there, instead of the target's own.
 
     Raises:
-        InvalidInputError: no such target, or memory without one.
+        InvalidInputError: no such target, or memory without one; as InvalidFileError a ``model.tflite`` that is none.
         UnsupportedModelError: the model has no form in C.
     """
     manifest, model = files.manifest, files.model
@@ -311,6 +316,7 @@ def inspect(
         strict=strict_because(manifest),
         built_in=statement(uses) if (uses := kernel_uses(model)) else None,
         memory=_memory(files, target, flash, ram),
+        tflite=tflite_report(files),
     )
 
 
