@@ -46,22 +46,22 @@ def test_layers_with_a_rule_of_their_own_are_listed_with_their_sizes() -> None:
         (
             (KernelUse("a", FULLY_CONNECTED, "half_even", 10, 16),),
             (
-                "1 of its layers rounds as LiteRT's own kernels do (half_even); the bits hold in ai-edge-litert 1.1 to 2.3, default "
-                "kernels (every processor)"
+                "1 of its layers rounds as LiteRT's own kernels do (half_even); the bits hold in ai-edge-litert 1.1 to 2.3, "
+                "default kernels (every processor)"
             ),
         ),
         (
             (KernelUse("a", FULLY_CONNECTED, "gemmlowp", 10, 16), KernelUse("b", CONVOLUTION, "gemmlowp")),
             (
-                "2 of its layers round as LiteRT's own kernels do (gemmlowp); the bits hold in ai-edge-litert 1.1 to 1.2, reference "
-                "kernels (every processor); tflite-runtime 2.14, reference kernels (every processor)"
+                "2 of its layers round as LiteRT's own kernels do (gemmlowp); the bits hold in ai-edge-litert 1.1 to 1.2, "
+                "reference kernels (every processor); tflite-runtime 2.14, reference kernels (every processor)"
             ),
         ),
         (
             (KernelUse("a", CONVOLUTION, "double_half_up"),),
             (
-                "the bits hold in ai-edge-litert 1.1 to 2.3, plain kernels (x86-64 with AVX); tflite-runtime 2.14, default kernels "
-                "(x86-64 with AVX); tflite-runtime 2.14, plain kernels (x86-64 with AVX)"
+                "the bits hold in ai-edge-litert 1.1 to 2.3, plain kernels (x86-64 with AVX); tflite-runtime 2.14, "
+                "default kernels (x86-64 with AVX); tflite-runtime 2.14, plain kernels (x86-64 with AVX)"
             ),
         ),
         (
