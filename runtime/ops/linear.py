@@ -43,6 +43,7 @@ def linear(
         dtype: ONNX element type of y: 2 uint8, 5 int16, 6 int32.
         rounding: the rule by which ``round`` goes; a node without it has ``half_up``. ``half_even``, ties to even, is what
             kernels in single precision do: uint8 to uint8, and |acc| times the odd part of its positive multiplier < 2^24.
+            For the others see ``runtime.rounding``: uint8 to uint8 and positive multipliers too.
 
     The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W| + |bias| < 2^31.
     The float layer is torch.nn.Linear, ONNX Gemm with transB=1.
@@ -67,6 +68,7 @@ def linear(
             bias=bias,
             multiplier=multiplier,
             x_zero_point=x_zero_point,
+            shift=shift,
             dtype=dtype,
         )
         node.cache["product"] = product
