@@ -54,7 +54,7 @@ def test_nothing_is_moved_between_layers_of_images() -> None:
     rng = np.random.default_rng(3)
     weights = [rng.integers(-100, 100, (8, 8, 3, 3)).astype(np.int8) for _ in range(2)]
     pool = onnx.helper.make_node(
-        "MaxPool", ["y0"], ["p"], domain="qdeploy", kernel=[2, 2], strides=[2, 2], dilations=[1, 1], pads=[0, 0, 0, 0]
+        "MaxPool", ["y0"], ["p"], domain="qdeploy", kernel=[2, 2], strides=[1, 1], dilations=[1, 1], pads=[0, 0, 0, 0]
     )
     layers = [conv(weights[0], "uint8", pads=[1] * 4), pool, conv(weights[1], "int16", name="1", x="p")]
     content = in_every_resolver(network(IMAGE, "uint8", *layers), IMAGE, "uint8")
@@ -116,7 +116,7 @@ def in_every_resolver(model: onnx.ModelProto, shape: tuple[int, ...], kind: str)
     manifest = described(model, kind, shape)
     content = tflite_file(model, manifest)
     ((name, expected),) = ReferenceModel(model).run({"x": x}).outputs.items()
-    assert np.unique(expected).size > 20
+    assert np.unique(expected).size > 8
     for resolver in RESOLVERS:
         found = LitertInterpreter(content, Border.of(manifest), resolver=resolver).run({"x": x})[name]
         assert found.dtype == expected.dtype
