@@ -205,7 +205,8 @@ class Code:
     def _operand(self, x: Value, values: Any) -> Value:
         """A constant beside x; of the same shape where that repeats nothing, since broadcasting is slower."""
         array = np.asarray(values, np.int64)
-        return self._constant(array.reshape(x.shape) if array.ndim and array.size == _entries(x) else values)
+        same = array.ndim and array.size == _entries(x) and broadcast(array.shape, x.shape) == x.shape
+        return self._constant(array.reshape([size or 1 for size in x.shape]) if same else values)
 
     def _constant(self, values: Any) -> Value:
         wide = np.asarray(values, np.int64)
