@@ -1,6 +1,7 @@
 """``make litert-sizes``: bytes of model.onnx and model.tflite of the shipped networks, and what they are made of.
 
-Networks whose data are not here are left out by name. Prints a table for docs/litert.md.
+``weights``, ``tables`` and ``others`` (biases, multipliers) are constants, ``operators`` is what is left: operators, tensors,
+names. Networks whose data are not here are left out by name.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def report_of(name: str, folder: Path) -> tuple[TfliteReport, str]:
         raise RuntimeError(f"{bundle.path} has no model.tflite")
     operators = bundle.inspect().operators
     kept = [words for operator, words in _FORMS.items() if operator in operators]
-    return found, ", ".join(kept) or "8 bits, real"
+    return found, ", ".join(kept) or "bytes"
 
 
 _FORMS = {
@@ -53,10 +54,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     given = parser.parse_args()
-    print(
-        "| network | weights in model.onnx | model.onnx | model.tflite | ratio | weights | tables | others | operators, tensors |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    headings = ("model.onnx", "model.tflite", "ratio", "weights", "tables", "others", "operators")
+    print(f"{'network':36} {'in model.onnx':21} " + " ".join(f"{heading:>12}" for heading in headings))
     with tempfile.TemporaryDirectory() as folder:
         for name, reason in shipped():
             if given.names and name not in given.names:
@@ -66,10 +65,9 @@ def main() -> int:
                 continue
             found, kept = report_of(name, Path(folder))
             graph = found.bytes - sum(found.constants.values())
-            sizes = [found.model_bytes, found.bytes, *found.constants.values(), graph]
-            cells = [f"{size:,}" for size in sizes]
-            ratio = f"{found.bytes / found.model_bytes:.2f}"
-            print("| " + " | ".join([name, kept, *cells[:2], ratio, *cells[2:]]) + " |", flush=True)
+            cells = [f"{size:,}" for size in (found.model_bytes, found.bytes, *found.constants.values(), graph)]
+            cells.insert(2, f"{found.bytes / found.model_bytes:.2f}")
+            print(f"{name:36} {kept:21} " + " ".join(f"{cell:>12}" for cell in cells), flush=True)
     return 0
 
 
