@@ -115,7 +115,7 @@ class TfliteContents:
         return Counter((entry.name, entry.version) for graph in self.subgraphs for entry in graph.operators)
 
     def constants_by_use(self) -> dict[str, int]:
-        """Bytes of constants, those that tensors share once: ``weights`` of products, ``tables``, ``others`` (biases, multipliers)."""
+        """Bytes of constants, shared ones once: ``weights`` of products, ``tables``, ``others`` (biases, multipliers)."""
         sizes = {t.buffer: t.constant_bytes for graph in self.subgraphs for t in graph.tensors}
         uses: dict[int, str] = {}
         for graph in self.subgraphs:
