@@ -79,6 +79,7 @@ def conv(
             bias=bias,
             multiplier=multiplier,
             x_zero_point=x_zero_point,
+            shift=shift,
             dtype=dtype,
         )
         node.cache["reach"] = True

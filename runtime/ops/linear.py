@@ -42,7 +42,8 @@ def linear(
             clipped is the result.
         dtype: ONNX element type of y: 2 uint8, 5 int16, 6 int32.
         rounding: the rule by which ``round`` goes; a node without it has ``half_up``. ``half_even``, ties to even, is what
-            kernels in single precision do: uint8 to uint8, and |acc| times the odd part of its positive multiplier < 2^24.
+            kernels in single precision do: uint8 to uint8, multipliers positive, and every |acc| whose result does not
+            saturate, times the odd part of its multiplier, below 2^24.
 
     The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W| + |bias| < 2^31.
     The float layer is torch.nn.Linear, ONNX Gemm with transB=1.
@@ -67,6 +68,7 @@ def linear(
             bias=bias,
             multiplier=multiplier,
             x_zero_point=x_zero_point,
+            shift=shift,
             dtype=dtype,
         )
         node.cache["product"] = product
