@@ -20,37 +20,13 @@ from benchmarks.c.instructions import PROCESSORS, SIZE, measure_products, missin
 from benchmarks.c.loops import LITERT, measure_c_gated, measure_c_rnn
 from benchmarks.fast import measure_fast
 from benchmarks.gated import measure_gated
-from benchmarks.litert import FLOAT as LITERT_FLOAT
-from benchmarks.litert import measure_litert_gru, measure_litert_loop
+from benchmarks.litert.rows import litert_rows
 from benchmarks.loops import FLOAT, measure
 from benchmarks.quaternion_linear import measure_numpy
+from benchmarks.rows import Row, compared, percentages
 from qdeploy.export.c.build import compiler
 from qdeploy.quantize import load_recipe
-from qdeploy.runtime.engines import litert
 from qdeploy.runtime.errors import MissingRequirementError
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One comparison.
-
-    ``goal`` is the largest ratio (or, without ``other``, the largest value) that is good enough; None where a row is there to
-    be seen. Rows of networks have the file size of both sides in bytes and, where the test images are on this machine, the
-    accuracy of both in percent, and say what images those are.
-    """
-
-    name: str
-    ours: float
-    other: float | None
-    unit: str
-    ratio: float | None
-    against: str
-    goal: float | None
-    ours_bytes: int | None = None
-    other_bytes: int | None = None
-    ours_accuracy: float | None = None
-    other_accuracy: float | None = None
-    images: str | None = None
 
 
 def loop_rows() -> list[Row]:
@@ -68,11 +44,11 @@ def loop_rows() -> list[Row]:
     large = measure(512, {"u8": (fast, False)})
     operator = f"onnxruntime's {FLOAT}, ReLU"
     return [
-        _row("onnx-loop-h170-u8", small["u8"], small[FLOAT], operator, 1.5),
-        _row("onnx-loop-h512-u8", large["u8"], large[FLOAT], operator, 0.75),
-        _row("onnx-loop-h170-s12", small["s12"], small["u8"], "onnx-loop-h170-u8", 2.0),
-        _row("onnx-loop-h170-u8-exact", small["u8-exact"], small[FLOAT], operator, 2.0),
-        _row("onnx-loop-h170-s12-exact", small["s12-exact"], small[FLOAT], operator, 3.5),
+        compared("onnx-loop-h170-u8", small["u8"], small[FLOAT], operator, 1.5),
+        compared("onnx-loop-h512-u8", large["u8"], large[FLOAT], operator, 0.75),
+        compared("onnx-loop-h170-s12", small["s12"], small["u8"], "onnx-loop-h170-u8", 2.0),
+        compared("onnx-loop-h170-u8-exact", small["u8-exact"], small[FLOAT], operator, 2.0),
+        compared("onnx-loop-h170-s12-exact", small["s12-exact"], small[FLOAT], operator, 3.5),
     ]
 
 
@@ -85,12 +61,12 @@ def gated_rows() -> list[Row]:
             found = measure_gated(kind, hidden, {"u8": default.changed(state_bits=8), "s12": default})
             name, operator = f"onnx-{kind.lower()}-h{hidden}", f"onnxruntime's float {kind}"
             rows += [
-                _row(name, found["u8"], found[gated.FLOAT], operator, goal),
-                _row(f"{name}-s12", found["s12"], found[gated.FLOAT], operator, goal),
+                compared(name, found["u8"], found[gated.FLOAT], operator, goal),
+                compared(f"{name}-s12", found["s12"], found[gated.FLOAT], operator, goal),
             ]
             for other, label in ((gated.TORCH_DYNAMIC, "torch-dynamic"), (gated.ORT_DYNAMIC, "onnxruntime-dynamic")):
                 if other in found:
-                    rows.append(_row(f"{name}-{label}", found["u8"], found[other], f"{other} int8 {kind}", None))
+                    rows.append(compared(f"{name}-{label}", found["u8"], found[other], f"{other} int8 {kind}", None))
     return rows
 
 
@@ -103,9 +79,9 @@ def fast_rows() -> list[Row]:
             found = measure_fast(hidden, rank, recipe)
             against = f"onnx-gru-h{hidden}{suffix}"
             rows += [
-                _row(f"onnx-fastrnn-h{hidden}{suffix}", found["FastRNN"], found[fast.GRU], against, 1.0),
-                _row(f"onnx-fastgrnn-h{hidden}{suffix}", found["FastGRNN"], found[fast.GRU], against, 1.0),
-                _row(
+                compared(f"onnx-fastrnn-h{hidden}{suffix}", found["FastRNN"], found[fast.GRU], against, 1.0),
+                compared(f"onnx-fastgrnn-h{hidden}{suffix}", found["FastGRNN"], found[fast.GRU], against, 1.0),
+                compared(
                     f"onnx-fastgrnn-h{hidden}-rank{rank}{suffix}", found[fast.LOW_RANK], found[fast.GRU], against, 1.0
                 ),
             ]
@@ -118,7 +94,7 @@ def product_rows() -> list[Row]:
     for batch, goal in ((1, 1.0), (64, 0.9), (1024, 1.0)):
         found = measure_numpy(1024, 1024, batch)
         name = f"numpy-quaternion-linear-b{batch}"
-        rows.append(_row(name, found["eight"], found["whole"], "the whole matrix in NumPy", goal, unit="µs a call"))
+        rows.append(compared(name, found["eight"], found["whole"], "the whole matrix in NumPy", goal, unit="µs a call"))
     return rows
 
 
@@ -126,7 +102,7 @@ def pruned_rows() -> list[Row]:
     """One row times a layer of 256 x 4096 in the NumPy reference, of which 2 % of the weights are left, and the dense product."""
     found = sparse_linear.measure_numpy(256, 4096, 0.02)
     against = "the dense matrix in NumPy"
-    return [_row("numpy-pruned-linear-b1", found["sparse"], found["dense"], against, 1.0, unit="µs a call")]
+    return [compared("numpy-pruned-linear-b1", found["sparse"], found["dense"], against, 1.0, unit="µs a call")]
 
 
 def image_rows() -> list[Row]:
@@ -151,23 +127,23 @@ def image_rows() -> list[Row]:
                     continue
                 name, against = f"onnx-{network}-b{batch}{suffix}", f"onnxruntime, {other}"
                 limit = goal if judged else None
-                row = _row(name, times[recipe], times[other], against, limit, unit="µs a sample")
+                row = compared(name, times[recipe], times[other], against, limit, unit="µs a sample")
                 rows.append(_with_files(row, found, recipe, other))
         numpy, times = f"numpy-{network}-b1", found.microseconds[1]
         against = f"onnxruntime, {convolution.FLOAT}"
         rows.append(
-            _row(numpy, times[convolution.REFERENCE], times[convolution.FLOAT], against, None, unit="µs a sample")
+            compared(numpy, times[convolution.REFERENCE], times[convolution.FLOAT], against, None, unit="µs a sample")
         )
         for other, goal in ((convolution.STATIC, 0.27), (convolution.FLOAT, 0.07)):
             name, against = f"{network}-file-{other.replace('_', '-')}", f"the expanded network's file, {other}"
             limit = goal if judged else None
-            rows.append(_row(name, found.bytes["default"], found.bytes[other], against, limit, unit="bytes"))
+            rows.append(compared(name, found.bytes["default"], found.bytes[other], against, limit, unit="bytes"))
     return rows
 
 
 def _with_files(row: Row, found: convolution.Measured, ours: str, other: str) -> Row:
     """The row with accuracy and file size of both sides."""
-    percent = {contender: round(100 * value, 2) for contender, value in found.accuracy.items()}
+    percent = percentages(found.accuracy)
     return dataclasses.replace(
         row,
         ours_bytes=found.bytes[ours],
@@ -197,48 +173,31 @@ def c_rows() -> list[Row]:
             ("u8-exact", "-u8-exact", None),
             ("s12-exact", "-s12-exact", None),
         ):
-            rows.append(_row(f"c-rnn-h{hidden}{suffix}", found[name], found[FLOAT], operator, goal))
+            rows.append(compared(f"c-rnn-h{hidden}{suffix}", found[name], found[FLOAT], operator, goal))
         if LITERT in found:
             rows.append(
-                _row(f"c-rnn-h{hidden}-litert", found["u8"], found[LITERT], "the same integers in LiteRT", None)
+                compared(f"c-rnn-h{hidden}-litert", found["u8"], found[LITERT], "the same integers in LiteRT", None)
             )
     for kind in ("GRU", "LSTM"):
         recipes = {"u8": default.changed(state_bits=8), "s12": default}
         found, operator = measure_c_gated(kind, 512, recipes), f"onnxruntime's float {kind}"
         for name, suffix in (("u8", ""), ("s12", "-s12")):
-            rows.append(_row(f"c-{kind.lower()}-h512{suffix}", found[name], found[gated.FLOAT], operator, 0.2))
+            rows.append(compared(f"c-{kind.lower()}-h512{suffix}", found[name], found[gated.FLOAT], operator, 0.2))
         if LITERT in found:
             against = "the same integers in LiteRT"
-            rows.append(_row(f"c-{kind.lower()}-h512-litert", found["u8"], found[LITERT], against, None))
+            rows.append(compared(f"c-{kind.lower()}-h512-litert", found["u8"], found[LITERT], against, None))
     for units, limit in ((1024, None), (4096, 0.5)):
         times = measure_quaternion(units)
         against = "the same kernel on the expanded matrix"
         rows.append(
-            _row(
+            compared(
                 f"c-quaternion-matvec-{units}", times["compact"], times["expanded"], against, limit, unit="µs a product"
             )
         )
     image = measure_network("quaternion-conv2-cifar10", (4, 32, 32)).microseconds
     for suffix, other, goal in (("", convolution.FLOAT, 0.5), ("-onnx", ONNX, None)):
         against = f"onnxruntime, {other}" if other == convolution.FLOAT else "the same integers in onnxruntime"
-        rows.append(_row(f"c-conv2-b1{suffix}", image[C], image[other], against, goal, unit="µs a sample"))
-    return rows
-
-
-def litert_rows() -> list[Row]:
-    """The portable graph in LiteRT against LiteRT's float loops. Without the package there are none; standard error says so."""
-    try:
-        litert.version()
-    except MissingRequirementError as error:
-        print(f"litert-…: left out, {error}", file=sys.stderr)
-        return []
-    default = load_recipe("default")
-    loop, rows = measure_litert_loop(170), []
-    for suffix, name, goal in (("", "u8", 3.5), ("-s12-exact", "s12-exact", None)):
-        rows.append(_row(f"litert-loop-h170{suffix}", loop[name], loop[LITERT_FLOAT], LITERT_FLOAT, goal))
-    gru = measure_litert_gru(170, {"u8": default.changed(state_bits=8), "s12": default})
-    for suffix, name, goal in (("", "u8", 3.5), ("-s12", "s12", None)):
-        rows.append(_row(f"litert-gru-h170{suffix}", gru[name], gru[LITERT_FLOAT], LITERT_FLOAT, goal))
+        rows.append(compared(f"c-conv2-b1{suffix}", image[C], image[other], against, goal, unit="µs a sample"))
     return rows
 
 
@@ -257,7 +216,7 @@ def instruction_rows() -> list[Row]:
         counted, products = measure_products(target)
         against = f"multiply-accumulates of a matrix of {SIZE} x {SIZE}"
         unit = "instructions"
-        rows.append(_row(f"insn-mac-{processor}", counted, products, against, goals.get(processor), unit=unit))
+        rows.append(compared(f"insn-mac-{processor}", counted, products, against, goals.get(processor), unit=unit))
     return rows
 
 
@@ -267,10 +226,6 @@ def command_rows() -> list[Row]:
     rows = [Row("qdeploy-help", float(np.median(help_times)), None, "s", None, "", 0.3)]
     rows.append(Row("export-and-verify-784-steps", _export_and_verify(), None, "s", None, "", 15.0))
     return rows
-
-
-def _row(name: str, ours: float, other: float, against: str, goal: float | None, *, unit: str = "µs a step") -> Row:
-    return Row(name, round(ours, 3), round(other, 3), unit, round(ours / other, 3), against, goal)
 
 
 def _seconds(command: list[str]) -> float:
@@ -297,6 +252,9 @@ def _table(rows: Sequence[Row]) -> list[str]:
     """All rows for people; under them the networks' accuracies and files, a line for each pair of contenders."""
     lines = [f"{'row':42} {'ours':>9} {'other':>9} {'ratio':>7} {'goal':>7}"]
     for row in rows:
+        if row.ours is None:
+            lines.append(f"{row.name:42} {'-':>9} {'':>9} {'-':>7}  {row.absent}")
+            continue
         value = row.ours if row.ratio is None else row.ratio
         other, ratio = (
             ("", "") if row.ratio is None or row.other is None else (f"{row.other:9.2f}", f"{row.ratio:7.2f}")
@@ -310,7 +268,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
     for row in networks:
         ours, other = ("" if value is None else f"{value:.2f} %" for value in (row.ours_accuracy, row.other_accuracy))
         lines.append(f"{row.name:42} {row.ratio:7.2f} {ours:>9} {other:>9} {row.ours_bytes:11,} {row.other_bytes:11,}")
-    for images in dict.fromkeys(row.images for row in networks):
+    for images in dict.fromkeys(row.images for row in networks if row.images):
         absent = [row.name for row in networks if row.images == images and row.ours_accuracy is None]
         lines.append(
             f"accuracy left out of {len(absent)} rows: {images} (qdeploy doctor)" if absent else f"accuracy on {images}"

@@ -18,15 +18,10 @@ from numpy.typing import NDArray
 
 from benchmarks.loops import one_thread_session
 from benchmarks.quaternion_linear import medians
-from qdeploy.calibration import calibrate
-from qdeploy.capture.checkpoint_source import checkpoint_dataset
-from qdeploy.evaluation import load_samples
+from benchmarks.shipped import ShippedNetwork, accuracy
 from qdeploy.expanded_float import expanded_float
-from qdeploy.exporter import CALIBRATION_SAMPLES, finish
-from qdeploy.listing import missing_dataset
-from qdeploy.quantize import load_recipe, quantize
-from qdeploy.runtime.errors import InvalidInputError
-from qdeploy.runtime.numeric import quantize_input
+from qdeploy.exporter import finish
+from qdeploy.quantize import load_recipe
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.static_quantization import quantized_statically
 
@@ -38,11 +33,6 @@ RECIPES = {
     QLINEAR: load_recipe("w7a8").changed(conv_kernels="qlinear"),
 }
 """Ours. ``qlinear`` is w7a8 with convolutions that are not integer-only."""
-
-TEST_IMAGES = 2000
-"""A network's accuracy is that of so many test images: 1 point is 20 of them; five contenders judge them in 5 to 10 seconds."""
-
-IMAGES_AT_A_TIME = 50
 
 
 @dataclass(frozen=True)
@@ -71,36 +61,19 @@ def measure(network: str, shape: tuple[int, ...], batches: tuple[int, ...] = (1,
         shape: of one sample.
         batches: to be timed.
     """
-    from qdeploy.capture import capture
-
-    data = checkpoint_dataset(network)
-    if data is None:
-        message = f"{network} names no data set"
-        raise InvalidInputError(message)
-    missing = missing_dataset(data)
-    made = np.random.default_rng(1).integers(0, 256, (32, *shape)).astype(np.float32) / 256
-    samples = {"x": made} if missing else load_samples(data, "train", CALIBRATION_SAMPLES).inputs
-    captured = capture(network, samples)
-    feeds = captured.arrange(samples)
-    axes = {spec.name: spec.batch_axis for spec in captured.inputs}
-    statistics = calibrate(captured.model, feeds, axes)
-    floats = {FLOAT: expanded_float(captured.model), STATIC: quantized_statically(captured.model, feeds, axes)}
-    convolutional = any(node.op_type == "Conv" for node in captured.model.graph.node)
+    shipped = ShippedNetwork.named(network, shape)
+    statically = quantized_statically(shipped.model, shipped.feeds, shipped.batch_axes)
+    floats = {FLOAT: expanded_float(shipped.model), STATIC: statically}
     integers = {
-        name: quantize(captured.model, statistics, recipe)
-        for name, recipe in RECIPES.items()
-        if convolutional or name != QLINEAR
+        name: shipped.quantized(recipe) for name, recipe in RECIPES.items() if shipped.convolutional or name != QLINEAR
     }
     files = floats | {name: finish(found) for name, found in integers.items()}
     sessions = {name: one_thread_session(model) for name, model in files.items()}
     reference = ReferenceModel(integers[DEFAULT].model)
-    (name,) = (spec.name for spec in captured.inputs)
+    name = shipped.input
 
     def given(contender: str, real: NDArray[np.float32]) -> NDArray[Any]:
-        if contender not in integers:
-            return real
-        kind = integers[contender].graph.types[name]
-        return quantize_input(real, kind.scale, kind.zero_point, np.dtype(kind.dtype))
+        return shipped.given(integers[contender], real) if contender in integers else real
 
     times = {}
     for batch in batches:
@@ -112,25 +85,15 @@ def measure(network: str, shape: tuple[int, ...], batches: tuple[int, ...] = (1,
         if batch == 1:
             calls[REFERENCE] = partial(reference.run, {name: given(DEFAULT, real)})
         times[batch] = {contender: value / batch for contender, value in medians(calls).items()}
-    accuracy, images = {}, f"{data} is not on this machine"
-    if not missing:
-        test = load_samples(data, "test", TEST_IMAGES)
-        (real,), labels = test.inputs.values(), np.asarray(test.labels)
-        accuracy = {
-            contender: _accuracy(session, name, given(contender, real.astype(np.float32)), labels)
+    judged, test = {}, shipped.test_images()
+    if test is not None:
+        real, labels = test
+        judged = {
+            contender: accuracy(lambda x, s=session: s.run(None, {name: x})[0], given(contender, real), labels)  # type: ignore[misc]
             for contender, session in sessions.items()
         }
-        images = f"the first {len(labels):,} test images of {data}"
-    return Measured(times, {contender: _size(model) for contender, model in files.items()}, accuracy, images)
-
-
-def _accuracy(session: Any, name: str, x: NDArray[Any], labels: NDArray[Any]) -> float:
-    """The part of samples whose largest output stands where the label says; equal ones count for the first."""
-    parts = [
-        session.run(None, {name: x[start : start + IMAGES_AT_A_TIME]})[0]
-        for start in range(0, len(x), IMAGES_AT_A_TIME)
-    ]
-    return float((np.concatenate(parts).argmax(axis=-1) == labels).mean())
+    images = shipped.images(None if test is None else len(test[1]))
+    return Measured(times, {contender: _size(model) for contender, model in files.items()}, judged, images)
 
 
 def _size(model: onnx.ModelProto) -> int:

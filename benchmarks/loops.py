@@ -76,7 +76,7 @@ def measure(hidden: int, recipes: Mapping[str, tuple[Recipe, bool]]) -> dict[str
     return medians(contenders, CALLS)
 
 
-def _weights(hidden: int, *, on_grid: bool) -> dict[str, NDArray[np.float32]]:
+def drawn_weights(hidden: int, *, on_grid: bool) -> dict[str, NDArray[np.float32]]:
     """An orthogonal W, a small U; on the grid of q_4 where asked (rounded: nearly orthogonal)."""
     generator = np.random.default_rng(hidden)
     weight = np.linalg.qr(generator.standard_normal((hidden, hidden)))[0]
@@ -105,7 +105,7 @@ def integer_loop(hidden: int, recipe: Recipe, *, on_grid: bool) -> tuple[Integer
         recipe: of the quantization.
         on_grid: whether the weights lie on a trained 4-bit grid.
     """
-    weights = _weights(hidden, on_grid=on_grid)
+    weights = drawn_weights(hidden, on_grid=on_grid)
     node = onnx.helper.make_node(
         "RNN", ["x", *weights], ["", "last"], name="loop", domain="qdeploy.float", overload="relu", activation="relu"
     )
@@ -133,7 +133,7 @@ def integer_loop(hidden: int, recipe: Recipe, *, on_grid: bool) -> tuple[Integer
 
 def float_operator(hidden: int) -> Contender:
     """onnxruntime's RNN operator with ReLU, of the same size."""
-    weights = _weights(hidden, on_grid=False)
+    weights = drawn_weights(hidden, on_grid=False)
     tensors = {
         "w": weights["input_weight"][None],
         "r": weights["recurrent_weight"][None],

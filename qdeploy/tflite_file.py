@@ -1,7 +1,8 @@
 """A bundle's ``model.tflite``: written beside ``model.onnx``, and made anew before a runtime sees it.
 
 LiteRT aborts the whole process on some files that are not as it expects. A bundle may come from anybody, so the file of a
-bundle never runs: what runs is made of its ``model.onnx``, and is the same to the byte.
+bundle never runs in this process: what runs is made of its ``model.onnx``, and is the same to the byte. ``verify`` alone runs
+the file itself, in a process of its own.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def trusted_tflite(files: BundleFiles) -> bytes:
     if files.contents.get(NAME, made) != made:
         raise InvalidFileError(
             f"{files.path}: {NAME} is not what model.onnx gives (the bundle is of qdeploy {files.manifest.qdeploy}); nothing "
-            "of it was run. Export again."
+            "of it was run. `qdeploy verify --runtime litert` compares its integers in a process of its own; or export again."
         )
     return made
 

@@ -11,10 +11,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from qdeploy.runtime.kernel_rounding import double_half_up, gemmlowp, half_away, single_precision
 from qdeploy.runtime.numeric import INT32_MAX, IntArray, requantize_half_even
 from qdeploy.runtime.numeric import requantize as requantize_half_up
 
-__all__ = ["HALF_EVEN", "HALF_UP", "RULES", "Rule", "requantize"]
+__all__ = [
+    "DOUBLE_HALF_UP",
+    "GEMMLOWP",
+    "HALF_AWAY",
+    "HALF_EVEN",
+    "HALF_UP",
+    "RULES",
+    "SINGLE_PRECISION",
+    "Rule",
+    "requantize",
+]
 
 Rule = Callable[[IntArray, "IntArray | int", int, int, int, int], NDArray[np.int64]]
 """(accumulator, multiplier, shift, zero_point, low, high) -> int64, as of ``numeric.requantize``."""
@@ -22,7 +33,19 @@ Rule = Callable[[IntArray, "IntArray | int", int, int, int, int], NDArray[np.int
 HALF_UP = "half_up"
 HALF_EVEN = "half_even"
 
-RULES: dict[str, Rule] = {HALF_UP: requantize_half_up, HALF_EVEN: requantize_half_even}
+GEMMLOWP = "gemmlowp"
+DOUBLE_HALF_UP = "double_half_up"
+HALF_AWAY = "half_away"
+SINGLE_PRECISION = "single_precision"
+
+RULES: dict[str, Rule] = {
+    HALF_UP: requantize_half_up,
+    HALF_EVEN: requantize_half_even,
+    GEMMLOWP: gemmlowp,
+    DOUBLE_HALF_UP: double_half_up,
+    HALF_AWAY: half_away,
+    SINGLE_PRECISION: single_precision,
+}
 
 
 def requantize(

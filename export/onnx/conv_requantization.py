@@ -57,14 +57,14 @@ def requantization_of(
         constants, names = rules.requantization_constants(
             rounding, "q", multiplier=multiplier, shift="shift", zero_point="y_zero_point", low="low", high="high"
         )
-        usual = names.constants if isinstance(names, rules.HalfEven) else names
+        usual = names.constants if isinstance(names, rules.Named) else names
         constants += [
             f"bias_64 = Cast<to = {UINT64}>({bias})",
             f"bias_m = Mul(bias_64, {usual.multiplier})",
             f"addend = Add(bias_m, {usual.addend})",
         ]
         joined = replace(usual, addend="addend")
-        with_bias = replace(names, constants=joined) if isinstance(names, rules.HalfEven) else joined
+        with_bias = replace(names, constants=joined) if isinstance(names, rules.Named) else joined
         requantize, result = rules.requantization("r", "acc", with_bias)
         return [*attributes, *constants], [*requantize, f"y_image = Cast<to = {dtype}>({result})"]
     constants = [

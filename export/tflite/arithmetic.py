@@ -123,10 +123,16 @@ class Code:
 
     def reshape(self, x: Value, shape: Shape) -> Value:
         """The same entries in another shape; at most one size may be open."""
+        x = self.subgraph.reshaped.get(x.index, x)
         if x.shape == shape:
             return x
-        sizes = self._constant([-1 if size is None else size for size in shape])
-        return self.subgraph.add("RESHAPE", [x, sizes], x.dtype, shape)
+        sizes = [-1 if size is None else size for size in shape]
+        if -1 not in sizes:
+            # The first size follows from the others: so sequences and single steps have one constant.
+            sizes[:1] = [-1] * len(sizes[:1])
+        result = self.subgraph.add("RESHAPE", [x, self._constant(sizes)], x.dtype, shape)
+        self.subgraph.reshaped[result.index] = x
+        return result
 
     def slice(self, x: Value, begin: Sequence[int], size: Sequence[int]) -> Value:
         """``size`` entries from ``begin`` on each axis; a size of -1 takes all that are left."""

@@ -36,12 +36,13 @@ def run_steps(code: Code, name: str, sequence: Value, variables: Variables, body
     Returns:
         the variables behind the last step.
     """
+    # Its name keeps it apart from other zeros: inside a loop it is a variable.
+    first = code.subgraph.constant([0], name=f"{name}_first")
     if sequence.shape[0] == 1:
-        first = code.subgraph.constant([0])
         return {**variables, **body(code, variables, first)}
     model = code.subgraph.model
     sizes = code.subgraph.add("SHAPE", [sequence], np.int32, (len(sequence.shape),), out_type=2)
-    carried = {_STEP: code.subgraph.constant([0]), _STEPS: code.slice(sizes, [0], [1]), **variables}
+    carried = {_STEP: first, _STEPS: code.slice(sizes, [0], [1]), **variables}
     condition_number, condition = model.subgraph(f"{name}_condition")
     inside = {key: condition.input(key, value.dtype, value.shape) for key, value in carried.items()}
     going_on = condition.add("LESS", [inside[_STEP], inside[_STEPS]], np.bool_, (1,))

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdeploy.export.tflite.compact_builder import CompactBuilder
+from qdeploy.export.tflite.numbering import Numbered, numbered
 from qdeploy.export.tflite.schema import ELEMENT_TYPES, IDENTIFIER, OPERATORS, SCHEMA_VERSION
 
-__all__ = ["ModelWriter", "Subgraph", "Value"]
+__all__ = ["ModelWriter", "Operator", "Subgraph", "Value"]
 
 Array = NDArray[Any]
 Shape: TypeAlias = "tuple[int | None, ...]"
@@ -46,8 +47,14 @@ class _Tensor:
     scaled_axis: int = 0
 
 
+_UNUSED = _Tensor("", np.dtype(np.int32), (1,), 0)
+"""Stands for a number that only other subgraphs use; no runtime gives it memory."""
+
+
 @dataclass
-class _Operator:
+class Operator:
+    """An operator on tensors of its subgraph, by their indices."""
+
     kind: str
     inputs: list[int]
     outputs: list[int]
@@ -56,15 +63,21 @@ class _Operator:
 
 @dataclass
 class Subgraph:
-    """One subgraph in the making; the model's writer makes it."""
+    """One subgraph in the making; the model's writer makes it.
+
+    Attributes:
+        reshaped: by the index of a tensor that is another in a new shape, that other.
+    """
 
     name: str
     model: ModelWriter
     tensors: list[_Tensor] = field(default_factory=list)
-    operators: list[_Operator] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
-    _constants: dict[int, Value] = field(default_factory=dict)
+    reshaped: dict[int, Value] = field(default_factory=dict)
+    _constants: dict[Any, Value] = field(default_factory=dict)
+    _results: dict[Any, Value] = field(default_factory=dict)
 
     def tensor(
         self,
@@ -110,7 +123,7 @@ class Subgraph:
         zero_point: int = 0,
         scaled_axis: int = 0,
     ) -> Value:
-        """A tensor with these values; the same values are one buffer of the file and one tensor of the subgraph.
+        """A tensor with these values; the same values are one buffer of the file and, under one name, one tensor.
 
         With a scale it is a tensor of its own: the same integers may mean other numbers elsewhere.
         """
@@ -119,7 +132,7 @@ class Subgraph:
         if scale is not None:
             place = {"zero_point": zero_point, "scaled_axis": scaled_axis, "buffer": buffer}
             return self.tensor(name, array.dtype, array.shape, scale=scale, **place)
-        key = hash((buffer, array.dtype.name, array.shape))
+        key = (buffer, array.dtype.name, array.shape, name)
         if key not in self._constants:
             self._constants[key] = self.tensor(name, array.dtype, array.shape, buffer=buffer)
         return self._constants[key]
@@ -127,7 +140,7 @@ class Subgraph:
     def add(
         self, kind: str, inputs: Sequence[Value], dtype: Any, shape: Shape, name: str = "", **options: int
     ) -> Value:
-        """An operator with one output.
+        """An operator with one output; what the subgraph has already is not computed again.
 
         Args:
             kind: a name of ``schema.OPERATORS``.
@@ -136,13 +149,15 @@ class Subgraph:
             name: of its output.
             options: of its option table.
         """
-        output = self.tensor(name, dtype, shape)
-        self.add_several(kind, inputs, [output], **options)
-        return output
+        key = (kind, tuple(value.index for value in inputs), np.dtype(dtype).name, shape, name, tuple(options.items()))
+        if key not in self._results:
+            self._results[key] = self.tensor(name, dtype, shape)
+            self.add_several(kind, inputs, [self._results[key]], **options)
+        return self._results[key]
 
     def add_several(self, kind: str, inputs: Sequence[Value], outputs: Sequence[Value], **options: int) -> None:
         """An operator with any outputs, which are tensors of this subgraph."""
-        self.operators.append(_Operator(kind, [v.index for v in inputs], [v.index for v in outputs], dict(options)))
+        self.operators.append(Operator(kind, [v.index for v in inputs], [v.index for v in outputs], dict(options)))
 
 
 @dataclass
@@ -194,10 +209,12 @@ class ModelWriter:
         """The file."""
         builder = CompactBuilder()
         buffers = [_buffer(builder, data) for data in self._buffers]
-        kinds = sorted({operator.kind for graph in self.subgraphs for operator in graph.operators})
+        layouts = numbered(self.subgraphs)
+        kinds = sorted({operator.kind for layout in layouts for operator in layout.operators})
         codes = [_operator_code(builder, kind) for kind in kinds]
-        graphs = [_subgraph(builder, graph, kinds) for graph in self.subgraphs]
-        signatures = [_signature(builder, signature) for signature in self._signatures]
+        pairs = zip(self.subgraphs, layouts, strict=True)
+        graphs = [_subgraph(builder, graph, layout, kinds) for graph, layout in pairs]
+        signatures = [_signature(builder, signature, layouts[signature.subgraph]) for signature in self._signatures]
         metadata = [
             builder.table([(0, "offset", builder.text(name)), (1, "uint32", number)], slots=2)
             for name, number in self._metadata
@@ -225,13 +242,13 @@ def _operator_code(builder: CompactBuilder, kind: str) -> int:
     return builder.table(fields, slots=4)
 
 
-def _subgraph(builder: CompactBuilder, graph: Subgraph, kinds: Sequence[str]) -> int:
-    tensors = [_tensor(builder, tensor) for tensor in graph.tensors]
-    operators = [_operator(builder, operator, kinds) for operator in graph.operators]
+def _subgraph(builder: CompactBuilder, graph: Subgraph, layout: Numbered, kinds: Sequence[str]) -> int:
+    tensors = [_tensor(builder, _UNUSED if index is None else graph.tensors[index]) for index in layout.tensors]
+    operators = [_operator(builder, operator, layout, kinds) for operator in layout.operators]
     fields = [
         (0, "offset", builder.offsets(tensors)),
-        (1, "offset", builder.numbers(graph.inputs)),
-        (2, "offset", builder.numbers(graph.outputs)),
+        (1, "offset", builder.numbers(layout.all(graph.inputs))),
+        (2, "offset", builder.numbers(layout.all(graph.outputs))),
         (3, "offset", builder.offsets(operators)),
         (4, "offset", builder.text(graph.name)),
     ]
@@ -258,12 +275,12 @@ def _tensor(builder: CompactBuilder, tensor: _Tensor) -> int:
     return builder.table(fields, slots=9)
 
 
-def _operator(builder: CompactBuilder, operator: _Operator, kinds: Sequence[str]) -> int:
+def _operator(builder: CompactBuilder, operator: Operator, layout: Numbered, kinds: Sequence[str]) -> int:
     schema = OPERATORS[operator.kind]
     fields = [
         (0, "uint32", kinds.index(operator.kind)),
-        (1, "offset", builder.numbers(operator.inputs)),
-        (2, "offset", builder.numbers(operator.outputs)),
+        (1, "offset", builder.numbers(layout.all(operator.inputs))),
+        (2, "offset", builder.numbers(layout.all(operator.outputs))),
     ]
     if schema.options:
         values = [(slot, kind, int(operator.options.get(name, 0))) for name, slot, kind in schema.fields]
@@ -272,10 +289,10 @@ def _operator(builder: CompactBuilder, operator: _Operator, kinds: Sequence[str]
     return builder.table(fields, slots=5)
 
 
-def _signature(builder: CompactBuilder, signature: _Signature) -> int:
+def _signature(builder: CompactBuilder, signature: _Signature, layout: Numbered) -> int:
     def names(values: Mapping[str, Value]) -> int:
         pairs = [
-            builder.table([(0, "offset", builder.text(name)), (1, "uint32", value.index)], slots=2)
+            builder.table([(0, "offset", builder.text(name)), (1, "uint32", layout.numbers[value.index])], slots=2)
             for name, value in values.items()
         ]
         return builder.offsets(pairs)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from qdeploy.runtime.manifest import InputSpec, OutputSpec
     from qdeploy.runtime.model_source import ModelSource
 
+    from .litert_process import LitertProcess
+
 __all__ = ["CBoard"]
 
 _COUNT = struct.Struct("<I")
@@ -60,6 +62,10 @@ class CBoard:
         engine = _ProgramEngine(c_bundle(model), self._target.name, self._version)
         self._engines.append(engine)
         return engine
+
+    def litert(self) -> LitertProcess | None:
+        """None: here runs C alone."""
+        return None
 
     def close(self) -> None:
         """Ends all programs."""

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from qdeploy.runtime.engines import Engine
     from qdeploy.runtime.model_source import ModelSource
 
-__all__ = ["HERE", "Both", "Machine"]
+    from .litert_process import LitertProcess
+
+__all__ = ["HERE", "Both", "Here", "Machine"]
 
 
 class Machine(Protocol):
@@ -31,25 +33,46 @@ class Machine(Protocol):
         """A model in an engine; C needs a whole bundle."""
         ...
 
+    def litert(self) -> LitertProcess | None:
+        """The process that runs .tflite files, None where this machine runs none."""
+        ...
+
     def close(self) -> None:
         """Ends what was started."""
         ...
 
 
-class _Here:
+class Here:
+    """This machine. LiteRT runs in a child process, which starts when it is first asked for: it may end its process."""
+
     board = None
 
+    def __init__(self) -> None:
+        self._litert: LitertProcess | None = None
+
     def available(self) -> dict[str, str | None]:
+        """Each engine with its version."""
         return available()
 
     def open(self, runtime: str, model: ModelSource, *, threads: int, optimize: bool) -> Engine:
+        """A model in this very process."""
         return open_engine(runtime, model, threads=threads, optimize=optimize)
 
+    def litert(self) -> LitertProcess:
+        """The child process."""
+        if self._litert is None:
+            from .litert_process import litert_here
+
+            self._litert = litert_here()
+        return self._litert
+
     def close(self) -> None:
-        """Nothing was started."""
+        """Ends the child process."""
+        if self._litert is not None:
+            self._litert.close()
 
 
-HERE: Machine = _Here()
+HERE: Machine = Here()
 
 
 class Both:
@@ -67,6 +90,10 @@ class Both:
         """A model in the machine that has this engine."""
         machine = next(machine for machine in self._machines if machine.available().get(runtime) is not None)
         return machine.open(runtime, model, threads=threads, optimize=optimize)
+
+    def litert(self) -> LitertProcess | None:
+        """Of the machine that has it."""
+        return next((found for machine in self._machines if (found := machine.litert()) is not None), None)
 
     def close(self) -> None:
         """Ends all."""

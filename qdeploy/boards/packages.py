@@ -43,7 +43,8 @@ class PackageSource:
         (self.folder / "status").touch()
         (self.folder / "apt.conf").write_text(self._configuration())
         done = self._apt("apt-get", "update")
-        if done.returncode != 0:
+        # A mirror that is being synchronized may lack one list of several; apt goes on with those that it could check.
+        if done.returncode != 0 and not any((self.folder / "lists").glob("*Packages*")):
             raise MissingRequirementError(self._told("the package sources of this machine could not be read", done))
 
     def python(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from qdeploy.boards.machine import HERE
+from qdeploy.boards.machine import Here
 from qdeploy.runtime.errors import InvalidInputError, QdeployError
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.runtime.standard import BodyModel
@@ -87,7 +87,7 @@ def verify(
     """
     boards = (board,) if isinstance(board, str) else tuple(board or ())
     with contextlib.ExitStack() as stack:
-        machines: list[Machine] = [HERE]
+        machines: list[Machine] = [stack.enter_context(contextlib.closing(Here()))]
         if boards:
             from qdeploy.boards import open_board
 
@@ -138,7 +138,7 @@ class _Verification:
         self._only = only
         self._shown = show(files.model)
         self._judge_name, self._judge = _make_judge(self._shown)
-        self._voices, self._left_out = make_voices(files, self._shown, runtimes, machines)
+        self._voices, self._left_out, self._remarks = make_voices(files, self._shown, runtimes, machines)
         self._runtimes = runtimes
         self._producers = producers(self._shown)
         self._vectors = files.vectors()
@@ -186,7 +186,7 @@ class _Verification:
             saturation_samples=self._saturation_samples,
             left_out=tuple(self._left_out),
             seconds=time.perf_counter() - self._started,
-            remarks=_remarks(self._files.manifest),
+            remarks=(*_remarks(self._files.manifest), *self._remarks),
         )
 
     @staticmethod
@@ -383,9 +383,15 @@ class _Verification:
         maker, manifest = self._maker, self._files.manifest
         states = {state.input: state.output for state in manifest.states}
         whole_only = {output.name for output in manifest.outputs if output.extra.get("whole_sequence") is True}
-        engines = {(v.runtime, v.machine.board): v for v in self._voices if v.shipped or v.runtime == "bodies"}
-        # Of what computes here the golden vectors' states are compared at every step in the copy that shows them.
-        vectors = self._vectors if any(v.machine.board is not None for v in self._voices) else {}
+        # Each kernel set of LiteRT is a program of its own.
+        engines = {
+            v.name if v.runtime == "litert" else (v.runtime, v.machine.board): v
+            for v in self._voices
+            if v.shipped or v.runtime == "bodies"
+        }
+        # Of ONNX on this machine the golden vectors' states are compared at every step in the copy that shows them.
+        hidden = any(v.machine.board is not None or v.runtime == "litert" for v in self._voices)
+        vectors = self._vectors if hidden else {}
         for cut in make_cuts(maker, manifest, vectors):
             if not self._wanted(cut.name):
                 continue

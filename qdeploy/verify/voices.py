@@ -10,10 +10,10 @@ from onnx import inliner
 
 from qdeploy.boards.machine import HERE
 from qdeploy.runtime.engines import DEFAULTS, onnxruntime, open_engine
-from qdeploy.runtime.engines.litert import RESOLVERS, LitertEngine
 from qdeploy.runtime.errors import InvalidInputError
 
 from .instrument import has_operators
+from .litert import litert_engines, shipped_tflite
 
 if TYPE_CHECKING:
     import onnx
@@ -59,8 +59,8 @@ class Voice:
 
 def make_voices(
     files: BundleFiles, shown: onnx.ModelProto, runtimes: Sequence[str] | None, machines: Sequence[Machine] = (HERE,)
-) -> tuple[list[Voice], list[str]]:
-    """All voices of ``runtimes`` (those installed where None, but for C), and a reason for each runtime that is left out.
+) -> tuple[list[Voice], list[str], list[str]]:
+    """All voices of ``runtimes`` (those installed where None, but for C), a reason for each runtime that is left out, remarks.
 
     ``machines``: where they compute, this machine or emulated boards; the judge computes here.
 
@@ -68,6 +68,8 @@ def make_voices(
     """
     voices: list[Voice] = []
     left_out: list[str] = []
+    remarks: list[str] = []
+    tflite: tuple[bytes, str | None] | None = None
     if has_operators(files.model):
         judge = open_engine("numpy", files.model)
         voices.append(Voice("numpy, golden and in pieces", "numpy", judge, True, 1, True, judge=True))
@@ -81,6 +83,14 @@ def make_voices(
         chosen = list(dict.fromkeys(runtimes)) if runtimes else [name for name in defaults if installed[name]]
         left_out += [f"{name} is not installed" for name in defaults if not runtimes and installed[name] is None]
         found = _machine_voices(files, shown, chosen, machine)
+        if "litert" in chosen:
+            if tflite is None:
+                tflite = shipped_tflite(files)
+                remarks += [tflite[1]] if tflite[1] else []
+            found += [
+                Voice(f"litert{_where(machine)}, {how}", "litert", engine, True, 1, True, machine=machine)
+                for how, engine in litert_engines(files, *tflite, machine)
+            ]
         if not found:
             msg = (
                 f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime, "
@@ -88,7 +98,7 @@ def make_voices(
             )
             raise InvalidInputError(msg)
         voices += found
-    return voices, left_out
+    return voices, left_out, remarks
 
 
 def _machine_voices(files: BundleFiles, shown: onnx.ModelProto, chosen: Sequence[str], machine: Machine) -> list[Voice]:
@@ -105,10 +115,6 @@ def _machine_voices(files: BundleFiles, shown: onnx.ModelProto, chosen: Sequence
                 how = f"{'optimized' if optimize else 'plain'}, {threads} thread{'s' * (threads > 1)}"
                 voices.append(_voice("onnxruntime", shown, machine, how, threads=threads, optimize=optimize))
         voices.append(_voice("onnxruntime", shipped, machine, "file as shipped", shipped=True))
-    if "litert" in chosen:
-        for resolver in RESOLVERS:
-            interpreter = LitertEngine(files, resolver=resolver)
-            voices.append(Voice(f"litert, {resolver} kernels", "litert", interpreter, True, 1, True))
     if "c" in chosen:
         # It stands for nothing but outputs and states: what lies between layers has no place in C.
         compiled = machine.open("c", files, threads=1, optimize=True)

@@ -44,6 +44,7 @@ def linear(
         rounding: the rule by which ``round`` goes; a node without it has ``half_up``. ``half_even``, ties to even, is what
             kernels in single precision do: uint8 to uint8, multipliers positive, and every |acc| whose result does not
             saturate, times the odd part of its multiplier, below 2^24.
+            For the others see ``runtime.rounding``: uint8 to uint8 and positive multipliers too.
 
     The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W| + |bias| < 2^31.
     The float layer is torch.nn.Linear, ONNX Gemm with transB=1.

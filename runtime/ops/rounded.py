@@ -6,12 +6,16 @@ import numpy as np
 
 from qdeploy.runtime.numeric import FLOAT32_EXACT, IntArray, odd_part
 from qdeploy.runtime.ops.operator import Node
-from qdeploy.runtime.ops.qlinear_conv import accumulator_reach
-from qdeploy.runtime.rounding import HALF_EVEN, RULES
+from qdeploy.runtime.ops.qlinear_conv import accumulator_reach, single_precision_reach
+from qdeploy.runtime.rounding import DOUBLE_HALF_UP, GEMMLOWP, HALF_AWAY, HALF_EVEN, HALF_UP, RULES
 
 __all__ = ["SATURATED", "check_reach", "half_even_reach", "require_rule"]
 
 _UINT8 = 2
+_FLOAT64_EXACT = 2**53
+_TWICE = (GEMMLOWP, DOUBLE_HALF_UP)
+_EXACT = {HALF_EVEN: (FLOAT32_EXACT, "single"), HALF_AWAY: (_FLOAT64_EXACT, "double")}
+"""Below which bound of |acc| times the odd part of M a rule is what its kernels do."""
 
 SATURATED = 256
 """An output that is so many steps from its zero point is clipped, whatever 8 bits it has."""
@@ -36,25 +40,43 @@ def check_reach(
 ) -> None:
     """Refuses a layer that the kernels of a known rule could not compute exactly.
 
-    ``half_even`` is what single precision does with an exact product: x and y are uint8, multipliers are positive, and every
-    accumulator whose result does not saturate, times the odd part of its multiplier, is below 2^24.
+    Every rule but the contract's own is of kernels from 8 bits to 8 bits with positive multipliers. ``half_even`` is what
+    single precision does with an exact product: every accumulator whose result does not saturate, times the odd part of its
+    multiplier, is below 2^24;
+    ``half_away`` is what double precision does, below 2^53. Kernels that round twice double an accumulator for every factor
+    of two by which its multiplier is above 1: that stays below 2^31.
 
     Args:
         node: the layer.
         rounding: the rule's name.
         x, weight, bias, multiplier, x_zero_point, shift, dtype: the layer's inputs and attributes.
     """
-    if rounding != HALF_EVEN:
+    if rounding == HALF_UP:
         return
     node.require(
         x.dtype.name == "uint8" and dtype == _UINT8,
-        f"x is {x.dtype} and dtype={dtype}; rounding {HALF_EVEN} goes from uint8 to uint8.",
+        f"x is {x.dtype} and dtype={dtype}; rounding {rounding} goes from uint8 to uint8.",
     )
-    found = half_even_reach(weight, bias, multiplier, shift, x_zero_point)
+    if rounding == HALF_EVEN:
+        found = half_even_reach(weight, bias, multiplier, shift, x_zero_point)
+    else:
+        found = single_precision_reach(weight, bias, multiplier, x_zero_point)
+    if rounding in _EXACT:
+        limit, held_by = _EXACT[rounding]
+        node.require(
+            0 < found < limit,
+            f"accumulator times multiplier could reach {found}; rounding {rounding} needs positive multipliers and less than "
+            f"2^{limit.bit_length() - 1}, which {held_by} precision holds.",
+        )
+    node.require(found > 0, f"a multiplier is not positive; rounding {rounding} needs positive ones.")
+    if rounding not in _TWICE:
+        return
+    sums = accumulator_reach(weight, bias, x_zero_point)
+    _, bits = np.frexp(multiplier.astype(np.float64))
+    reach = int((sums << np.maximum(bits.astype(np.int64) - shift, 0)).max())
     node.require(
-        0 < found < FLOAT32_EXACT,
-        f"accumulator times multiplier could reach {found}; rounding {HALF_EVEN} needs positive multipliers and less than 2^24, "
-        "which single precision holds.",
+        reach < 2**31,
+        f"a multiplier above 1 lifts the accumulator to {reach}; rounding {rounding} needs less than 2^31.",
     )
 
 

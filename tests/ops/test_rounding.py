@@ -16,9 +16,11 @@ from qdeploy.runtime.rounding import RULES, requantize
 
 from . import definitions
 from .agreement import agreed, one_node
+from .kernel_rules import by_rule
 from .test_properties import many, whole
 
 EDGES = [0, 1, 127, 128, 254, 255]
+WITH_BODIES = ["half_even", "gemmlowp", "double_half_up", "half_away"]
 
 
 def layer(operator: str, x: Any, w: Any, b: Any, m: Any, **changed: Any) -> Any:
@@ -43,8 +45,8 @@ def test_ties_go_to_the_even_neighbour_around_an_odd_zero_point(sign: int, expec
     assert (agreed(line, {"x": x[None, None]}, inlined=True)["y"].reshape(-1) == np.array(expected) + 11).all()
 
 
-def drawn(data: st.DataObject, outputs: int, rows: Any) -> dict[str, Any]:
-    """Bias, multipliers and attributes within what half_even allows for these weights, ties among the sums."""
+def drawn(data: st.DataObject, outputs: int, rows: Any, rule: str) -> dict[str, Any]:
+    """Bias, multipliers and attributes within what every rule allows for these weights, ties among the sums."""
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     reach = int(np.abs(rows.astype(int)).sum(axis=1).max()) * 255
     # With room for a bias of 2^10.
@@ -53,11 +55,15 @@ def drawn(data: st.DataObject, outputs: int, rows: Any) -> dict[str, Any]:
     low_bits = data.draw(st.integers(0, 6))
     y_zero_point = data.draw(whole(0, 255))
     low = data.draw(st.one_of(st.just(0), st.just(y_zero_point), whole(0, 255)))
+    multipliers = odd << generator.integers(low_bits, low_bits + 3, data.draw(st.sampled_from([1, outputs])))
+    # Kernels that round twice take no multiplier that lifts an accumulator out of int32.
+    least = max(0, (int(multipliers.max()).bit_length() + 24) - 31) if rule in ("gemmlowp", "double_half_up") else 0
     return {
-        "m": odd << generator.integers(low_bits, low_bits + 3, data.draw(st.sampled_from([1, outputs]))),
+        "rounding": rule,
+        "m": multipliers,
         "b": generator.choice([0, 1, -1, 1 << 10, -(1 << 10), room, -room], outputs),
         "x_zero_point": data.draw(whole(0, 255)),
-        "shift": data.draw(whole(0, 46)),
+        "shift": data.draw(whole(least, 46)),
         "y_zero_point": y_zero_point,
         "low": low,
         "high": data.draw(st.one_of(st.just(255), whole(low, 255))),
@@ -66,25 +72,25 @@ def drawn(data: st.DataObject, outputs: int, rows: Any) -> dict[str, Any]:
 
 def expected_of(accumulator: Any, chosen: dict[str, Any]) -> Any:
     ends = (chosen[name] for name in ("shift", "y_zero_point", "low", "high"))
-    return definitions.half_even(accumulator, chosen["m"], *ends)
+    return by_rule(chosen["rounding"], accumulator, np.asarray(chosen["m"]), *ends)
 
 
 @many
-@given(st.data())
-def test_linear(data: st.DataObject) -> None:
+@given(st.data(), st.sampled_from(WITH_BODIES))
+def test_linear(data: st.DataObject, rule: str) -> None:
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     outputs, inputs = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
     w = generator.choice([-128, -127, -1, 0, 1, 3, 127], (outputs, inputs)).astype(np.int8)
     x = generator.choice(EDGES, (data.draw(st.integers(1, 3)), inputs)).astype(np.uint8)
-    chosen = drawn(data, outputs, w)
+    chosen = drawn(data, outputs, w, rule)
     model = layer("Linear", x, w, **chosen)
     accumulator = definitions.linear(x, w, chosen["b"], chosen["x_zero_point"])
     assert (agreed(model, {"x": x})["y"] == expected_of(accumulator, chosen)).all()
 
 
 @many
-@given(st.data(), st.integers(1, 3), st.sampled_from([1, 2]))
-def test_conv(data: st.DataObject, rank: int, group: int) -> None:
+@given(st.data(), st.integers(1, 3), st.sampled_from([1, 2]), st.sampled_from(WITH_BODIES))
+def test_conv(data: st.DataObject, rank: int, group: int, rule: str) -> None:
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     outputs, inside = group * data.draw(st.integers(1, 2)), data.draw(st.integers(1, 2))
     kernel = [data.draw(st.integers(1, 2)) for _ in range(rank)]
@@ -96,7 +102,7 @@ def test_conv(data: st.DataObject, rank: int, group: int) -> None:
     w = generator.choice([-127, -64, -1, 0, 1, 64, 127], (outputs, inside, *kernel)).astype(np.int8)
     x = generator.choice(EDGES, (data.draw(st.integers(1, 2)), group * inside, *[k + 1 for k in kernel]))
     x = x.astype(np.uint8)
-    chosen = drawn(data, outputs, w.reshape(outputs, -1))
+    chosen = drawn(data, outputs, w.reshape(outputs, -1), rule)
     model = layer("Conv", x, w, group=group, **windows, **chosen)
     zero_point = chosen["x_zero_point"]
     accumulator = definitions.convolved(x, w, **windows, group=group, x_zero_point=zero_point)
@@ -115,6 +121,13 @@ def test_conv(data: st.DataObject, rank: int, group: int) -> None:
         ({"m": [-1]}, "needs positive multipliers"),
         ({"b": [1 << 24]}, r"could reach 16777\d+; .* less than 2\^24"),
         ({"m": [(1 << 24) + 1]}, r"less than 2\^24"),
+        ({"rounding": "gemmlowp", "m": [0]}, "a multiplier is not positive; rounding gemmlowp"),
+        (
+            {"rounding": "gemmlowp", "m": [1 << 24]},
+            r"lifts the accumulator to 17\d+; rounding gemmlowp needs less than 2\^31",
+        ),
+        ({"rounding": "double_half_up", "dtype": 5, "low": -9}, "rounding double_half_up goes from uint8 to uint8"),
+        ({"rounding": "half_away", "m": [(1 << 31) - 1], "b": [1 << 24]}, r"less than 2\^53, which double precision"),
     ],
 )
 def test_what_the_rules_kernels_could_not_compute_is_an_error(
@@ -125,7 +138,7 @@ def test_what_the_rules_kernels_could_not_compute_is_an_error(
     model = layer(operator, x, w, **{"b": [0], "m": [1]} | changed)
     with pytest.raises(ContractError, match=message):
         ReferenceModel(model).run({"x": x})
-    if "rounding" in changed:
+    if changed.get("rounding") == "nearest":
         with pytest.raises(UnsupportedModelError, match="rounding 'nearest' has no body"):
             attach_bodies(model)
 
