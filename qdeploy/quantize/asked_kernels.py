@@ -69,8 +69,9 @@ def obstacle(
     """
     if multiplier is None:
         return "a trained grid or a learned algebra fixes its multipliers"
-    kernels = builtin_kernels if builtin_kernels.wanted(recipe) else single_precision
-    return kernels.obstacle(multiplier, weight, bias, x.zero_point)
+    if builtin_kernels.wanted(recipe):
+        return builtin_kernels.obstacle(multiplier, weight, bias, x.zero_point)
+    return single_precision.obstacle(multiplier, weight, bias, x.zero_point)
 
 
 def check_any(recipe: Recipe, layers: Iterable[Mapping[str, Any]]) -> None:

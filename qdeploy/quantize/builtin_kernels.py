@@ -15,7 +15,7 @@ from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.single_precision import beyond
 from qdeploy.quantize.tensor_type import TensorType
 from qdeploy.runtime.errors import UnsupportedModelError
-from qdeploy.runtime.ops.rounded import SATURATED, half_even_reach
+from qdeploy.runtime.ops.rounded import CONVERTIBLE, SATURATED, half_even_reach, largest_result
 
 if TYPE_CHECKING:
     from qdeploy.quantize.lowerings.registry import Context
@@ -68,6 +68,9 @@ def obstacle(
     ratios = multiplier.values / 2.0**multiplier.shift
     if ratios.min() < _SMALLEST_RATIO or ratios.max() > _LARGEST_RATIO:
         return f"its scales' ratios reach from {ratios.min():g} to {ratios.max():g}, and LiteRT takes 2^-31 to 2^7"
+    unclipped = largest_result(weight, bias, multiplier.values, multiplier.shift, x_zero_point)
+    if unclipped >= CONVERTIBLE:
+        return f"its results reach {unclipped:,} before they are clipped, and LiteRT's kernels are right below 2^30"
     return beyond(half_even_reach(weight, bias, multiplier.values, multiplier.shift, x_zero_point))
 
 

@@ -9,13 +9,16 @@ from qdeploy.runtime.ops.operator import Node
 from qdeploy.runtime.ops.qlinear_conv import accumulator_reach, single_precision_reach
 from qdeploy.runtime.rounding import DOUBLE_HALF_UP, GEMMLOWP, HALF_AWAY, HALF_EVEN, HALF_UP, RULES
 
-__all__ = ["SATURATED", "check_reach", "half_even_reach", "require_rule"]
+__all__ = ["CONVERTIBLE", "SATURATED", "check_reach", "half_even_reach", "largest_result", "require_rule"]
 
 _UINT8 = 2
 _FLOAT64_EXACT = 2**53
 _TWICE = (GEMMLOWP, DOUBLE_HALF_UP)
 _EXACT = {HALF_EVEN: (FLOAT32_EXACT, "single"), HALF_AWAY: (_FLOAT64_EXACT, "double")}
 """Below which bound of |acc| times the odd part of M a rule is what its kernels do."""
+
+CONVERTIBLE = 2**30
+"""Results below this become integers of 32 bits before they are clipped; kernels give the wrong bound beyond 2^31."""
 
 SATURATED = 256
 """An output that is so many steps from its zero point is clipped, whatever 8 bits it has."""
@@ -68,6 +71,11 @@ def check_reach(
             f"accumulator times multiplier could reach {found}; rounding {rounding} needs positive multipliers and less than "
             f"2^{limit.bit_length() - 1}, which {held_by} precision holds.",
         )
+        unclipped = largest_result(weight, bias, multiplier, shift, x_zero_point)
+        node.require(
+            unclipped < CONVERTIBLE,
+            f"results reach {unclipped} before they are clipped; rounding {rounding} needs less than 2^30.",
+        )
     node.require(found > 0, f"a multiplier is not positive; rounding {rounding} needs positive ones.")
     if rounding not in _TWICE:
         return
@@ -78,6 +86,12 @@ def check_reach(
         reach < 2**31,
         f"a multiplier above 1 lifts the accumulator to {reach}; rounding {rounding} needs less than 2^31.",
     )
+
+
+def largest_result(weight: IntArray, bias: IntArray, multiplier: IntArray, shift: int, x_zero_point: int) -> int:
+    """The largest |acc| times its multiplier / 2^shift, rounded down; arguments as of :func:`half_even_reach`."""
+    factors = np.abs(np.broadcast_to(multiplier.astype(np.int64), len(weight)))
+    return int((accumulator_reach(weight, bias, x_zero_point) * factors >> shift).max())
 
 
 def half_even_reach(weight: IntArray, bias: IntArray, multiplier: IntArray, shift: int, x_zero_point: int) -> int:

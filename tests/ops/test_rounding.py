@@ -119,7 +119,7 @@ def test_conv(data: st.DataObject, rank: int, group: int, rule: str) -> None:
         ({"dtype": 5, "low": -9}, "x is uint8 and dtype=5; rounding half_even goes from uint8 to uint8"),
         ({"m": [0]}, "could reach 0; rounding half_even needs positive multipliers"),
         ({"m": [-1]}, "needs positive multipliers"),
-        ({"b": [1 << 24]}, r"could reach 16777\d+; .* less than 2\^24"),
+        ({"b": [1 << 24], "shift": 17}, r"could reach 16777\d+; .* less than 2\^24"),
         ({"m": [(1 << 24) + 1]}, r"less than 2\^24"),
         ({"rounding": "gemmlowp", "m": [0]}, "a multiplier is not positive; rounding gemmlowp"),
         (
