@@ -25,8 +25,11 @@ demo: $(STAMP) ## Export, verify and validate the shipped networks; print the ta
 
 test: lint pytest ## Lint, then all tests
 
+# All tests run in a process for each core, four at most, file by file; those that ARGS chooses run in one.
+PROCESSES := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -q $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(or $(ARGS),$(PROCESSES))
 
 properties: $(STAMP) ## Draw the examples of the property tests anew (ARGS="tests/ops")
 	$(BIN)/python -m pytest -q --hypothesis-profile=anew $(ARGS)

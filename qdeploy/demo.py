@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .demo_picture import draw
-from .listing import Entry, listing, missing_dataset
+from .listing import Entry, listing, missing_datasets
 from .runtime.errors import CheckFailedError, QdeployError
 from .text_form import TextForm
 
@@ -168,7 +168,8 @@ def _shipped() -> dict[str, Entry]:
 def _names() -> list[str]:
     """Those that are always there first, then the others whose data are on this machine."""
     shipped = _shipped()
-    present = [name for name, entry in shipped.items() if missing_dataset(entry.details["dataset"]) is None]
+    lacking = missing_datasets(entry.details["dataset"] for entry in shipped.values())
+    present = [name for name, entry in shipped.items() if entry.details["dataset"] not in lacking]
     return [*ALWAYS, *(name for name in present if name not in ALWAYS)]
 
 

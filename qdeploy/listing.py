@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from typing import Any
 
 from .runtime.errors import InvalidInputError, MissingRequirementError
 
-__all__ = ["Entry", "listing", "missing_dataset"]
+__all__ = ["Entry", "listing", "missing_dataset", "missing_datasets"]
 
 
 @dataclass(frozen=True)
@@ -139,16 +139,16 @@ def _datasets() -> list[Entry]:
 
     entries = []
     for name in datasets.names():
-        problem = missing_dataset(name)
-        if problem is None:
+        try:
             test = datasets.load(name, "test")
+        except MissingRequirementError as error:
+            line = "not on this machine: qdeploy doctor says where its files belong"
+            entries.append(Entry(name, line, {"present": False, "problem": str(error)}))
+        else:
             time = "" if test.time_axis is None else f", {test.x.shape[1 + test.time_axis]} time steps"
             shape = ", ".join(str(size) for size in test.x.shape[1:])
             details = {"present": True, "test_samples": len(test.x), "shape": list(test.x.shape[1:])}
             entries.append(Entry(name, f"{len(test.x):,} test samples of [{shape}]{time}", details))
-        else:
-            line = "not on this machine: qdeploy doctor says where its files belong"
-            entries.append(Entry(name, line, {"present": False, "problem": problem}))
     return entries
 
 
@@ -157,10 +157,16 @@ def missing_dataset(name: str) -> str | None:
     from . import datasets
 
     try:
-        datasets.load(name, "test", limit=1)
+        datasets.require(name)
     except MissingRequirementError as error:
         return str(error)
     return None
+
+
+def missing_datasets(names: Iterable[str]) -> dict[str, str]:
+    """Of named data sets those that cannot be used here, and why."""
+    found = {name: missing_dataset(name) for name in sorted(set(names))}
+    return {name: problem for name, problem in found.items() if problem is not None}
 
 
 def _json_files(package: str, folder: str) -> list[tuple[str, dict[str, Any]]]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from qdeploy import __version__
 from qdeploy.export.bundle import file_specs
+from qdeploy.export.tflite.reader import check_integer_only, read_tflite
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingRequirementError
 from qdeploy.runtime.manifest import Manifest
 
@@ -58,17 +60,34 @@ def trusted_tflite(files: BundleFiles) -> bytes:
     """``model.tflite`` of a bundle, made of its ``model.onnx``; the bundle's own, if it has one, is compared.
 
     Raises:
-        InvalidFileError: the bundle's file is not what its model gives.
+        InvalidFileError: the bundle's file is not what its model gives, or none at all.
         UnsupportedModelError: an operator that has no form for LiteRT.
         MissingRequirementError: flatbuffers is not installed.
     """
     made = _written(files.model, files.manifest)
-    if files.contents.get(NAME, made) != made:
+    found = files.contents.get(NAME, made)
+    if found != made:
         raise InvalidFileError(
-            f"{files.path}: {NAME} is not what model.onnx gives (the bundle is of qdeploy {files.manifest.qdeploy}); nothing "
-            "of it was run. `qdeploy verify --runtime litert` compares its integers in a process of its own; or export again."
+            f"{_difference(files, found)}; nothing of it was run. `qdeploy verify --runtime litert` compares its integers in a "
+            "process of its own; or export again."
         )
     return made
+
+
+def _difference(files: BundleFiles, found: bytes) -> str:
+    """Why the bundle's file is another one, as far as the file itself says it."""
+    where = f"{files.path}: {NAME}"
+    try:
+        origin = read_tflite(found, where).origin()
+    except InvalidFileError as error:
+        return str(error)
+    version, sha256 = origin.get("qdeploy"), origin.get("onnx_sha256")
+    listed = files.manifest.files["model.onnx"].sha256
+    if sha256 != listed:
+        return f"{where} was made of a model.onnx with SHA-256 {sha256 or 'not given'}, the bundle's has {listed}"
+    if version != __version__:
+        return f"{where} was written by qdeploy {version or 'of no name'}, this is {__version__}, which writes other operators"
+    return f"{where} is not what model.onnx gives"
 
 
 def _written(model: onnx.ModelProto, manifest: Manifest) -> bytes:
@@ -78,4 +97,6 @@ def _written(model: onnx.ModelProto, manifest: Manifest) -> bytes:
         raise MissingRequirementError(
             f"{NAME} cannot be written here ({error}); pip install 'qdeploy[litert]'"
         ) from error
-    return tflite_file(model, manifest)
+    made = tflite_file(model, manifest)
+    check_integer_only(read_tflite(made, NAME), NAME)
+    return made

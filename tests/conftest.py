@@ -56,8 +56,8 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return TestFile.from_parent(parent, path=module_path)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what this machine cannot run, each with its reason."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this machine cannot run, each with its reason; of several processes each begins with long files."""
     qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
     compilers = [name for name in ("cc", "gcc", "clang") if shutil.which(name)]
     for item in items:
@@ -79,6 +79,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(
                     pytest.mark.skip(reason=f"no data: the files of {marker.args[0]} are not in QDEPLOY_DATA")
                 )
+    if hasattr(config, "workerinput"):
+        # pytest-xdist hands files out in this order: a long one at the end would leave the other processes idle.
+        long = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in long)
 
 
 def _lacking(error: BaseException | None) -> str | None:

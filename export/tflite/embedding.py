@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdeploy.export.tflite.emitter import tflite_operator
+from qdeploy.export.tflite.tables import narrow
 from qdeploy.runtime.numeric import requantize
 
 if TYPE_CHECKING:
@@ -20,4 +21,5 @@ def embedding(site: Site) -> None:
     multiplier = site.constant("multiplier").reshape(-1, 1)
     bounds = (attributes["y_zero_point"], attributes["low"], attributes["high"])
     rows = requantize(site.constant("weight").astype(np.int64), multiplier, attributes["shift"], *bounds)
-    site.set("y", site.code.gather(rows.astype(np.int32), site.input("indices")))
+    held = narrow(rows)
+    site.set("y", site.code.cast(site.code.gather(held, site.input("indices"), dtype=held.dtype), np.int32))

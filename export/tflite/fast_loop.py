@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qdeploy.export.tflite.writer import Value
     from qdeploy.runtime.numeric import IntArray
 
-__all__ = ["Recalled", "next_state", "table_index"]
+__all__ = ["Recalled", "index_constant", "next_state", "table_index"]
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,30 @@ class Recalled:
         return cls(outer, inner, attributes["factor_shift"])
 
     def sums(self, code: Code, h: Value) -> Value:
-        """int32 ``[1, H]``."""
+        """int32 ``[1, H]``, without what the last product's digits leave out."""
         if self.inner is not None:
             product = code.add(self.inner.of_digits(code, self.inner.digits.split(code, h)), self.inner.rest)
             h = rounded(code, product, self.factor_shift, FACTOR_ZERO_POINT, 0, 255)
-        return code.add(self.outer.of_digits(code, self.outer.digits.split(code, h)), self.outer.rest)
+        return self.outer.of_digits(code, self.outer.digits.split(code, h))
+
+
+def index_constant(recalled: Recalled, bias: IntArray, shifts: IntArray, size: int) -> IntArray:
+    """What is added to a product's digits and the input's part before they are shifted to an index of a table.
+
+    The bias, what the digits leave out, half a step of rounding, and half the table: by the contract 32 bits hold a sum with
+    all of them.
+    """
+    steps = 1 << shifts.astype(np.int64)
+    constant: IntArray = recalled.outer.rest + bias + (steps >> 1) + steps * (size // 2)
+    return constant
 
 
 def table_index(code: Code, sums: Value, shifts: IntArray, size: int) -> Value:
-    """clip(round(sums / 2^shift) + size / 2, 0, size - 1), each entry with its own shift."""
+    """floor(sums / 2^shift) within the table, each entry with its own shift; sums hold :func:`index_constant`."""
     values = shifts.astype(np.int64)
-    half = (1 << values) >> 1
-    if (values == values[0]).all():
-        moved = code.shift_right(code.add(sums, half), int(values[0]))
-    else:
-        moved = code.shift_right_each(code.add(sums, half), values)
-    return code.clip(code.add(moved, size // 2), 0, size - 1)
+    uniform = bool((values == values[0]).all())
+    moved = code.shift_right(sums, int(values[0])) if uniform else code.shift_right_each(sums, values)
+    return code.clip(moved, 0, size - 1)
 
 
 def next_state(site: Site, code: Code, sums: Value) -> Value:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdeploy.export.tflite.emitter import tflite_operator
-from qdeploy.export.tflite.fast_loop import Recalled, next_state, table_index
+from qdeploy.export.tflite.fast_loop import Recalled, index_constant, next_state, table_index
 from qdeploy.export.tflite.recurrence import driven, run_layer
-from qdeploy.runtime.fast_loop import table_entries
+from qdeploy.export.tflite.tables import LookUps, Table
+from qdeploy.runtime.fast_loop import LARGEST_TABLE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,14 +23,16 @@ def fast_rnn(site: Site) -> None:
     """alpha act in a table, beside the kept state."""
     attributes = site.attributes
     recalled = Recalled.of(site)
-    table = table_entries(site.constant("added_table"))
+    table = Table.with_lines(site.constant("added_table"), 2**LARGEST_TABLE_BITS)
     bias, shifts = site.constant("bias"), site.constant("index_shift")
+    drive = site.code.add(driven(site), index_constant(recalled, bias, shifts, table.size))
+    tables = LookUps(site.code, drive, {"added": table})
 
     def step(code: Code, now: Mapping[str, Value], row: Value) -> Mapping[str, Value]:
-        sums = code.add(code.add(recalled.sums(code, now["h"]), row), bias)
-        added = code.gather(table, table_index(code, sums, shifts, table.size))
+        sums = code.add(recalled.sums(code, now["h"]), row)
+        added = tables.entries(code, now, "added", table_index(code, sums, shifts, table.size))
         centred = code.subtract(now["h"], attributes["h_zero_point"])
         kept = code.multiply(centred, attributes["kept"] << attributes["state_shift"])
         return {"h": next_state(site, code, code.add(added, kept))}
 
-    run_layer(site, driven(site), ("h",), step)
+    run_layer(site, drive, ("h",), step, tables)

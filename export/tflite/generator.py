@@ -12,19 +12,18 @@ from qdeploy.export.sample_graph import Graph, read_graph
 from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.byte_tensor import ByteTensor
 from qdeploy.export.tflite.emitter import emitter
+from qdeploy.export.tflite.schema import METADATA
 from qdeploy.export.tflite.site import Site, int32_of, open_shape
 from qdeploy.export.tflite.writer import ModelWriter, Value
 from qdeploy.runtime.manifest import InputSpec, Manifest, StateSpec
 
-__all__ = ["METADATA", "SIGNATURE", "STEP", "tflite_file"]
+__all__ = ["SIGNATURE", "STEP", "tflite_file"]
 
 SIGNATURE = "serving_default"
 """The key of the signature that takes a sample, or a sequence of any length."""
 
 STEP = "step"
 """The key of the signature that takes one step, for streaming: it has no loop."""
-
-METADATA = "qdeploy"
 
 
 def tflite_file(model: onnx.ModelProto, manifest: Manifest) -> bytes:

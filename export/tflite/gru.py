@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdeploy.export.tflite.emitter import tflite_operator
-from qdeploy.export.tflite.recurrence import driven, look_up, pieces, recurrent_product, rounded, run_layer
+from qdeploy.export.tflite.recurrence import driven, pieces, recurrent_product, rounded, run_layer
 from qdeploy.export.tflite.requantization import folded_constant, requantize
+from qdeploy.export.tflite.tables import LookUps, Table
 from qdeploy.runtime.accumulator import gru_reach
 from qdeploy.runtime.ops.gru import DRIVE_LIMIT, GATE_BITS
 
@@ -33,7 +34,8 @@ def gru(site: Site) -> None:
     rest = product.rest.copy()
     rest[2 * hidden :] += site.constant("recurrent_bias")
     multiplier, shift = site.constant("multiplier"), attributes["shift"]
-    sigmoid, tanh = site.constant("sigmoid_table"), site.constant("tanh_table")
+    sigmoid = Table.of(site, "sigmoid_table")
+    tanh, inside = moved_by_zero_point(site, Table.of(site, "tanh_table"))
     reach = gru_reach(
         recurrent_weight=product.weight,
         input_weight=site.constant("input_weight"),
@@ -46,11 +48,12 @@ def gru(site: Site) -> None:
         drive_limit=DRIVE_LIMIT,
     )
     bound = min(int(np.max(reach)), 2**31 - 1)
-    half = sigmoid.size // 2
+    half = sigmoid.half
     early = folded_constant(multiplier[: 2 * hidden], shift, half, bound)
     # What W's digits leave out of the gates' rows joins the input's part; the candidate's is under the reset gate.
     outside = np.where(np.arange(3 * hidden) < 2 * hidden, rest + (early or 0), 0)
     drive = site.code.add(driven(site, bias=site.constant("bias"), limit=DRIVE_LIMIT), outside)
+    tables = LookUps(site.code, drive, {"sigmoid": sigmoid, "tanh": tanh})
 
     def step(code: Code, now: Mapping[str, Value], row: Value) -> Mapping[str, Value]:
         sums = product.of_digits(code, product.digits.split(code, now["h"]))
@@ -67,15 +70,16 @@ def gru(site: Site) -> None:
             bound=bound,
             folded=early is not None,
         )
-        r, z = pieces(code, look_up(code, sigmoid, index), 2)
+        r, z = pieces(code, tables.entries(code, now, "sigmoid", index), 2)
         recalled = _recalled(code, candidate, rest[2 * hidden :], multiplier[2 * hidden :], shift, bound)
         total = code.add(code.multiply(r, recalled), candidate_drive)
         place = rounded(
-            code, total, attributes["candidate_shift"], tanh.size // 2, 0, tanh.size - 1, bound=_MIX + DRIVE_LIMIT
+            code, total, attributes["candidate_shift"], tanh.half, 0, tanh.size - 1, bound=_MIX + DRIVE_LIMIT
         )
-        return {"h": table_mixed(site, code, z, tanh, place, now["h"])}
+        candidates = tables.entries(code, now, "tanh", place)
+        return {"h": mixed_state(site, code, z, candidates, now["h"], inside=inside)}
 
-    run_layer(site, drive, ("h",), step)
+    run_layer(site, drive, ("h",), step, tables)
 
 
 def _recalled(code: Code, sums: Value, rest: IntArray, multiplier: IntArray, shift: int, bound: int) -> Value:
@@ -85,20 +89,17 @@ def _recalled(code: Code, sums: Value, rest: IntArray, multiplier: IntArray, shi
     return requantize(code, whole, multiplier, shift, 0, -(2**15), 2**15 - 1, bound=bound, folded=early is not None)
 
 
-def table_mixed(site: Site, code: Code, kept: Value, table: IntArray, place: Value, h: Value) -> Value:
-    """:func:`mixed_state` of a candidate that a table has; the zero point goes into the table where 32 bits hold it.
+def moved_by_zero_point(site: Site, table: Table) -> tuple[Table, int]:
+    """A table of candidates with the states' zero point in it where 32 bits hold it, and that zero point or 0.
 
-    A table's entries are states, and so is what lies between two states: nothing is clipped.
+    A table's entries are states, and so is what lies between two states: a mixture of both is not clipped.
     """
     attributes = site.attributes
     state_shift = attributes["state_shift"]
     step = 1 << (GATE_BITS + state_shift)
     fits = attributes["high"] * step + step < 2**31 and attributes["low"] * step >= -(2**31)
     inside = attributes["h_zero_point"] if fits else 0
-    moved = table.astype(np.int64) + (inside << state_shift)
-    narrow = np.int16 if -(2**15) <= moved.min() and moved.max() < 2**15 else np.int32
-    candidate = look_up(code, moved.astype(narrow), place)
-    return mixed_state(site, code, kept, candidate, h, inside=inside)
+    return table.moved(inside << state_shift), inside
 
 
 def mixed_state(site: Site, code: Code, kept: Value, candidate: Value, h: Value, *, inside: int = 0) -> Value:

@@ -8,8 +8,9 @@ import numpy as np
 
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.gru import mixed_state
-from qdeploy.export.tflite.recurrence import driven, look_up, pieces, recurrent_product, rounded, run_layer
+from qdeploy.export.tflite.recurrence import driven, pieces, recurrent_product, rounded, run_layer
 from qdeploy.export.tflite.requantization import requantize
+from qdeploy.export.tflite.tables import LookUps, Table
 from qdeploy.runtime.ops.ligru import DRIVE_LIMIT
 
 if TYPE_CHECKING:
@@ -26,30 +27,41 @@ def ligru(site: Site) -> None:
     attributes = site.attributes
     product = recurrent_product(site)
     multiplier, shift = site.constant("multiplier"), attributes["shift"]
-    sigmoid = site.constant("sigmoid_table")
+    sigmoid = Table.of(site, "sigmoid_table")
     drive = driven(site, bias=site.constant("bias"), limit=DRIVE_LIMIT)
+    used = {"sigmoid": sigmoid}
+    if site.has("candidate_table"):
+        used["candidate"] = Table.of(site, "candidate_table")
+    tables = LookUps(site.code, drive, used)
 
     def step(code: Code, now: Mapping[str, Value], row: Value) -> Mapping[str, Value]:
         digits = product.digits.split(code, now["h"])
         total = code.add(code.add(product.of_digits(code, digits), product.rest), row)
         rows = requantize(code, total, multiplier, shift, 0, -(2**15), 2**15 - 1)
         wide, gate = pieces(code, rows, 2)
-        place = rounded(code, gate, attributes["gate_shift"], sigmoid.size // 2, 0, sigmoid.size - 1, bound=2**15)
-        h = mixed_state(site, code, look_up(code, sigmoid, place), _candidate(site, code, wide), now["h"])
+        place = rounded(code, gate, attributes["gate_shift"], sigmoid.half, 0, sigmoid.size - 1, bound=2**15)
+        update = tables.entries(code, now, "sigmoid", place)
+        if site.has("candidate_table"):
+            candidate = tables.entries(code, now, "candidate", _candidate_index(site, code, wide, used["candidate"]))
+        else:
+            candidate = _rectified(site, code, wide)
+        h = mixed_state(site, code, update, candidate, now["h"])
         # A rectifier's candidate may lie far beyond the states.
         return {"h": code.clip(h, attributes["low"], attributes["high"])}
 
-    run_layer(site, drive, ("h",), step)
+    run_layer(site, drive, ("h",), step, tables)
 
 
-def _candidate(site: Site, code: Code, wide: Value) -> Value:
-    """tanh by its table, or a rectifier with a slope below 0."""
+def _candidate_index(site: Site, code: Code, wide: Value, table: Table) -> Value:
+    """Where tanh's table has the candidate."""
+    factor, shift = np.array([site.attributes["candidate_multiplier"]]), site.attributes["candidate_shift"]
+    return requantize(code, wide, factor, shift, table.half, 0, table.size - 1, bound=2**15)
+
+
+def _rectified(site: Site, code: Code, wide: Value) -> Value:
+    """A candidate of a rectifier with a slope below 0."""
     attributes = site.attributes
     factor, shift = np.array([attributes["candidate_multiplier"]]), attributes["candidate_shift"]
-    if site.has("candidate_table"):
-        table = site.constant("candidate_table")
-        index = requantize(code, wide, factor, shift, table.size // 2, 0, table.size - 1, bound=2**15)
-        return look_up(code, table, index)
     # What is below -2^31 has a slope's part below -2^15 as well, or a slope of 0.
     scaled = requantize(code, wide, factor, shift, 0, -(2**30), 2**30, bound=2**15)
     slope = np.array([attributes["slope"]])

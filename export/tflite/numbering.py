@@ -3,14 +3,14 @@
 The signature of one step has what stands before the loop, in it and behind it once more. Where a tensor has the same number
 in both subgraphs, so have the operators that read and write it, and the file holds them once. Tensors correspond if they are
 computed alike: from constants of one buffer, inputs of one name, and tensors that correspond, by the same operator. What a
-loop's variable is inside follows from what it is outside.
+loop's variable is inside follows from what it is outside, and a state that was given on as digits is what they were made of.
 
 Operators whose results nobody reads are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,7 @@ class _Origins:
         self._conditions = {operator.options.get("cond") for kept in operators for operator in kept}
         self._known: dict[Any, int] = {}
         self._found: dict[int, dict[int, int]] = {}
+        self._wholes: dict[tuple[int, ...], int] = {}
 
     def of(self, index: int, inputs: Sequence[int] | None = None) -> dict[int, int]:
         """Of a subgraph's tensors, by their indices.
@@ -119,21 +120,28 @@ class _Origins:
                     values = (constant.buffer, constant.dtype.name, constant.shape, constant.name)
                     set_origin(tensor, "constant", *values)
             read = tuple(found[tensor] for tensor in operator.inputs)
-            results = self._of_loop(operator, read)
             options = tuple(sorted(operator.options.items()))
+            results = self._of_loop(operator, read)
             for place, tensor in enumerate(operator.outputs):
-                set_origin(
-                    tensor, operator.kind, options, read, place, origin=None if results is None else results[place]
-                )
+                origin = results[place] if results else self._of_digits(graph, tensor, found)
+                set_origin(tensor, operator.kind, options, read, place, origin=origin)
+        for digits, whole in graph.joined.items():
+            if whole.index in found and all(digit in found for digit in digits):
+                self._wholes.setdefault(tuple(found[digit] for digit in digits), found[whole.index])
         return found
 
-    def _of_loop(self, loop: Operator, read: tuple[int, ...]) -> list[int] | None:
-        """Of a loop's results: what its body gives. None for another operator."""
+    def _of_loop(self, loop: Operator, read: tuple[int, ...]) -> list[int]:
+        """Of a loop's results: what its body gives. None of another operator's."""
         if "body" not in loop.options:
-            return None
+            return []
         number = loop.options["body"]
         inside = self.of(number, read)
         return [inside[tensor] for tensor in self._subgraphs[number].outputs]
+
+    def _of_digits(self, graph: Subgraph, tensor: int, found: Mapping[int, int]) -> int | None:
+        """Of a tensor that is joined of a loop's digits: what the loop made them of."""
+        digits = graph.digits.get(tensor, [])
+        return self._wholes.get(tuple(found[digit.index] for digit in digits))
 
     def _number(self, key: Any) -> int:
         return self._known.setdefault(key, len(self._known))

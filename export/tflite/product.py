@@ -56,18 +56,32 @@ class Digits:
         return (x >> _BYTE, x - (x >> _BYTE << _BYTE) - self.constant) if self.wide else (x - self.constant,)
 
     def split(self, code: Code, x: Value) -> list[Value]:
-        """The int8 digits of int32 values."""
-        if not self.wide:
-            return [code.cast(code.subtract(x, self.constant), np.int8)]
-        high = code.shift_right(x, _BYTE)
-        low = code.subtract(code.subtract(x, code.multiply(high, 1 << _BYTE)), self.constant)
-        return [code.cast(high, np.int8), code.cast(low, np.int8)]
+        """The int8 digits of int32 values; those that they were joined of, where that is known."""
+        graph = code.subgraph
+        source = graph.reshaped.get(x.index, x)
+        known = graph.digits.get(source.index)
+        if known is not None:
+            return [code.reshape(digit, x.shape) for digit in known]
+        if self.wide:
+            high = code.shift_right(x, _BYTE)
+            low = code.subtract(code.subtract(x, code.multiply(high, 1 << _BYTE)), self.constant)
+            found = [code.cast(high, np.int8), code.cast(low, np.int8)]
+        else:
+            found = [code.cast(code.subtract(x, self.constant), np.int8)]
+        graph.joined[tuple(digit.index for digit in found)] = x
+        return found
 
     def joined(self, code: Code, digits: list[Value]) -> Value:
-        """The int32 values again."""
+        """The int32 values again, of digits that :meth:`split` gave, here or in another subgraph."""
+        graph = code.subgraph
+        key = tuple(digit.index for digit in digits)
+        if key in graph.joined:
+            return graph.joined[key]
         pairs = zip(self.scales, digits, strict=True)
         total = code.total(code.multiply(code.cast(digit, np.int32), scale) for scale, digit in pairs)
-        return code.add(total, self.constant)
+        whole = code.add(total, self.constant)
+        graph.digits[whole.index] = digits
+        return whole
 
 
 @dataclass(frozen=True)

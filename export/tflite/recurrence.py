@@ -16,13 +16,14 @@ from qdeploy.runtime.numeric import product_bound
 
 if TYPE_CHECKING:
     from qdeploy.export.tflite.site import Site
+    from qdeploy.export.tflite.tables import LookUps
     from qdeploy.export.tflite.writer import Value
     from qdeploy.runtime.numeric import IntArray
 
-__all__ = ["Step", "driven", "look_up", "pieces", "recurrent_product", "rounded", "run_layer"]
+__all__ = ["Step", "driven", "pieces", "recurrent_product", "rounded", "run_layer"]
 
 Step: TypeAlias = "Callable[[Code, Mapping[str, Value], Value], Mapping[str, Value]]"
-"""One step: where operators go, the states, and the input's part ``[1, N]``; gives the states after it. All are int32."""
+"""One step: where operators go, states and tables, and the input's part ``[1, N]``; gives the states after it. All are int32."""
 
 _WHOLE = 2**31 - 1
 
@@ -51,7 +52,7 @@ def recurrent_product(site: Site) -> MatrixProduct:
     return MatrixProduct.of(site.constant("recurrent_weight"), site.kind("h0"), site.attributes["h_zero_point"])
 
 
-def run_layer(site: Site, drive: Value, names: tuple[str, ...], step: Step) -> None:
+def run_layer(site: Site, drive: Value, names: tuple[str, ...], step: Step, tables: LookUps | None = None) -> None:
     """Runs a layer over all steps and gives its outputs.
 
     Args:
@@ -59,16 +60,18 @@ def run_layer(site: Site, drive: Value, names: tuple[str, ...], step: Step) -> N
         drive: int32 ``[T, N]``: the input's part.
         names: of the states: ``h``, or ``h`` and ``c``; the first one is what y holds.
         step: one step.
+        tables: that it looks up.
     """
     recorder = Recorder.of(site, site.code, drive)
     states = {name: site.state(f"{name}0") for name in names}
+    constants = {} if tables is None else tables.start
 
     def body(code: Code, now: Variables, number: Value) -> Variables:
-        held = {name: now[name] for name in names}
+        held = {name: now[name] for name in (*names, *constants)}
         after = step(code, held, code.gather(now["drive"], number))
         return {**after, **recorder.record(code, now, number, after[names[0]])}
 
-    last = run_steps(site.code, site.layer.name, drive, {"drive": drive, **recorder.start, **states}, body)
+    last = run_steps(site.code, site.layer.name, drive, {"drive": drive, **constants, **recorder.start, **states}, body)
     for name in names:
         site.set(f"y_{name}", last[name])
     recorder.finish(site, last)
@@ -91,8 +94,3 @@ def rounded(
 ) -> Value:
     """clip(floor((x + 2^(shift-1)) / 2^shift) + zero_point, low, high)."""
     return requantize(code, x, np.array([1]), shift, zero_point, low, high, bound=bound)
-
-
-def look_up(code: Code, table: IntArray, index: Value) -> Value:
-    """Entries as int32; the table stays as narrow as it is."""
-    return code.cast(code.gather(table, index, dtype=table.dtype), np.int32)

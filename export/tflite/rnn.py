@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.emitter import tflite_operator
+from qdeploy.export.tflite.hadamard_product import HadamardProduct
 from qdeploy.export.tflite.loop import Variables, run_steps
 from qdeploy.export.tflite.product import MatrixProduct
 from qdeploy.export.tflite.requantization import folded_constant, requantize
 from qdeploy.export.tflite.states import Recorder
+from qdeploy.export.tflite.tables import LookUps, Table
 from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.numeric import product_bound
 
@@ -25,14 +27,20 @@ def rnn(site: Site) -> None:
     """U x of all steps before the loop; in it one product, sigma and a requantization."""
     attributes, code = site.attributes, site.code
     kind = site.tensor("h0").dtype if site.layer.inputs["h0"] in site.graph.tensors else site.constant("h0").dtype
-    recurrent = MatrixProduct.of(site.constant("recurrent_weight"), kind, attributes["h_zero_point"])
+    recurrent = _recurrent(site, kind)
     bound = _bound(site)
     early = _early(site, bound)
     lowest = 0 if attributes["activation"] == "table" else attributes["low"]
     drive = _drive(site, recurrent, early or 0)
     recorder = Recorder.of(site, code, drive)
+    tables = _tables(site, drive)
     digits = recurrent.digits.split(code, site.state("h0"))
-    variables = {"drive": drive, **recorder.start, **{f"digit{n}": digit for n, digit in enumerate(digits)}}
+    variables = {
+        "drive": drive,
+        **tables.start,
+        **recorder.start,
+        **{f"digit{n}": digit for n, digit in enumerate(digits)},
+    }
 
     def step(inner: Code, now: Variables, number: Value) -> Variables:
         held = [now[f"digit{n}"] for n in range(len(digits))]
@@ -40,13 +48,24 @@ def rnn(site: Site) -> None:
         accumulator = inner.add(
             product, inner.gather(now["drive"], number), rectified=early is not None and lowest == 0
         )
-        h = _finish(site, inner, accumulator, bound, folded=early is not None)
+        if attributes["activation"] == "table":
+            index = _index(site, inner, accumulator, bound, folded=early is not None)
+            h = tables.entries(inner, now, "table", index)
+        else:
+            h = _finish(site, inner, accumulator, bound, folded=early is not None)
         split = recurrent.digits.split(inner, h)
         return {**recorder.record(inner, now, number, h), **{f"digit{n}": digit for n, digit in enumerate(split)}}
 
     last = run_steps(code, site.layer.name, drive, variables, step)
     site.set("y_h", recurrent.digits.joined(code, [last[f"digit{n}"] for n in range(len(digits))]))
     recorder.finish(site, last)
+
+
+def _recurrent(site: Site, kind: np.dtype[Any]) -> MatrixProduct | HadamardProduct:
+    """W (h - h_zero_point)."""
+    attributes, weight = site.attributes, site.constant("recurrent_weight")
+    found = HadamardProduct.of(weight, kind, attributes["h_zero_point"], attributes["low"], attributes["high"])
+    return found or MatrixProduct.of(weight, kind, attributes["h_zero_point"])
 
 
 def _early(site: Site, bound: int) -> int | None:
@@ -59,7 +78,7 @@ def _early(site: Site, bound: int) -> int | None:
     return folded_constant(site.constant("multiplier"), attributes["shift"], zero_point, bound)
 
 
-def _drive(site: Site, recurrent: MatrixProduct, early: int) -> Value:
+def _drive(site: Site, recurrent: MatrixProduct | HadamardProduct, early: int) -> Value:
     """int32 ``[T, H]``: what does not depend on the state, all that W's digits leave out too."""
     attributes, code = site.attributes, site.code
     x, kind = site.rows("x"), site.tensor("x").dtype
@@ -97,15 +116,23 @@ def _bound(site: Site) -> int:
     return min(int(np.max(reach)), 2**31 - 1)
 
 
+def _tables(site: Site, drive: Value) -> LookUps:
+    """The activation's table, where it is one."""
+    used = {"table": Table.of(site, "table")} if site.attributes["activation"] == "table" else {}
+    return LookUps(site.code, drive, used)
+
+
+def _index(site: Site, code: Code, accumulator: Value, bound: int, *, folded: bool) -> Value:
+    """Where the activation's table has one step's state."""
+    size, shift = site.constant("table").size, site.attributes["shift"]
+    return requantize(
+        code, accumulator, site.constant("multiplier"), shift, size // 2, 0, size - 1, bound=bound, folded=folded
+    )
+
+
 def _finish(site: Site, code: Code, accumulator: Value, bound: int, *, folded: bool) -> Value:
     """sigma and the requantization of one step's accumulator: the state as int32."""
     attributes = site.attributes
-    multiplier, shift = site.constant("multiplier"), attributes["shift"]
-    if attributes["activation"] == "table":
-        entries = site.constant("table")
-        half = entries.size // 2
-        index = requantize(code, accumulator, multiplier, shift, half, 0, entries.size - 1, bound=bound, folded=folded)
-        return code.gather(entries.astype(np.int32), index)
     if attributes["activation"] == "modrelu":
         sign = code.clip(accumulator, -1, 1)
         size = code.multiply(accumulator, sign)
@@ -114,8 +141,8 @@ def _finish(site: Site, code: Code, accumulator: Value, bound: int, *, folded: b
     return requantize(
         code,
         accumulator,
-        multiplier,
-        shift,
+        site.constant("multiplier"),
+        attributes["shift"],
         attributes["h_zero_point"],
         attributes["low"],
         attributes["high"],

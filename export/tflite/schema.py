@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ELEMENT_TYPES", "IDENTIFIER", "OPERATORS", "SCHEMA_VERSION", "OperatorSchema"]
+__all__ = ["ELEMENT_TYPES", "IDENTIFIER", "METADATA", "OPERATORS", "SCHEMA_VERSION", "OperatorSchema"]
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
+
+METADATA = "qdeploy"
+"""The name of the metadata that say which version wrote a file, and of which model.onnx."""
 
 ELEMENT_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdeploy.export.tflite.emitter import tflite_operator
+from qdeploy.export.tflite.tables import narrow
 
 if TYPE_CHECKING:
     from qdeploy.export.tflite.site import Site
@@ -15,6 +16,6 @@ if TYPE_CHECKING:
 @tflite_operator("Table")
 def table(site: Site) -> None:
     """A look-up; a signed index is moved to start at 0."""
-    entries = site.constant("entries").astype(np.int32)
+    code, entries = site.code, narrow(site.constant("entries"))
     half = 0 if site.tensor("x").dtype == np.uint8 else entries.size // 2
-    site.map("x", "y", lambda x: site.code.gather(entries, site.code.add(x, half)))
+    site.map("x", "y", lambda x: code.cast(code.gather(entries, code.add(x, half), dtype=entries.dtype), np.int32))

@@ -67,6 +67,8 @@ class Subgraph:
 
     Attributes:
         reshaped: by the index of a tensor that is another in a new shape, that other.
+        digits: by the index of an int32 tensor, the int8 digits that it was joined of.
+        joined: by the indices of digits, the tensor that they are those of.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Subgraph:
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     reshaped: dict[int, Value] = field(default_factory=dict)
+    digits: dict[int, list[Value]] = field(default_factory=dict)
+    joined: dict[tuple[int, ...], Value] = field(default_factory=dict)
     _constants: dict[Any, Value] = field(default_factory=dict)
     _results: dict[Any, Value] = field(default_factory=dict)
 

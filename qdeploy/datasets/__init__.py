@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .dataset import Dataset
-from .registry import load, load_characters, names
+from .registry import load, load_characters, names, require
 from .vocabulary import Vocabulary
 
-__all__ = ["Dataset", "Vocabulary", "load", "load_characters", "names"]
+__all__ = ["Dataset", "Vocabulary", "load", "load_characters", "names", "require"]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from qdeploy.datasets.mnist import data_folder
 from qdeploy.runtime.errors import InvalidFileError, MissingDataError
 
-__all__ = ["CIFAR_10", "CIFAR_100", "Cifar", "load_cifar", "read_rows"]
+__all__ = ["CIFAR_10", "CIFAR_100", "Cifar", "load_cifar", "read_rows", "require_cifar"]
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -117,22 +117,39 @@ def read_rows(content: bytes, kind: Cifar, where: str) -> NDArray[np.uint8]:
     return rows
 
 
-def _contents(folder: Path, kind: Cifar, split: str) -> list[tuple[str, bytes]]:
-    """Names and bytes of the files of a split, from the folder or else from the archive in it."""
+def require_cifar(kind: Cifar, split: str) -> None:
+    """Return where a file of the split, or the archive, is there; nothing is read. Raises MissingDataError elsewhere."""
+    folder = data_folder() / kind.folder
+    if not _files(folder, kind, split) and not (folder / kind.archive).is_file():
+        raise _missing(folder, kind, split)
+
+
+def _files(folder: Path, kind: Cifar, split: str) -> list[tuple[str, Path, Callable[[Path], IO[bytes]]]]:
+    """Of each file of a split that lies in the folder: its name, path, and what opens it."""
     found = []
     for name in kind.files[split]:
         for suffix, open_file in _OPENERS.items():
             path = folder / (name + suffix)
             if path.is_file():
-                found.append((name, _read(path, open_file)))
+                found.append((name, path, open_file))
                 break
+    return found
+
+
+def _contents(folder: Path, kind: Cifar, split: str) -> list[tuple[str, bytes]]:
+    """Names and bytes of the files of a split, from the folder or else from the archive in it."""
+    found = [(name, _read(path, open_file)) for name, path, open_file in _files(folder, kind, split)]
     archive = folder / kind.archive
     if not found and archive.is_file():
         found = _from_archive(archive, kind, split)
-    if found:
-        return found
+    if not found:
+        raise _missing(folder, kind, split)
+    return found
+
+
+def _missing(folder: Path, kind: Cifar, split: str) -> MissingDataError:
     files = ", ".join(kind.files[split])
-    raise MissingDataError(
+    return MissingDataError(
         f"{folder}: none of {files} (or these with .xz or .gz, or {kind.archive}) is there. Get the binary version, not the "
         f"Python one, from the set's page, and put it into {folder}, or name another data folder, the one above "
         f"{folder.name}, in the environment variable QDEPLOY_DATA"

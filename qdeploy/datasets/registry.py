@@ -14,7 +14,7 @@ from qdeploy.runtime.errors import InvalidInputError
 
 from . import characters
 from .characters import CharacterSet
-from .cifar import CIFAR_10, CIFAR_100
+from .cifar import CIFAR_10, CIFAR_100, Cifar, require_cifar
 from .copy_task import make_copy_task
 from .dataset import SPLITS, Dataset
 from .digits import load_digits
@@ -23,7 +23,7 @@ from .mnist import load_mnist, permutation
 from .spoken_digits import load_spoken_digits
 from .vocabulary import Vocabulary
 
-__all__ = ["load", "load_characters", "names"]
+__all__ = ["load", "load_characters", "names", "require"]
 
 _Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -52,6 +52,7 @@ _SOURCES: dict[str, tuple[Callable[[str], _Arrays], int | None]] = {
     "spoken-digits": (load_spoken_digits, 0),
     "copy": (lambda split: make_copy_task(COPY_SAMPLES[split], COPY_LENGTH, COPY_SEEDS[split]), 0),
 }
+_CIFAR: dict[str, Cifar] = {}
 # Images as [3, H, W] and, with gray as the fourth channel, as [4, H, W].
 for _channels in CHANNELS:
     _SOURCES |= {
@@ -60,6 +61,7 @@ for _channels in CHANNELS:
         f"cifar-10-{_channels}": (partial(cifar_images, CIFAR_10, _channels), None),
         f"cifar-100-{_channels}": (partial(cifar_images, CIFAR_100, _channels), None),
     }
+    _CIFAR |= {f"cifar-10-{_channels}": CIFAR_10, f"cifar-100-{_channels}": CIFAR_100}
 
 # Texts, character by character: 97 numbers a step are made for the samples that are asked for only.
 _TEXTS: dict[str, Callable[[Vocabulary | None], CharacterSet]] = {"python-topics": characters.python_topics}
@@ -68,6 +70,20 @@ _TEXTS: dict[str, Callable[[Vocabulary | None], CharacterSet]] = {"python-topics
 def names() -> list[str]:
     """The names that ``load`` takes."""
     return sorted([*_SOURCES, *_TEXTS])
+
+
+def require(name: str) -> None:
+    """Return where the test split of a named set can be read here.
+
+    Raises:
+        InvalidInputError: an unknown name.
+        MissingRequirementError: a package or the files are not here.
+        InvalidFileError: files of a small set are damaged; those that take seconds to unpack are not read.
+    """
+    if name in _CIFAR:
+        require_cifar(_CIFAR[name], "test")
+    else:
+        load(name, "test", limit=1)
 
 
 def load_characters(source: str | Sequence[str | Path], vocabulary: Vocabulary | None = None) -> CharacterSet | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from qdeploy.listing import Entry, missing_dataset
+from qdeploy.listing import Entry, missing_datasets
 from qdeploy.runtime.errors import InvalidInputError
 
 __all__ = ["ALL", "judge_shipped"]
@@ -36,7 +36,7 @@ def judge_shipped(
     if not chosen:
         names = sorted({entry.details["dataset"] for entry in known} | {entry.name for entry in known})
         raise InvalidInputError(f"{which!r}: no shipped {kind} network; expected {ALL}, or one of {', '.join(names)}")
-    absent = {name for name in {entry.details["dataset"] for entry in chosen} if missing_dataset(name) is not None}
+    absent = missing_datasets(entry.details["dataset"] for entry in chosen)
     present = [entry for entry in chosen if entry.details["dataset"] not in absent]
     if not present:
         raise InvalidInputError(f"{which!r}: the data of {', '.join(sorted(absent))} are not here; see qdeploy doctor")

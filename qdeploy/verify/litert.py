@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from qdeploy.export.c.targets import TARGETS
+from qdeploy.litert_claims import kernel_uses
 from qdeploy.runtime.c_samples import c_bundle
 from qdeploy.runtime.errors import (
     ContractError,
@@ -18,6 +20,7 @@ from qdeploy.runtime.errors import (
     UnsupportedModelError,
 )
 from qdeploy.runtime.litert_interpreter import RESOLVERS, Border
+from qdeploy.runtime.litert_rules import ARM64, claim, processor
 from qdeploy.tflite_file import NAME, trusted_tflite
 
 if TYPE_CHECKING:
@@ -55,11 +58,18 @@ def shipped_tflite(files: BundleFiles) -> tuple[bytes, str | None]:
 
 
 def litert_engines(
-    files: BundleFiles, content: bytes, doubt: str | None, machine: Machine
+    files: BundleFiles, content: bytes, doubt: str | None, machine: Machine, not_claimed: list[str]
 ) -> Iterator[tuple[str, Engine]]:
-    """Each runtime of ``machine`` with each of its kernel sets, and how it is called.
+    """Each runtime of ``machine`` with each of its kernel sets for which the bits are claimed, and how it is called.
 
     What ends the process, and whatever a runtime says of a file that is in ``doubt``, is what the engine answers.
+
+    Args:
+        files: the bundle.
+        content: the file.
+        doubt: why it may not be what the model gives.
+        machine: where.
+        not_claimed: gets a line for each kernel set that rounds otherwise than a layer of the model says.
 
     Raises:
         MissingRequirementError: the machine runs no .tflite files.
@@ -69,9 +79,14 @@ def litert_engines(
     packages = process.packages() if process is not None else {}
     if process is None or not packages:
         raise MissingRequirementError(f"no LiteRT on {machine.board or 'this machine'}; pip install 'qdeploy[litert]'")
+    uses, where = kernel_uses(files.model), _processor(machine)
     for package, installed in packages.items():
         for resolver in RESOLVERS:
             how = f"{package}, {resolver} kernels" if len(packages) > 1 else f"{resolver} kernels"
+            why = claim(uses, package, installed.split()[-1], resolver, where)
+            if why is not None:
+                not_claimed.append(f"not claimed, not compared: {installed}, {resolver} kernels: {why}")
+                continue
             try:
                 engine: Engine = process.open(content, Border.of(files.manifest), package=package, resolver=resolver)
             except QdeployError as error:
@@ -79,6 +94,14 @@ def litert_engines(
                     raise
                 engine = _Refused(installed, error)
             yield how, engine
+
+
+def _processor(machine: Machine) -> str | None:
+    """As the table of rounding rules names it."""
+    if machine.board is None:
+        return processor()
+    emulator = TARGETS[machine.board].emulator or ()
+    return ARM64 if "qemu-aarch64" in emulator else None
 
 
 class _Refused:

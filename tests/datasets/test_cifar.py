@@ -108,6 +108,23 @@ def test_missing_files_say_where(folder):
         load_cifar(CIFAR_100, "test")
 
 
+def test_what_is_there_is_known_without_reading_it(folder):
+    """Unpacking takes seconds, and `qdeploy doctor` asks for every set."""
+    (folder / "cifar10" / "test_batch.bin.xz").write_bytes(b"not read")
+    datasets.require("cifar-10-rgb")
+    with pytest.raises(MissingDataError, match=r"cifar100: none of test\.bin"):
+        datasets.require("cifar-100-rgb-gray")
+    (folder / "cifar100" / "cifar-100-binary.tar.gz").write_bytes(b"not read")
+    datasets.require("cifar-100-rgb-gray")
+
+
+def test_an_archive_of_something_else_holds_no_files(folder):
+    with tarfile.open(folder / "cifar10" / "cifar-10-binary.tar.gz", "w:gz"):
+        pass
+    with pytest.raises(MissingDataError, match=r"none of test_batch\.bin"):
+        load_cifar(CIFAR_10, "test")
+
+
 def test_gray_is_the_luma_of_bt_601():
     colours = np.array([[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [1, 2, 3]], np.uint8)
     gray = gray_of(colours.reshape(-1, 3, 1, 1)).reshape(-1)

@@ -47,3 +47,25 @@ def mutate_bytes(random: Random, data: bytes) -> bytes:
             (b"", b"\0", data[:1], data[: len(data) // 2], random.randbytes(64), data + data, b"\xff" * 100)
         )
     return bytes(changed)
+
+
+def mutate_words(random: Random, data: bytes) -> bytes:
+    """Aligned words of 32 bits, of which formats with offsets are made: another place of the file, a little off, or swapped."""
+    changed = bytearray(data)
+    words = len(changed) // 4
+    for _ in range(random.choice((1, 1, 2, 6)) if words else 0):
+        place = 4 * random.randrange(words)
+        other = 4 * random.randrange(words)
+        old = int.from_bytes(changed[place : place + 4], "little")
+        new = random.choice(
+            (
+                random.randrange(len(changed)),
+                old + random.choice((-8, -4, -1, 1, 4, 8)),
+                -place,
+                other - place,
+                int.from_bytes(changed[other : other + 4], "little"),
+                random.choice(NUMBERS),
+            )
+        )
+        changed[place : place + 4] = (new % (1 << 32)).to_bytes(4, "little")
+    return bytes(changed)

@@ -27,7 +27,7 @@ from .mutate_arrays import (
     npy,
     zipped,
 )
-from .mutate_bytes import mutate_bytes
+from .mutate_bytes import mutate_bytes, mutate_words
 from .mutate_files import Files, Link, mutate_files
 from .mutate_json import mutate_json
 from .mutate_onnx import mutate_onnx
@@ -325,6 +325,26 @@ def _read_state(folder: Path) -> None:
     command(
         "run", folder / "bundle", "--input", folder / "x.npz", "--state", folder / "state.npz", "--runtime", "numpy"
     )
+
+
+def _tflite(random: Random) -> Files:
+    files: Files = dict(seeds.litert_bundle())
+    mutate = random.choice((mutate_bytes, mutate_words, mutate_words))
+    return _inside(_signed({**files, "model.tflite": mutate(random, _bytes(files["model.tflite"]))}))
+
+
+if find_spec("flatbuffers") is not None:
+
+    @_reader("bundle: model.tflite", 60, _tflite)
+    def _read_tflite(folder: Path) -> None:
+        import qdeploy
+        from qdeploy.runtime.errors import InvalidFileError
+        from qdeploy.tflite_file import trusted_tflite
+
+        command("inspect", folder / "bundle")
+        # What can be read is still not run, unless it is what the model gives.
+        with contextlib.suppress(InvalidFileError):
+            trusted_tflite(qdeploy.load(folder / "bundle").files)
 
 
 # Checkpoints, weights, trainings.

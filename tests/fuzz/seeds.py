@@ -171,6 +171,19 @@ def bundles() -> tuple[dict[str, bytes], ...]:
     return tuple(made)
 
 
+@cache
+def litert_bundle() -> dict[str, bytes]:
+    """The files of a small recurrent bundle that has a model.tflite."""
+    import qdeploy
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(_model(_RNN).SerializeToString())
+        target = Path(folder) / "bundle"
+        qdeploy.export_model(path, target, calibration=_samples(_RNN), time_axis=0, formats=("onnx", "tflite"))
+        return {file.name: file.read_bytes() for file in sorted(target.iterdir())}
+
+
 def bundle_samples(index: int) -> dict[str, np.ndarray]:
     """Samples with labels for the bundle of this index."""
     text = (_DENSE, _RNN, _QUATERNION, _RNN, _DENSE, _CONVOLUTIONS, _PRUNED)[index]

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qdeploy
-from qdeploy.listing import listing, missing_dataset
+from qdeploy.listing import listing, missing_datasets
 from qdeploy.runtime.bundle import read_bundle
 
 from .emulated import PROCESSORS, emulated, emulator, features
@@ -47,11 +47,10 @@ class Row:
 
 def shipped() -> tuple[list[str], dict[str, str]]:
     """Names of the shipped networks whose data are here, and why the others are left out."""
-    entries = {entry.name: entry for entry in listing("models") if entry.details["shipped"]}
-    lacking = {name: missing_dataset(entry.details["dataset"]) for name, entry in entries.items()}
-    return [name for name in entries if lacking[name] is None], {
-        n: why for n, why in lacking.items() if why is not None
-    }
+    needed = {entry.name: entry.details["dataset"] for entry in listing("models") if entry.details["shipped"]}
+    problems = missing_datasets(needed.values())
+    lacking = {name: problems[dataset] for name, dataset in needed.items() if dataset in problems}
+    return [name for name in needed if name not in lacking], lacking
 
 
 def export(name: str, folder: Path) -> qdeploy.Bundle:

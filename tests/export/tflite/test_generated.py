@@ -10,7 +10,8 @@ import pytest
 
 from qdeploy.export.onnx.integer_only import BORDERS
 from qdeploy.export.tflite.emitter import emitters
-from qdeploy.export.tflite.generator import METADATA, SIGNATURE, STEP, tflite_file
+from qdeploy.export.tflite.generator import SIGNATURE, STEP, tflite_file
+from qdeploy.export.tflite.schema import METADATA
 from qdeploy.runtime.bundle import read_bundle
 from qdeploy.runtime.engines.litert import RESOLVERS, LitertEngine, interpreter_module
 from qdeploy.runtime.ops import DOMAIN, OPERATORS, WEIGHT_OPERATORS, operator_name
