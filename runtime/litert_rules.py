@@ -21,6 +21,7 @@ __all__ = [
     "FULLY_CONNECTED",
     "KERNELS",
     "MEASURED",
+    "PROCESSORS",
     "X86_AVX",
     "X86_SSE",
     "Kernel",
@@ -29,13 +30,15 @@ __all__ = [
     "holds",
     "kernel_rule",
     "processor",
+    "version_ranges",
 ]
 
 LITERT, TFLITE = "ai-edge-litert", "tflite-runtime"
 FULLY_CONNECTED, CONVOLUTION, DEPTHWISE = "FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"
 _ALL = (FULLY_CONNECTED, CONVOLUTION, DEPTHWISE)
 X86_AVX, X86_SSE, ARM64 = "x86-64 with AVX", "x86-64 without AVX", "arm64"
-_EVERYWHERE = (X86_AVX, X86_SSE, ARM64)
+PROCESSORS = (X86_AVX, X86_SSE, ARM64)
+"""Kinds of processors that choose kernels of other rules."""
 
 MEASURED = {LITERT: ((1, 1), (2, 3)), TFLITE: ((2, 14), (2, 14))}
 """The first and the last minor version of each package that was measured."""
@@ -73,17 +76,17 @@ _FIRST_AWAY = (1, 3)
 
 KERNELS = (
     # XNNPACK, in single precision.
-    Kernel(LITERT, ("default",), _ALL, _EVERYWHERE, SINGLE_PRECISION),
+    Kernel(LITERT, ("default",), _ALL, PROCESSORS, SINGLE_PRECISION),
     # ruy: its kernels for AVX round twice, elsewhere the build's own MultiplyByQuantizedMultiplier rounds once.
     Kernel(LITERT, ("plain",), _PRODUCTS, (X86_AVX,), DOUBLE_HALF_UP),
     Kernel(LITERT, ("plain",), _PRODUCTS, (X86_SSE, ARM64), HALF_UP, one_row=False),
     # One row times a matrix: NEON, which the wheels for x86-64 translate to SSE; AVX goes by the row above.
     Kernel(LITERT, ("plain",), (FULLY_CONNECTED,), (X86_SSE, ARM64), DOUBLE_HALF_UP, one_row=True),
     # Vectors of channels twice half up, the rest by gemmlowp's rule.
-    Kernel(LITERT, ("plain",), (DEPTHWISE,), _EVERYWHERE, None),
-    Kernel(LITERT, ("reference",), (CONVOLUTION, DEPTHWISE), _EVERYWHERE, GEMMLOWP),
-    Kernel(LITERT, ("reference",), (FULLY_CONNECTED,), _EVERYWHERE, GEMMLOWP, versions=((1, 1), (1, 2))),
-    Kernel(LITERT, ("reference",), (FULLY_CONNECTED,), _EVERYWHERE, HALF_AWAY, versions=(_FIRST_AWAY, (2, 3))),
+    Kernel(LITERT, ("plain",), (DEPTHWISE,), PROCESSORS, None),
+    Kernel(LITERT, ("reference",), (CONVOLUTION, DEPTHWISE), PROCESSORS, GEMMLOWP),
+    Kernel(LITERT, ("reference",), (FULLY_CONNECTED,), PROCESSORS, GEMMLOWP, versions=((1, 1), (1, 2))),
+    Kernel(LITERT, ("reference",), (FULLY_CONNECTED,), PROCESSORS, HALF_AWAY, versions=(_FIRST_AWAY, (2, 3))),
     # tflite-runtime gives int8 layers to no delegate by itself: default and plain are the same kernels.
     Kernel(TFLITE, ("default", "plain"), _PRODUCTS, (X86_AVX,), DOUBLE_HALF_UP),
     Kernel(TFLITE, ("default", "plain"), _PRODUCTS, (X86_SSE,), HALF_UP),
@@ -91,7 +94,7 @@ KERNELS = (
     Kernel(TFLITE, ("default", "plain"), (FULLY_CONNECTED,), (ARM64,), DOUBLE_HALF_UP, one_row=True),
     Kernel(TFLITE, ("default", "plain"), (DEPTHWISE,), (X86_AVX, X86_SSE), GEMMLOWP),
     Kernel(TFLITE, ("default", "plain"), (DEPTHWISE,), (ARM64,), None),
-    Kernel(TFLITE, ("reference",), _ALL, _EVERYWHERE, GEMMLOWP),
+    Kernel(TFLITE, ("reference",), _ALL, PROCESSORS, GEMMLOWP),
 )
 """Measured on a Sapphire Rapids, on emulated Haswell, Sandy Bridge and Nehalem, Cortex-A72 and A76."""
 
@@ -104,24 +107,29 @@ class KernelUse:
         layer: its name.
         operator: FULLY_CONNECTED, CONV_2D or DEPTHWISE_CONV_2D.
         rounding: the rule that the layer names.
-        outputs, inputs: of FULLY_CONNECTED.
-        rows: of FULLY_CONNECTED; None where they are steps of a sequence, one or many.
+        outputs, inputs: of FULLY_CONNECTED; None where they are not known.
+        rows: of FULLY_CONNECTED; None where they are not known, or steps of a sequence, one or many.
     """
 
     layer: str
     operator: str
     rounding: str
-    outputs: int = 0
-    inputs: int = 0
+    outputs: int | None = None
+    inputs: int | None = None
     rows: int | None = None
 
     @property
     def one_row(self) -> tuple[bool, ...]:
         """Which of both kinds of kernel may be meant: for one row, or for others."""
-        small = self.operator != FULLY_CONNECTED or self.outputs < _LEAST_OUTPUTS or self.inputs < _LEAST_INPUTS
-        if small or (self.rows or 1) > 1:
+        if self.operator != FULLY_CONNECTED or (self.rows or 1) > 1:
             return (False,)
-        return (True,) if self.rows == 1 else (True, False)
+        if any(size is not None and size < least for size, least in self._sizes):
+            return (False,)
+        return (True,) if self.rows == 1 and None not in (self.outputs, self.inputs) else (True, False)
+
+    @property
+    def _sizes(self) -> tuple[tuple[int | None, int], ...]:
+        return (self.outputs, _LEAST_OUTPUTS), (self.inputs, _LEAST_INPUTS)
 
 
 def kernel_rule(package: str, version: str, resolver: str, where: str, use: KernelUse) -> set[str | None]:
@@ -182,6 +190,15 @@ def claim(uses: tuple[KernelUse, ...], package: str, version: str, resolver: str
                 f"it rounds {use.operator} there by {' or '.join(sorted(wrong))}, and {use.layer} names {use.rounding}"
             )
     return None
+
+
+def version_ranges(package: str) -> list[tuple[str, str]]:
+    """First and last minor version of each range of a package's versions that round alike."""
+    first, last = MEASURED[package]
+    starts = {first, *(kernel.versions[0] for kernel in KERNELS if kernel.package == package and kernel.versions)}
+    ends = {last, *(kernel.versions[1] for kernel in KERNELS if kernel.package == package and kernel.versions)}
+    pairs = zip(sorted(starts), sorted(ends), strict=True)
+    return [(".".join(map(str, start)), ".".join(map(str, end))) for start, end in pairs]
 
 
 @cache

@@ -8,8 +8,9 @@ from typing import Any
 from qdeploy.export.c.targets import TARGETS
 from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 
+from .litert_sysroot import LITERT_BOARDS, find_litert, litert_architecture
 from .programs import find
-from .sysroot import PROCESSORS, find_sysroot
+from .sysroot import EMULATOR, find_sysroot
 
 __all__ = ["BOARDS", "BoardEntry", "Overview", "check_board", "overview"]
 
@@ -54,8 +55,9 @@ class Overview:
         """For people."""
         names = max(len(board.name) for board in self.boards)
         commands = max(len(board.emulator) for board in self.boards)
+        runtimes = max(len(", ".join(board.runtimes)) for board in self.boards)
         lines = [
-            f"{board.name:<{names}}  {board.emulator:<{commands}}  {', '.join(board.runtimes):<14}  {board.description}"
+            f"{board.name:<{names}}  {board.emulator:<{commands}}  {', '.join(board.runtimes):<{runtimes}}  {board.description}"
             for board in self.boards
         ]
         missing = dict.fromkeys(reason for board in self.boards for reason in board.missing)
@@ -65,19 +67,24 @@ class Overview:
 def overview() -> Overview:
     """Looks at this machine."""
     sysroot = _reason(find_sysroot)
+    litert = {name: _reason(lambda name=name: find_litert(name)) for name in ("arm64", "armhf")}
     entries = []
     for name in BOARDS:
         target = TARGETS[name]
         command = target.emulator or target.machine or ()
-        has_python = command[-1] in PROCESSORS
-        reasons = (_reason(lambda program=command[0]: find(program)), sysroot if has_python else None)
+        has_python, has_litert = command[0] == EMULATOR, name in LITERT_BOARDS
+        reasons = (
+            _reason(lambda program=command[0]: find(program)),
+            sysroot if has_python else None,
+            litert[litert_architecture(name)] if has_litert else None,
+        )
         entries.append(
             BoardEntry(
                 name=name,
                 description=target.description,
                 # The program, and the processor or the machine; how large its memory is made matters to nobody.
                 emulator=" ".join(command[:3]),
-                runtimes=("c", "onnxruntime") if has_python else ("c",),
+                runtimes=("c", *(("onnxruntime",) if has_python else ()), *(("litert",) if has_litert else ())),
                 missing=tuple(reason for reason in reasons if reason is not None),
             )
         )

@@ -8,8 +8,8 @@ from .lazy_group import LazyGroup
 
 BOARD_COMMANDS = {
     "list": "List the boards, how each is emulated, and what is missing.",
-    "setup": "Make the arm64 Python of 64-bit boards, once.",
-    "remove": "Take it away.",
+    "setup": "Make the Pythons that boards run, once.",
+    "remove": "Take them away.",
 }
 """Name -> the line that the help shows; a command lives in ``boards/<name>.py``."""
 

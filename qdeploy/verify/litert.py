@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qdeploy.export.c.targets import TARGETS
+from qdeploy.litert_claims import kernel_uses
 from qdeploy.runtime.c_samples import c_bundle
 from qdeploy.runtime.errors import (
     ContractError,
@@ -22,6 +24,7 @@ from qdeploy.runtime.errors import (
 )
 from qdeploy.runtime.litert_interpreter import Border
 from qdeploy.runtime.litert_options import RESOLVERS, LitertOptions
+from qdeploy.runtime.litert_rules import ARM64, claim, processor
 from qdeploy.tflite_file import NAME, trusted_tflite
 
 if TYPE_CHECKING:
@@ -59,12 +62,24 @@ def shipped_tflite(files: BundleFiles) -> tuple[bytes, str | None]:
 
 
 def litert_engines(
-    files: BundleFiles, content: bytes, doubt: str | None, machine: Machine, options: LitertOptions | None = None
+    files: BundleFiles,
+    content: bytes,
+    doubt: str | None,
+    machine: Machine,
+    not_claimed: list[str],
+    options: LitertOptions | None = None,
 ) -> Iterator[tuple[str, Engine]]:
-    """Each runtime of ``machine`` with each of its kernel sets, and how it is called.
+    """Each runtime of ``machine`` with each of its kernel sets for which the bits are claimed, and how it is called.
 
-    ``options``: only these kernels, or all with this delegate. What ends the process, and whatever a runtime says of a file that
-    is in ``doubt``, is what the engine answers.
+    What ends the process, and whatever a runtime says of a file that is in ``doubt``, is what the engine answers.
+
+    Args:
+        files: the bundle.
+        content: the file.
+        doubt: why it may not be what the model gives.
+        machine: where.
+        not_claimed: gets a line for each kernel set that rounds otherwise than a layer of the model says.
+        options: only these kernels, or all with this delegate.
 
     Raises:
         MissingRequirementError: the machine runs no .tflite files.
@@ -78,10 +93,15 @@ def litert_engines(
     packages = process.packages() if process is not None else {}
     if process is None or not packages:
         raise MissingRequirementError(f"no LiteRT on {machine.board or 'this machine'}; pip install 'qdeploy[litert]'")
+    uses, where = kernel_uses(files.model), _processor(machine)
     for package, installed in packages.items():
         for resolver in RESOLVERS if options.resolver is None else (options.resolver,):
             how = f"{package}, {resolver} kernels" if len(packages) > 1 else f"{resolver} kernels"
             how += f", delegate {Path(options.delegate).name}" if options.delegate is not None else ""
+            why = claim(uses, package, installed.split()[-1], resolver, where)
+            if why is not None:
+                not_claimed.append(f"not claimed, not compared: {installed}, {resolver} kernels: {why}")
+                continue
             try:
                 engine: Engine = process.open(
                     content, Border.of(files.manifest), package=package, options=replace(options, resolver=resolver)
@@ -91,6 +111,14 @@ def litert_engines(
                     raise
                 engine = _Refused(installed, error)
             yield how, engine
+
+
+def _processor(machine: Machine) -> str | None:
+    """As the table of rounding rules names it."""
+    if machine.board is None:
+        return processor()
+    emulator = TARGETS[machine.board].emulator or ()
+    return ARM64 if "qemu-aarch64" in emulator else None
 
 
 class _Refused:

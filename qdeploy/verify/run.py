@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qdeploy.boards.machine import Here
+from qdeploy.litert_claims import kernel_uses, statement
 from qdeploy.runtime.errors import InvalidInputError, QdeployError
 from qdeploy.runtime.litert_options import LitertOptions
 from qdeploy.runtime.reference import ReferenceModel
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from qdeploy.boards.machine import Machine
     from qdeploy.progress import Progress
     from qdeploy.runtime.bundle import BundleFiles
-    from qdeploy.runtime.manifest import Manifest
 
 __all__ = ["verify"]
 
@@ -105,9 +105,9 @@ class _Judge(Protocol):
     def __call__(self, feeds: Mapping[str, Array], /) -> tuple[dict[str, Array], Mapping[str, int]]: ...
 
 
-def _remarks(manifest: Manifest) -> tuple[str, ...]:
-    layers = not_strict(manifest)
-    return (remark(layers),) if layers else ()
+def _remarks(files: BundleFiles) -> tuple[str, ...]:
+    layers, uses = not_strict(files.manifest), kernel_uses(files.model)
+    return (*((remark(layers),) if layers else ()), *((statement(uses),) if uses else ()))
 
 
 def _make_judge(model: onnx.ModelProto) -> tuple[str, _Judge]:
@@ -191,7 +191,7 @@ class _Verification:
             saturation_samples=self._saturation_samples,
             left_out=tuple(self._left_out),
             seconds=time.perf_counter() - self._started,
-            remarks=(*_remarks(self._files.manifest), *self._remarks),
+            remarks=(*_remarks(self._files), *self._remarks),
         )
 
     @staticmethod

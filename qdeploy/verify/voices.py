@@ -96,8 +96,11 @@ def make_voices(
                 remarks += [tflite[1]] if tflite[1] else []
             found += [
                 Voice(f"litert{_where(machine)}, {how}", "litert", engine, True, 1, True, machine=machine)
-                for how, engine in litert_engines(files, *tflite, machine, litert)
+                for how, engine in litert_engines(files, *tflite, machine, remarks, litert)
             ]
+        if not found and "litert" in chosen:
+            msg = "the bits of this bundle are claimed for no kernel set of LiteRT here:\n" + "\n".join(remarks)
+            raise InvalidInputError(msg)
         if not found:
             msg = (
                 f"found the runtimes {', '.join(chosen)}, expected one besides the judge numpy: bodies, onnxruntime, "

@@ -1,9 +1,10 @@
 """``make verify-boards``: every shipped network on every emulated board.
 
-The bundles are exported here, once; a name that is a path is a bundle already. Each is verified by C on all boards, and by
-onnxruntime on those of 64 bits. What was done is kept in ``results.jsonl`` of the output folder: a run that was stopped goes
-on where it was, as long as the code is the same. Prints two tables, and leaves with 1 where an integer differs, with 3
-where a network has no form in C, with 4 where something is missing.
+The bundles are exported here, once; a name that is a path is a bundle already. Each is verified by C on all boards, by
+onnxruntime on those of 64 bits, and by LiteRT on those that have one, with each of its kernel sets. What was done is kept in
+``results.jsonl`` of the output folder: a run that was stopped goes on where it was, as long as the code is the same. Prints two
+tables, and leaves with 1 where an integer differs, with 3 where a network has no form in C or LiteRT, with 4 where something is
+missing.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _ASIDE = ("cli", "push", "studies", "datasets")
 class Row:
     """One network by one runtime on one board.
 
-    ``problem``: why nothing was compared, or the first difference. ``unsupported``: it has no form in C.
+    ``problem``: why nothing was compared, or the first difference. ``unsupported``: it has no such form.
     """
 
     network: str
@@ -58,16 +59,16 @@ class Row:
 
 
 def code_digest(runtime: str) -> str:
-    """Of all code that a result of this runtime rests on: onnxruntime's rests on no generated C."""
+    """Of all code that a result of this runtime rests on: not what generates files for another one."""
+    others = {"c": {"c"}, "tflite": {"litert"}}
+    aside = {folder for folder, runtimes in others.items() if runtime not in runtimes}
     digest = hashlib.sha256()
     for package in ("qdeploy", "qdeploy.export", "qdeploy.runtime", "qdeploy.models"):
         (folder,) = import_module(package).__path__
         for path in sorted(Path(folder).rglob("*")):
             inner = path.relative_to(folder)
-            aside = inner.parts[0] in _ASIDE or (
-                runtime != "c" and package == "qdeploy.export" and inner.parts[0] == "c" and inner.name != "targets.py"
-            )
-            if path.is_file() and path.suffix != ".pyc" and not aside:
+            generated = package == "qdeploy.export" and inner.parts[0] in aside and inner.name != "targets.py"
+            if path.is_file() and path.suffix != ".pyc" and inner.parts[0] not in _ASIDE and not generated:
                 digest.update(f"{package}/{inner}".encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -182,7 +183,7 @@ def main() -> None:
         if (given.board is None or board in given.board) and (given.runtime is None or runtime in given.runtime)
     ]
     present, lacking = shipped()
-    digests = {runtime: code_digest(runtime) for runtime in ("c", "onnxruntime")}
+    digests = {runtime: code_digest(runtime) for runtime in ("c", "onnxruntime", "litert")}
     given.output.mkdir(parents=True, exist_ok=True)
     results = given.output / "results.jsonl"
     known = read_results(results)

@@ -12,9 +12,13 @@ def test_list_names_every_board_and_what_is_missing(monkeypatch, tmp_path, capsy
     assert run(["board", "list", "--json"]) == 0
     boards = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["boards"]}
     assert boards["pi-zero"]["runtimes"] == ["c"]
-    assert boards["pi5"]["runtimes"] == ["c", "onnxruntime"]
+    assert boards["pi5"]["runtimes"] == ["c", "onnxruntime", "litert"]
+    assert boards["pi2"]["runtimes"] == ["c", "litert"]
     assert boards["pi5"]["emulator"].endswith("cortex-a76")
-    assert any("qdeploy board setup" in reason for reason in boards["pi5"]["missing"])
+    for name, what in (("pi5", "arm64 Python"), ("pi5", "LiteRT for arm64"), ("pi2", "LiteRT for armhf")):
+        assert any(
+            f"there is no {what} at" in reason and "qdeploy board setup" in reason for reason in boards[name]["missing"]
+        )
     assert {"host", "generic"}.isdisjoint(boards)
 
 

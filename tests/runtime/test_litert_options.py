@@ -148,7 +148,7 @@ class TestDelegates:
             board = "pi4"
 
         with pytest.raises(InvalidInputError, match="a delegate is a library of this machine"):
-            list(litert_engines(FILES, b"", None, Board(), LitertOptions(delegate=library)))  # type: ignore[arg-type]
+            list(litert_engines(FILES, b"", None, Board(), [], LitertOptions(delegate=library)))  # type: ignore[arg-type]
 
     def test_one_that_refuses_is_quoted(self, library: Path) -> None:
         options = LitertOptions(delegate=library, delegate_options={"refuse": "no such device"})

@@ -10,10 +10,11 @@ from ..options import Output, common_options
 @click.command("remove")
 @common_options
 def command(output: Output) -> int:
-    """Take the arm64 Python that `qdeploy board setup` made out of the cache folder."""
-    from qdeploy.boards.sysroot import cache_folder, remove_sysroot
+    """Take all that `qdeploy board setup` made out of the cache folder."""
+    from qdeploy.boards.cache import cache_folder
+    from qdeploy.boards.setup import remove_boards
 
-    freed = remove_sysroot()
+    freed = remove_boards()
     if output.json:
         output.dump({"folder": str(cache_folder()), "freed_bytes": freed})
     else:
