@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdeploy.export.tflite.builtin import convolution, is_builtin
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.product import Digits, MatrixProduct, quaternion_sum
 from qdeploy.export.tflite.requantization import requantize
@@ -29,7 +30,13 @@ first convolution of Conv-2, 9 entries for each component and place or 36 for al
 
 @tflite_operator("Conv")
 def conv(site: Site) -> None:
-    """Windows times weights, all taps of a window side by side, in one product."""
+    """Windows times weights, all taps of a window side by side, in one product.
+
+    CONV_2D or DEPTHWISE_CONV_2D where the rule of its rounding is LiteRT's.
+    """
+    if is_builtin(site):
+        convolution(site)
+        return
     attributes, code = site.attributes, site.code
     tensor, weight = site.tensor("x"), site.constant("weight")
     windows = Windows(

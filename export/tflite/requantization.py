@@ -5,8 +5,8 @@ Four forms, by the multiplier M and the shift s; acc is an accumulator:
 - M = 1: ``(acc + 2^(s-1)) >> s``.
 - acc 2^j fits 32 bits: M in two to four pieces of j bits, the products of acc with each, ``>> j`` and added to the next
   higher one. Floors may be nested: what the inner one drops is less than one step of the outer one.
-- |M| < 2^15: acc = hi 2^15 + lo, then ``(hi M + ((lo M) >> 15) + 2^(s-16)) >> (s - 15)``. Below s = 15 the accumulator is first clipped to what does not saturate,
-  so that acc M fits.
+- |M| < 2^15: acc = hi 2^15 + lo, then ``(hi M + ((lo M) >> 15) + 2^(s-16)) >> (s - 15)``. Below s = 15 the accumulator is
+  first clipped to what does not saturate, so that acc M fits.
 - any other M: acc and M in limbs of 11 bits, their product limb by limb, with carries.
 """
 
