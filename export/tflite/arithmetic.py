@@ -48,10 +48,15 @@ class Code:
     """Writes operators into a subgraph.
 
     Numbers stand for constants; an addition of 0, a product with 1 and a shift by 0 are left out.
+
+    Args:
+        subgraph: where they go.
+        in_loop: whether it is the body of a loop.
     """
 
-    def __init__(self, subgraph: Subgraph) -> None:
+    def __init__(self, subgraph: Subgraph, *, in_loop: bool = False) -> None:
         self.subgraph = subgraph
+        self.in_loop = in_loop
 
     def cast(self, x: Value, dtype: Any) -> Value:
         """``x`` in another type; values that do not fit wrap, as CAST does."""

@@ -167,9 +167,9 @@ class _Cut:
         """floor(x factors / 2^dropped)."""
         pieces = [(factors >> place * self.bits) & ((1 << self.bits) - 1) for place in range(self.count - 1)]
         pieces.append(factors >> self.dropped)
-        total = code.multiply(x, _number(pieces[0]))
+        total = code.multiply(x, _factor(code, pieces[0]))
         for piece in pieces[1:]:
-            total = code.add(code.multiply(x, _number(piece)), code.shift_right(total, self.bits))
+            total = code.add(code.multiply(x, _factor(code, piece)), code.shift_right(total, self.bits))
         return total
 
 
@@ -302,6 +302,13 @@ def _sum(code: Code, x: Value | None, y: Value | None) -> Value | None:
     if x is None or y is None:
         return x if y is None else y
     return code.add(x, y)
+
+
+def _factor(code: Code, values: NDArray[np.int64]) -> Any:
+    """A number, or a vector: in a file that has it in 16 bits unless a loop would widen it at every step."""
+    if values.size == 1 or code.in_loop or int(np.abs(values).max()) >= _NARROW:
+        return _number(values)
+    return code.cast(code.subgraph.constant(values, np.int16), np.int32)
 
 
 def _number(values: NDArray[Any]) -> Any:
