@@ -167,7 +167,7 @@ class Code:
         return self.subgraph.add(kind, [x, self._constant([axis])], np.int32, shape, keep_dims=0)
 
     def segment_sum(self, x: Value, segments: Any) -> Value:
-        """Sums of entries of ``x`` ``[N]`` by the segment of each, rising from 0: as many as the last one says."""
+        """Sums of entries of ``x`` ``[N]`` by the segment of each; the numbers of segments rise from 0 and leave none out."""
         places = self._constant(segments)
         return self.subgraph.add("SEGMENT_SUM", [x, places], np.int32, (int(np.max(segments)) + 1,))
 
