@@ -208,9 +208,8 @@ class Code:
         entries = _entries(x)
         if np.size(values) > 1 or entries is None or not _FILLED[0] <= entries <= _FILLED[1]:
             return self._operand(x, values)
-        number = np.asarray(values, np.int32).reshape(())
-        scalar = self.subgraph.tensor("", np.int32, (), buffer=self.subgraph.model.buffer(number))
-        return self.subgraph.add("FILL", [self._constant(list(x.shape)), scalar], np.int32, x.shape)
+        size = self._constant(list(x.shape))
+        return self.subgraph.add("FILL", [size, self.subgraph.scalar(int(np.asarray(values)))], np.int32, x.shape)
 
     def _operand(self, x: Value, values: Any) -> Value:
         """A constant beside x; of the same shape where that repeats nothing, since broadcasting is slower."""
