@@ -110,11 +110,11 @@ class Code:
 
     def maximum(self, x: Value, y: Value | Any) -> Value:
         """The larger of both."""
-        return self._binary("MAXIMUM", x, y if isinstance(y, Value) else self._limit(x, y))
+        return self._bounded("MAXIMUM", x, y)
 
     def minimum(self, x: Value, y: Value | Any) -> Value:
         """The smaller of both."""
-        return self._binary("MINIMUM", x, y if isinstance(y, Value) else self._limit(x, y))
+        return self._bounded("MINIMUM", x, y)
 
     def update(self, x: Value, part: Value, place: Value) -> Value:
         """``x`` with ``part`` written over it from ``place``, int32 ``[rank]``, on."""
@@ -202,6 +202,16 @@ class Code:
 
     def _binary(self, kind: str, x: Value, y: Value) -> Value:
         return self.subgraph.add(kind, [x, y], np.int32, broadcast(x.shape, y.shape))
+
+    def _bounded(self, kind: str, x: Value, y: Value | Any) -> Value:
+        """The larger or smaller of both."""
+        if isinstance(y, Value):
+            return self._binary(kind, x, y)
+        result = self._binary(kind, x, self._limit(x, y))
+        if np.size(y) == 1:
+            # Whatever shape the bound has, which hangs on whether the number of steps is known.
+            self.subgraph.roles[result.index] = (f"{kind} {int(np.reshape(y, ()))}", x)
+        return result
 
     def _limit(self, x: Value, values: Any) -> Value:
         """What x is compared with; a number as a tensor of x's shape, which FILL makes before the first step."""

@@ -127,8 +127,8 @@ class _Origins:
                 origin = results[place] if results else self._of_digits(graph, tensor, found)
                 key: tuple[Any, ...] = (operator.kind, options, read, place)
                 if tensor in graph.roles:
-                    role, index = graph.roles[tensor]
-                    key = ("role", role, found[index.index])
+                    role, source = graph.roles[tensor]
+                    key = ("role", role, found[source.index])
                 set_origin(tensor, *key, origin=origin)
         for digits, whole in graph.joined.items():
             if whole.index in found and all(digit in found for digit in digits):
