@@ -69,6 +69,7 @@ OPERATORS = {
         ),
     ),
     "DYNAMIC_UPDATE_SLICE": OperatorSchema(151, 1, 117),
+    "FILL": OperatorSchema(94, 1, 74),
     "FLOOR_DIV": OperatorSchema(90, 2, 65),
     "FULLY_CONNECTED": OperatorSchema(9, 1, 8, (("fused_activation", 0, "int8"),)),
     "GATHER": OperatorSchema(36, 1, 23, (("axis", 0, "int32"), ("batch_dims", 1, "int32"))),
