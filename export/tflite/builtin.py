@@ -39,6 +39,11 @@ def fully_connected(site: Site) -> None:
     """Linear: FULLY_CONNECTED of rows. Columns follow an image whose channels stand last, so that nothing is moved."""
     code, weight = site.code, site.constant("weight")
     tensor, x = site.tensor("x"), site.bytes("x", site.attributes["x_zero_point"])
+    zero_point = site.attributes["y_zero_point"]
+    if None in site.shape("x"):
+        y = _of_steps(site, x, weight)
+        site.set_bytes("y", ByteTensor(y, zero_point, last=False))
+        return
     inputs = tensor.shape[-1]
     if x.last and len(x.value.shape) > 2 and tensor.time_axis is None and tensor.entries == inputs:
         channels = x.value.shape[-1] or 1
@@ -47,9 +52,18 @@ def fully_connected(site: Site) -> None:
         x = x.channels_second(code)
     rows = x.reshaped(code, site.row_shape("x"))
     y = _product(site, "FULLY_CONNECTED", rows, weight, (rows.shape[0], len(weight)), axis=0)
-    zero_point = site.attributes["y_zero_point"]
     shape = site.shape("y")
     site.set_bytes("y", ByteTensor(ByteTensor(y, zero_point, last=False).reshaped(code, shape), zero_point, last=False))
+
+
+def _of_steps(site: Site, x: ByteTensor, weight: IntArray) -> Value:
+    """Of a sequence of any number of steps, in the graph's shape: XNNPACK reshapes no int8 tensor whose size is open."""
+    site.row_shape("x")
+    shape = site.shape("x")
+    if x.value.shape != shape:
+        x = ByteTensor.of_int32(site.code, site.input("x"), x.zero_point)
+    whole = (*shape[:-1], len(weight))
+    return _product(site, "FULLY_CONNECTED", x.value, weight, whole, axis=0, keep_num_dims=1)
 
 
 def convolution(site: Site) -> None:
