@@ -119,11 +119,13 @@ class TfliteContents:
         sizes = {t.buffer: t.constant_bytes for graph in self.subgraphs for t in graph.tensors}
         uses: dict[int, str] = {}
         for graph in self.subgraphs:
+            # A factor may stand in fewer bits, too.
+            factors = {number for entry in graph.operators if entry.name == "MUL" for number in entry.inputs}
             for entry in graph.operators:
                 for place, number in enumerate(entry.inputs):
                     if entry.name in _PRODUCTS and place < 2:
                         uses[graph.tensors[number].buffer] = "weights"
-                    elif entry.name in _LOOK_UPS and place == 0:
+                    elif entry.name in _LOOK_UPS and place == 0 and not factors.intersection(entry.outputs):
                         uses.setdefault(graph.tensors[number].buffer, "tables")
         found = dict.fromkeys(("weights", "tables", "others"), 0)
         for buffer, size in sizes.items():
