@@ -1,4 +1,4 @@
-"""Products of a state with a matrix that is mostly zero, as delay lines are: the file has what is not zero, and only that is read.
+"""Products of a state with a matrix of mostly zeros, as delay lines are: the file has what is not zero, and only that is read.
 
 The state stays int32, without digits: a look-up of the columns, a product, a sum for each row.
 """
