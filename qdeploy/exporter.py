@@ -57,6 +57,7 @@ def export_model(
     recurrent_rounding: str | None = None,
     batch_norm: str | None = None,
     conv_kernels: str | None = None,
+    tflite_kernels: str | None = None,
     time_axis: int | None = None,
     inline: bool = False,
     storage: str = "compact",
@@ -86,7 +87,7 @@ def export_model(
         weights: a state dict for ``model`` when it is a module.
         architecture: the JSON that describes ``model`` when that is a state dict of another library (``docs/importing.md``).
         recipe: a recipe, its name (``qdeploy list recipes``) or its file; the ``*_bits``, ``state_range``,
-            ``recurrent_rounding``, ``batch_norm`` and ``conv_kernels`` replace its values.
+            ``recurrent_rounding``, ``batch_norm``, ``conv_kernels`` and ``tflite_kernels`` replace its values.
         time_axis: the axis of time in the input, by default 1 for recurrent networks.
         inline: write the file without functions.
         storage: ``compact`` keeps quaternion components, ``expanded`` writes real matrices.
@@ -132,6 +133,7 @@ def export_model(
         recurrent_rounding=recurrent_rounding,
         batch_norm=batch_norm,
         conv_kernels=conv_kernels,
+        tflite_kernels=tflite_kernels,
     )
     said = progress or _silent
     if architecture is not None:

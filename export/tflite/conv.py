@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdeploy.export.tflite.builtin import convolution, is_builtin
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.product import Digits, MatrixProduct
 from qdeploy.export.tflite.requantization import requantize
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 
 @tflite_operator("Conv")
 def conv(site: Site) -> None:
-    """Windows times weights: a product for each tap of all axes but the last, added up."""
+    """Windows times weights: a product for each tap of all axes but the last, added up.
+
+    CONV_2D or DEPTHWISE_CONV_2D where the rule of its rounding is LiteRT's.
+    """
+    if is_builtin(site):
+        convolution(site)
+        return
     attributes, code = site.attributes, site.code
     tensor, weight = site.tensor("x"), site.constant("weight")
     windows = Windows(

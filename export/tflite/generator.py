@@ -10,9 +10,10 @@ import onnx
 
 from qdeploy.export.sample_graph import Graph, read_graph
 from qdeploy.export.tflite.arithmetic import Code
+from qdeploy.export.tflite.byte_tensor import ByteTensor
 from qdeploy.export.tflite.emitter import emitter
 from qdeploy.export.tflite.schema import METADATA
-from qdeploy.export.tflite.site import Site, open_shape
+from qdeploy.export.tflite.site import Site, int32_of, open_shape
 from qdeploy.export.tflite.writer import ModelWriter, Value
 from qdeploy.runtime.manifest import InputSpec, Manifest, StateSpec
 
@@ -52,6 +53,7 @@ def _add_signature(writer: ModelWriter, graph: Graph, key: str, *, single_step: 
     number, subgraph = writer.subgraph(key)
     code = Code(subgraph)
     values: dict[str, Value] = {}
+    byte_tensors: dict[str, ByteTensor] = {}
     inputs: dict[str, Value] = {}
     borders: list[tuple[str, InputSpec | StateSpec]] = [(spec.name, spec) for spec in graph.manifest.inputs]
     borders += [(spec.input, spec) for spec in graph.states]
@@ -63,13 +65,15 @@ def _add_signature(writer: ModelWriter, graph: Graph, key: str, *, single_step: 
         )
         values[name] = code.cast(inputs[name], np.int32)
     for layer in graph.layers:
-        emitter(layer.operator, layer.name)(Site(layer, graph, writer, code, values, single_step))
+        emitter(layer.operator, layer.name)(Site(layer, graph, writer, code, values, single_step, byte_tensors))
     outputs: dict[str, Value] = {}
     scales = {spec.name: (spec.scale, spec.zero_point) for spec in graph.manifest.outputs}
     scales |= {spec.output: (spec.scale, spec.zero_point) for spec in graph.states}
     for name, (scale, zero_point) in scales.items():
         tensor = graph.tensors[name]
-        held = code.reshape(values[graph.root(name)], open_shape(tensor, single_step=single_step))
+        held = code.reshape(
+            int32_of(code, values, byte_tensors, graph.root(name)), open_shape(tensor, single_step=single_step)
+        )
         outputs[name] = _named(code, held, name, tensor.dtype, float(np.float32(scale)), zero_point)
         subgraph.output(outputs[name])
     writer.signature(key, number, inputs, outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdeploy.export.tflite.builtin import fully_connected, is_builtin
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.product import MatrixProduct
 from qdeploy.export.tflite.requantization import requantize
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @tflite_operator("Linear")
 def linear(site: Site) -> None:
-    """One product, one addition, one requantization."""
+    """One product, one addition, one requantization; FULLY_CONNECTED where the rule of its rounding is LiteRT's."""
+    if is_builtin(site):
+        fully_connected(site)
+        return
     attributes, code = site.attributes, site.code
     rows, kind = site.rows("x"), site.tensor("x").dtype
     weight, bias = site.constant("weight"), site.constant("bias").astype("int64")

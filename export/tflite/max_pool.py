@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdeploy.export.tflite.builtin import max_pooled
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.windows import Windows, channels_last, channels_second
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 @tflite_operator("MaxPool")
 def max_pool(site: Site) -> None:
-    """The largest of all taps; places outside of the image are smaller than any inside."""
+    """The largest of all taps; places outside of the image are smaller than any inside.
+
+    MAX_POOL_2D of what stands in bytes already.
+    """
+    if max_pooled(site):
+        return
     attributes, code, tensor = site.attributes, site.code, site.tensor("x")
     windows = Windows(
         tensor.shape[2:],

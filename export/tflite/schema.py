@@ -90,6 +90,7 @@ OPERATORS = {
     ),
     "MINIMUM": OperatorSchema(57, 1, 39),
     "MUL": OperatorSchema(18, 1, 21),
+    "PAD": OperatorSchema(34, 2, 22),
     "REDUCE_MAX": OperatorSchema(82, 1, 27, (("keep_dims", 0, "bool"),)),
     "RESHAPE": OperatorSchema(22, 1, 17),
     "REVERSE_V2": OperatorSchema(105, 1, 81),

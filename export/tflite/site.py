@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qdeploy.export.tflite.arithmetic import Code
+from qdeploy.export.tflite.byte_tensor import ByteTensor
 from qdeploy.runtime.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from qdeploy.export.tflite.writer import ModelWriter, Shape, Value
     from qdeploy.runtime.numeric import IntArray
 
-__all__ = ["Site", "open_shape"]
+__all__ = ["Site", "int32_of", "open_shape"]
 
 
 def open_shape(tensor: Tensor, *, single_step: bool) -> Shape:
@@ -26,15 +27,24 @@ def open_shape(tensor: Tensor, *, single_step: bool) -> Shape:
     return tuple(None if axis == tensor.time_axis else size for axis, size in enumerate(tensor.shape))
 
 
+def int32_of(code: Code, values: dict[str, Value], byte_tensors: Mapping[str, ByteTensor], root: str) -> Value:
+    """The int32 tensor that holds what has this root, made of the int8 one where there is none yet."""
+    if root not in values:
+        values[root] = byte_tensors[root].to_int32(code)
+    return values[root]
+
+
 @dataclass
 class Site:
     """One layer of the graph.
 
     Between layers every tensor is int32, whatever its type in the graph: element-wise operators of LiteRT are whole for
-    int32 only. A product casts to int8 what it multiplies.
+    int32 only. A product casts to int8 what it multiplies. Between quantized operators of LiteRT itself tensors are int8
+    (``byte_tensor.py``); whoever asks for the other form gets it, made once.
 
     Attributes:
         values: by the root of a tensor's name, the int32 tensor that holds it.
+        byte_tensors: by the same, the int8 tensor that holds it; a tensor has either or both.
         single_step: whether the subgraph takes one step of a sequence, not any number.
     """
 
@@ -44,6 +54,7 @@ class Site:
     code: Code
     values: dict[str, Value]
     single_step: bool = False
+    byte_tensors: dict[str, ByteTensor] = field(default_factory=dict)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -76,6 +87,10 @@ class Site:
 
     def rows(self, argument: str) -> Value:
         """An input as a matrix ``[R, K]``: its last axis, and all others as one."""
+        return self.code.reshape(self.input(argument), self.row_shape(argument))
+
+    def row_shape(self, argument: str) -> Shape:
+        """Of an input as a matrix."""
         tensor = self.tensor(argument)
         last = len(tensor.shape) - 1
         if tensor.time_axis == last:
@@ -84,9 +99,7 @@ class Site:
                 "them on an earlier axis."
             )
         timed = tensor.time_axis is not None and not self.single_step
-        return self.code.reshape(
-            self.input(argument), (None if timed else tensor.entries // tensor.shape[-1], tensor.shape[-1])
-        )
+        return (None if timed else tensor.entries // tensor.shape[-1], tensor.shape[-1])
 
     def state(self, argument: str) -> Value:
         """An initial state as int32 ``[1, H]``."""
@@ -98,7 +111,28 @@ class Site:
         name = self.layer.inputs[argument]
         if name in self.graph.constants:
             return self.code.subgraph.constant(self.graph.constants[name], np.int32)
-        return self.code.reshape(self.values[self.graph.root(name)], self.shape(argument))
+        return self.code.reshape(
+            int32_of(self.code, self.values, self.byte_tensors, self.graph.root(name)), self.shape(argument)
+        )
+
+    def bytes(self, argument: str, zero_point: int) -> ByteTensor:
+        """An input of type uint8 as int8; its shape is that of the tensor which holds it, not this layer's."""
+        root = self.graph.root(self.layer.inputs[argument])
+        held = self.byte_tensors.get(root)
+        if held is None or held.zero_point != zero_point:
+            held = ByteTensor.of_int32(self.code, self.input(argument), zero_point)
+            self.byte_tensors[root] = held
+        return held
+
+    def held_bytes(self, argument: str) -> ByteTensor | None:
+        """The int8 tensor that holds an input already, None where there is none."""
+        return self.byte_tensors.get(self.graph.root(self.layer.inputs[argument]))
+
+    def set_bytes(self, result: str, value: ByteTensor) -> None:
+        """The int8 tensor that an output is."""
+        name = self.layer.outputs.get(result)
+        if name:
+            self.byte_tensors[self.graph.root(name)] = value
 
     def map(self, argument: str, result: str, function: Callable[[Value], Value]) -> None:
         """An output that is a function of each entry of an input."""

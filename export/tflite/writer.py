@@ -118,7 +118,14 @@ class Subgraph:
         self.outputs.append(value.index)
 
     def constant(
-        self, values: Any, dtype: Any = np.int32, name: str = "", *, scale: Scale | None = None, scaled_axis: int = 0
+        self,
+        values: Any,
+        dtype: Any = np.int32,
+        name: str = "",
+        *,
+        scale: Scale | None = None,
+        zero_point: int = 0,
+        scaled_axis: int = 0,
     ) -> Value:
         """A tensor with these values; the same values are one buffer of the file and, under one name, one tensor.
 
@@ -127,7 +134,8 @@ class Subgraph:
         array = np.ascontiguousarray(np.asarray(values, dtype))
         buffer = self.model.buffer(array)
         if scale is not None:
-            return self.tensor(name, array.dtype, array.shape, scale=scale, scaled_axis=scaled_axis, buffer=buffer)
+            place = {"zero_point": zero_point, "scaled_axis": scaled_axis, "buffer": buffer}
+            return self.tensor(name, array.dtype, array.shape, scale=scale, **place)
         key = (buffer, array.dtype.name, array.shape, name)
         if key not in self._constants:
             self._constants[key] = self.tensor(name, array.dtype, array.shape, buffer=buffer)

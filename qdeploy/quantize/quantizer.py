@@ -11,13 +11,13 @@ from qdeploy.calibration import Calibration
 from qdeploy.capture.functions import RECURRENT
 from qdeploy.capture.index_inputs import index_counts
 from qdeploy.quantize.activation_memory import activation_bytes
+from qdeploy.quantize.asked_kernels import check_any
 from qdeploy.quantize.batch_norm import place_batch_norm
 from qdeploy.quantize.float_graph import FLOAT_DOMAIN, FloatGraph
 from qdeploy.quantize.given_states import feed_given_states, given_state_type, sources_of_states
 from qdeploy.quantize.integer_graph import IntegerGraph
 from qdeploy.quantize.lowerings import LOWERINGS, Context
 from qdeploy.quantize.recipe import Recipe
-from qdeploy.quantize.single_precision import check_any
 from qdeploy.quantize.sparse_storage import store_sparse
 from qdeploy.quantize.tensor_type import grid_type, index_type
 from qdeploy.runtime.errors import UnsupportedModelError
@@ -53,7 +53,7 @@ def quantize(
 
     Raises:
         UnsupportedModelError: an operator without lowering, named with what is supported; convolutions of which none can be
-            the QLinearConv that the recipe asks for.
+            the QLinearConv that the recipe asks for; layers of which none can take the kernels of LiteRT that it asks for.
     """
     model = place_batch_norm(model, recipe)
     floats = FloatGraph(model)

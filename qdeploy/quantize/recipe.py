@@ -30,6 +30,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "batch_norm": ("auto", "stage", "fold"),
     "rounding": ("half_up",),
     "conv_kernels": ("strict", "qlinear"),
+    "tflite_kernels": ("portable", "builtin"),
     "multiplier_bits": (1, 15, 31),
     "product_multiplier_bits": (8, 15),
 }
@@ -74,6 +75,8 @@ class Recipe:
         conv_kernels: ``strict``, integers alone, or ``qlinear``: convolutions by the standard QLinearConv where its single
             precision is exact, with weight scales raised to powers of two or few bits; faster, but not integer-only, and
             rounded half to even (``docs/convolution.md``).
+        tflite_kernels: ``portable``, or ``builtin``: layers of products that LiteRT's own int8 kernels compute exactly take
+            those kernels' rounding, half to even, with weight scales raised to powers of two or few bits (``docs/litert.md``).
     """
 
     name: str
@@ -94,6 +97,7 @@ class Recipe:
     recognise_grid: bool = True
     rounding: str = "half_up"
     conv_kernels: str = "strict"
+    tflite_kernels: str = "portable"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -104,6 +108,11 @@ class Recipe:
         for name, (low, high) in _BOUNDS.items():
             if not low <= getattr(self, name) <= high:
                 raise InvalidInputError(f"recipe {self.name}: {name}={getattr(self, name)}; expected {low} to {high}.")
+        if self.conv_kernels != "strict" and self.tflite_kernels != "portable":
+            raise InvalidInputError(
+                f"recipe {self.name}: conv_kernels={self.conv_kernels!r} is for onnxruntime and "
+                f"tflite_kernels={self.tflite_kernels!r} for LiteRT; leave one of the two as it is."
+            )
 
     @property
     def short_multipliers(self) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from qdeploy.quantize.float_graph import FACTOR_INPUT, attribute
-from qdeploy.quantize.lowerings.registry import Context
 from qdeploy.quantize.multiplier import NO_ERROR, Multiplier, choose_multiplier
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.tensor_type import TensorType
@@ -19,7 +18,13 @@ from qdeploy.runtime.numeric import FLOAT32_EXACT
 from qdeploy.runtime.ops import NOT_STRICT
 from qdeploy.runtime.ops.qlinear_conv import pairs_fit_16_bits, single_precision_reach
 
-__all__ = ["check_any", "exact_multiplier", "few_bits", "hindrance", "obstacle"]
+if TYPE_CHECKING:
+    from qdeploy.quantize.lowerings.registry import Context
+
+__all__ = ["BECAUSE", "beyond", "check_any", "exact_multiplier", "few_bits", "hindrance", "obstacle"]
+
+BECAUSE = "strict_because"
+"""In a layer's record: why it is strict although QLinearConv was asked for."""
 
 EXACT_BITS = 24
 """Of single precision: an accumulator times its multiplier's odd part stays below 2^24."""
@@ -61,21 +66,16 @@ def few_bits(ratios: NDArray[np.float64], accumulator: NDArray[np.float64]) -> N
 
 
 def obstacle(
-    multiplier: Multiplier | None, weight: NDArray[np.int8], bias: NDArray[np.int32], reach: int
+    multiplier: Multiplier, weight: NDArray[np.int8], bias: NDArray[np.int32], x_zero_point: int
 ) -> str | None:
-    """Why the numbers of a layer do not let QLinearConv be exact, or None.
-
-    Args:
-        multiplier: the exact one, or None where there is none.
-        weight: int8 ``[N, ...]``.
-        bias: int32 ``[N]``.
-        reach: the largest |x - x_zero_point|.
-    """
-    if multiplier is None:
-        return "a trained grid or a learned algebra fixes its multipliers"
+    """Why QLinearConv is not exact for the numbers of a layer, int8 ``[N, ...]`` and int32 ``[N]``, or None."""
     if not pairs_fit_16_bits(weight):
         return "pairs of its weights saturate on some processors"
-    found = single_precision_reach(weight, bias, multiplier.values, reach)
+    return beyond(single_precision_reach(weight, bias, multiplier.values, x_zero_point))
+
+
+def beyond(found: int) -> str | None:
+    """Whether single precision loses bits of accumulators times multipliers up to ``found``, and why; None if not."""
     if not 0 < found < FLOAT32_EXACT:
         return f"its accumulator times its multiplier could reach {found:,}, and single precision is exact up to 2^24"
     return None
@@ -102,7 +102,7 @@ def check_any(recipe: Recipe, layers: Iterable[Mapping[str, Any]]) -> None:
     layers = list(layers)
     if any(layer["operator"] in NOT_STRICT for layer in layers):
         return
-    reasons = [f"{layer['name']}: {layer['strict_because']}" for layer in layers if "strict_because" in layer]
+    reasons = [f"{layer['name']}: {layer[BECAUSE]}" for layer in layers if BECAUSE in layer]
     raise UnsupportedModelError(
         "conv_kernels=qlinear, but no convolution of this network can be a QLinearConv"
         + (f" ({'; '.join(reasons)})" if reasons else ": it has none")

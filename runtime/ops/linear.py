@@ -42,7 +42,8 @@ def linear(
             clipped is the result.
         dtype: ONNX element type of y: 2 uint8, 5 int16, 6 int32.
         rounding: the rule by which ``round`` goes; a node without it has ``half_up``. ``half_even``, ties to even, is what
-            kernels in single precision do: uint8 to uint8, and |acc| times the odd part of its positive multiplier < 2^24.
+            kernels in single precision do: uint8 to uint8, multipliers positive, and every |acc| whose result does not
+            saturate, times the odd part of its multiplier, below 2^24.
             For the others see ``runtime.rounding``: uint8 to uint8 and positive multipliers too.
 
     The accumulator is int32 and exact: |acc| <= max|x - x_zero_point| * sum|W| + |bias| < 2^31.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdeploy.runtime.numeric import FLOAT32_EXACT, IntArray, odd_part, requantize_half_even
 from qdeploy.runtime.ops.convolved import convolved
@@ -54,7 +55,7 @@ def qlinear_conv(
     Returns:
         uint8 ``[B, N, *out]``.
 
-    acc * odd part of multiplier: |acc| <= max|x - x_zero_point| * sum|W[n]| + |bias[n]|, and the product is below 2^24.
+    acc * odd part of multiplier is below 2^24, whatever bytes x has (``accumulator_reach``).
     The float layers are torch.nn.Conv1d, Conv2d and Conv3d, ONNX Conv.
     """
     node.require(rounding == ROUNDING, f"rounding is {rounding!r}; expected {ROUNDING!r}.")
@@ -76,7 +77,7 @@ def qlinear_conv(
         last=lambda accumulator: requantize_half_even(accumulator, multiplier, shift, y_zero_point, low, high),
     )
     if "exact" not in node.cache:
-        found = single_precision_reach(weight, bias, multiplier, max(x_zero_point, 255 - x_zero_point))
+        found = single_precision_reach(weight, bias, multiplier, x_zero_point)
         node.require(
             0 < found < FLOAT32_EXACT,
             f"accumulator times multiplier could reach {found}; expected positive multipliers and less than 2^24, which single "
@@ -90,19 +91,35 @@ def qlinear_conv(
     return (cast_output(node, y, y_zero_point, low, high, dtype),)
 
 
-def single_precision_reach(weight: IntArray, bias: IntArray, multiplier: IntArray, largest: int) -> int:
+def accumulator_reach(weight: IntArray, bias: IntArray, x_zero_point: int) -> NDArray[np.int64]:
+    """The largest |W (x - x_zero_point) + bias| over all bytes x, of each output ``[N]``; exact, with the weights' signs.
+
+    Args:
+        weight: ``[N, ...]``.
+        bias: ``[N]``.
+        x_zero_point: of x, 0 to 255.
+    """
+    rows = weight.astype(np.int64).reshape(len(weight), -1)
+    raising, lowering = np.maximum(rows, 0).sum(axis=1), -np.minimum(rows, 0).sum(axis=1)
+    above, below = 255 - x_zero_point, x_zero_point
+    highest = raising * above + lowering * below + bias
+    lowest = bias - raising * below - lowering * above
+    reach: NDArray[np.int64] = np.maximum(np.abs(highest), np.abs(lowest))
+    return reach
+
+
+def single_precision_reach(weight: IntArray, bias: IntArray, multiplier: IntArray, x_zero_point: int) -> int:
     """The largest |acc| times the odd part of its multiplier, 0 where a multiplier is not positive.
 
     Args:
         weight: ``[N, ...]``.
         bias: ``[N]``.
         multiplier: ``[1]`` or ``[N]``.
-        largest: |x - x_zero_point|.
+        x_zero_point: of x, whose bytes may be any.
     """
     if multiplier.min() < 1:
         return 0
-    sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) * largest
-    reach = sums + np.abs(bias.astype(np.int64))
+    reach = accumulator_reach(weight, bias, x_zero_point)
     # Two numbers below 2^31 and 2^31: their product fits int64.
     return max(1, int((reach * odd_part(multiplier)).max()))
 

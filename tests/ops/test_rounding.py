@@ -56,8 +56,8 @@ def drawn(data: st.DataObject, outputs: int, rows: Any, rule: str) -> dict[str, 
     y_zero_point = data.draw(whole(0, 255))
     low = data.draw(st.one_of(st.just(0), st.just(y_zero_point), whole(0, 255)))
     multipliers = odd << generator.integers(low_bits, low_bits + 3, data.draw(st.sampled_from([1, outputs])))
-    # Kernels that round twice take no multiplier that lifts an accumulator out of int32.
-    least = max(0, (int(multipliers.max()).bit_length() + 24) - 31) if rule in ("gemmlowp", "double_half_up") else 0
+    # No multiplier lifts an accumulator out of what kernels hold in int32 before they clip.
+    least = max(0, int(multipliers.max()).bit_length() + 24 - 30)
     return {
         "rounding": rule,
         "m": multipliers,
@@ -119,8 +119,9 @@ def test_conv(data: st.DataObject, rank: int, group: int, rule: str) -> None:
         ({"dtype": 5, "low": -9}, "x is uint8 and dtype=5; rounding half_even goes from uint8 to uint8"),
         ({"m": [0]}, "could reach 0; rounding half_even needs positive multipliers"),
         ({"m": [-1]}, "needs positive multipliers"),
-        ({"b": [1 << 24]}, r"could reach 16777\d+; .* less than 2\^24"),
+        ({"b": [1 << 24], "shift": 17}, r"could reach 16777\d+; .* less than 2\^24"),
         ({"m": [(1 << 24) + 1]}, r"less than 2\^24"),
+        ({"b": [1 << 23], "m": [1 << 8]}, r"results reach 2147\d+ before they are clipped; .* needs less than 2\^30"),
         ({"rounding": "gemmlowp", "m": [0]}, "a multiplier is not positive; rounding gemmlowp"),
         (
             {"rounding": "gemmlowp", "m": [1 << 24]},

@@ -6,32 +6,30 @@ import math
 
 import onnx
 
+from qdeploy.quantize.asked_kernels import asked_kernels
 from qdeploy.quantize.float_graph import attribute
 from qdeploy.quantize.lowerings.bounds import bounded_output
 from qdeploy.quantize.lowerings.layer_weight import layer_weight
 from qdeploy.quantize.lowerings.product_stage import product_stage
 from qdeploy.quantize.lowerings.registry import Context, lowers
-from qdeploy.quantize.single_precision import hindrance
-from qdeploy.runtime.ops.qlinear_conv import ROUNDING
 
 
 @lowers("Conv")
 def conv(context: Context, node: onnx.NodeProto) -> None:
     """One scale per output channel (per output quaternion); a ReLU or Clip behind it becomes its bounds.
 
-    A recipe may ask for the standard QLinearConv: where its single precision is exact the layer becomes one, elsewhere its
-    record says why not.
+    A recipe may ask for the standard QLinearConv, or for LiteRT's own kernels: where their single precision is exact the
+    layer takes their rounding, elsewhere its record says why not.
     """
     graph = context.integers
     x = context.type_of(node.input[0])
     output = bounded_output(context, node.output[0])
-    asked = context.recipe.conv_kernels == "qlinear"
-    strict_because = hindrance(context, node, x, output.type) if asked else None
-    wanted = asked and strict_because is None
+    kernels = asked_kernels(context, node, x, output.type)
+    wanted = kernels.wanted
     weight = layer_weight(context, node, x, output.type, single_precision=wanted)
     stage = product_stage(context, node, weight, x, output.type, single_precision=wanted)
-    operator = "QLinearConv" if stage.single_precision else "Conv"
-    rounding = {"rounding": ROUNDING} if stage.single_precision else {}
+    operator = "QLinearConv" if stage.single_precision and context.recipe.conv_kernels == "qlinear" else "Conv"
+    rounding = stage.rounding
     kernel = weight.integers.shape[2:]
     rank = len(kernel)
     windows = {
@@ -65,7 +63,7 @@ def conv(context: Context, node: onnx.NodeProto) -> None:
             "group": group,
             **windows,
             **rounding,
-            **({} if strict_because is None else {"strict_because": strict_because}),
+            **kernels.record,
             **stage.record,
             **weight.record,
         }

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qdeploy.quantize import builtin_kernels
 from qdeploy.quantize.float_graph import FACTOR_INPUT, NORM_PLACE, attribute
 from qdeploy.quantize.grid import recognise_grid
 from qdeploy.quantize.lowerings.registry import Context
@@ -28,8 +29,12 @@ from qdeploy.quantize.weights import (
     symmetric_scale,
 )
 from qdeploy.runtime.ops import OPERATORS, Node
+from qdeploy.runtime.ops.qlinear_conv import accumulator_reach
 
 __all__ = ["WEIGHT_SOURCES", "LayerWeight", "layer_weight", "real_weight", "weight_source"]
+
+
+_ROUNDED_AGAIN = 2.0**-7
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def real_weight(layer: Layer, name: str, real: NDArray[np.float32]) -> LayerWeig
         power_of_two=layer.recipe.multiplier_bits == 1,
     )
     biases = None if layer.bias is None else np.abs(layer.bias)
-    weight = _with_short_multipliers(layer, weight, rows, _sums(weight.integers), biases)
+    weight = _with_short_multipliers(layer, weight, rows, _reach(layer, weight.integers), biases)
     if layer.bias is not None:
         weight = room_for_bias(weight, rows, layer.bias, layer.x, layer.y, layer.recipe.multiplier_bits)
     weight = replace(weight, integers=weight.integers.reshape(real.shape))
@@ -179,10 +184,13 @@ def _hamilton(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
     outputs = shape[0]
     stacked = np.concatenate([_rows(component) for component in components])
     quantized = _quantize_components(stacked, recipe)
-    sums = np.tile(_sums(_beside(quantized.integers)), 4)
     biases = None if layer.bias is None else np.abs(layer.bias.reshape(4, outputs)).max(axis=0)
     tiled = None if biases is None else np.tile(biases, 4)
-    quantized = _with_short_multipliers(layer, quantized, stacked, sums, tiled)
+    grouping = str(attribute(producer, "grouping", "blocked"))
+    matrix = _hamilton_matrix(producer.name, quantized.integers, shape, grouping)
+    # A quaternion's four outputs share their scale.
+    reach = np.tile(_reach(layer, matrix).reshape(4, outputs).max(axis=0), 4)
+    quantized = _with_short_multipliers(layer, quantized, stacked, reach, tiled)
     scale = quantized.scale
     if biases is not None:
         side_by_side = replace(quantized, integers=_beside(quantized.integers), scale=scale[:outputs])
@@ -191,8 +199,7 @@ def _hamilton(layer: Layer, producer: onnx.NodeProto) -> LayerWeight:
             quantized = replace(roomy, integers=np.concatenate(np.split(roomy.integers, 4, axis=1)))
             scale = roomy.scale if roomy.scale.size == 1 else np.tile(roomy.scale, 4)
     parts = [part.reshape(shape) for part in np.split(quantized.integers, 4)]
-    grouping = str(attribute(producer, "grouping", "blocked"))
-    (matrix,) = OPERATORS["HamiltonMatrix"].meaning(Node(producer.name), *parts, grouping=grouping)
+    matrix = _hamilton_matrix(producer.name, quantized.integers, shape, grouping)
     whole = QuantizedWeight(matrix, scale, quantized.bits, quantized.exact_grid, quantized.error)
     record = {"parameters": stacked.size, "quaternion": True, "grouping": grouping}
     if graph.storage == "expanded":
@@ -242,25 +249,30 @@ def _with_short_multipliers(
     layer: Layer,
     weight: QuantizedWeight,
     real: NDArray[np.float32],
-    sums: NDArray[np.int64],
+    reach: NDArray[np.int64],
     biases: NDArray[np.float32] | None,
 ) -> QuantizedWeight:
     """The weight with scales that multipliers of few bits say exactly, where the recipe wants such and no grid fixes them.
 
     Args:
-        sums: of the absolute weights of an output that each row of ``real`` goes to.
+        reach: of the accumulator, without its bias, of an output that each row of ``real`` goes to.
         biases: the largest absolute bias of those outputs.
     """
     if weight.exact_grid:
         return weight
     ratio = layer.x.scale / layer.y.scale
     if layer.single_precision:
-        reach = (sums * layer.x.reach).astype(np.float64)
+        whole = reach.astype(np.float64)
         if biases is not None:
-            reach += biases / (layer.x.scale * weight.scale)
+            whole += biases / (layer.x.scale * weight.scale)
         if weight.scale.size == 1:
-            reach = reach.max(keepdims=True)
-        return on_scale(real, few_bits(weight.scale * ratio, reach) / ratio, weight.bits)
+            whole = whole.max(keepdims=True)
+        # Rounded again at a coarser scale, weights may add up to a little more.
+        whole *= 1 + _ROUNDED_AGAIN
+        ratios = weight.scale * ratio
+        if builtin_kernels.wanted(layer.recipe):
+            whole = np.minimum(whole, builtin_kernels.saturating(ratios))
+        return on_scale(real, few_bits(ratios, whole) / ratio, weight.bits)
     if not layer.recipe.short_multipliers:
         return weight
     return on_scale(real, raised_to_multipliers(weight.scale * ratio, SHORT_BITS) / ratio, weight.bits)
@@ -279,10 +291,16 @@ def _rows(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     return weight.reshape(weight.shape[0], math.prod(weight.shape[1:]))
 
 
-def _sums(rows: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Of absolute values, for each row."""
-    sums: NDArray[np.int64] = np.abs(rows.astype(np.int64)).sum(axis=1)
-    return sums
+def _reach(layer: Layer, weight: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The largest product of each row with what the layer reads."""
+    return accumulator_reach(weight, np.zeros(len(weight), np.int64), layer.x.zero_point)
+
+
+def _hamilton_matrix(name: str, stacked: NDArray[np.int8], shape: tuple[int, ...], grouping: str) -> NDArray[np.int8]:
+    """The matrix of components one above the other, each of this shape."""
+    parts = [part.reshape(shape) for part in np.split(stacked, 4)]
+    (matrix,) = OPERATORS["HamiltonMatrix"].meaning(Node(name), *parts, grouping=grouping)
+    return matrix
 
 
 def _beside(stacked: NDArray[Any]) -> NDArray[Any]:

@@ -8,15 +8,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qdeploy.quantize.asked_kernels import because_key, obstacle
 from qdeploy.quantize.integer_graph import IntegerGraph, accumulator_bits
 from qdeploy.quantize.lowerings.bounds import BoundedOutput
 from qdeploy.quantize.lowerings.layer_weight import LayerWeight
 from qdeploy.quantize.lowerings.registry import Context
 from qdeploy.quantize.multiplier import NO_ERROR, Multiplier, choose_multiplier
 from qdeploy.quantize.recipe import SHORT_BITS, Recipe
-from qdeploy.quantize.single_precision import exact_multiplier, obstacle
+from qdeploy.quantize.single_precision import exact_multiplier
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
+from qdeploy.runtime.rounding import HALF_EVEN
 
 __all__ = ["ProductStage", "product_stage"]
 
@@ -29,7 +31,7 @@ class ProductStage:
         bias, multiplier: names of the int32 tensors ``[N]``, and ``[1]`` or ``[N]``.
         shift: of the requantization.
         y: the type of the output.
-        single_precision: whether the standard QLinearConv computes this stage exactly.
+        single_precision: whether the kernels in single precision that the recipe asks for compute this stage exactly.
         record: what the layer's record in the manifest says of it.
     """
 
@@ -39,6 +41,11 @@ class ProductStage:
     y: TensorType
     record: dict[str, object]
     single_precision: bool = False
+
+    @property
+    def rounding(self) -> dict[str, str]:
+        """The attribute of that name where the stage has another rule than the contract's own."""
+        return {"rounding": HALF_EVEN} if self.single_precision else {}
 
     def attributes(self, x: TensorType, output: BoundedOutput) -> dict[str, int]:
         """The attributes that every layer of products has."""
@@ -100,10 +107,10 @@ def product_stage(
         "accumulator_bits": accumulator_bits(int(reach.max())),
         "multiplier_error": multiplier.error,
     }
-    strict_because = None
+    because = None
     if single_precision:
-        strict_because = obstacle(short, weight.integers, integer_bias.astype(np.int32), x.reach)
-        record |= {} if strict_because is None else {"strict_because": strict_because}
+        because = obstacle(recipe, short, weight.integers, integer_bias.astype(np.int32), x)
+        record |= {} if because is None else {because_key(recipe): because}
     bias = graph.constant(f"{node.name}.bias", integer_bias.astype(np.int32), bits=32, scale=scale)
     name = _multiplier(context, node.name, multiplier.values, weight.repeats)
     if weight.factor is not None:
@@ -113,7 +120,7 @@ def product_stage(
         record["batch_norm_bytes"] = 4 * max(0, kept - alone)
         if np.abs(multiplier.values).max() >= 2**recipe.multiplier_bits:
             record["multiplier_bits"] = 31
-    exact = single_precision and strict_because is None
+    exact = single_precision and because is None
     return ProductStage(bias, name, multiplier.shift, y, record, single_precision=exact)
 
 
