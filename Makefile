@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHONS ?= python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest properties fuzz interrupt verify-cpus verify-c verify-litert verify-boards bench weight-bits cells pruning lint types format wheel-check python-check tflite-check docs-output clean sanitize-c
+.PHONY: help setup demo test pytest properties fuzz interrupt verify-cpus verify-c verify-litert litert-sizes verify-boards bench weight-bits cells pruning lint types format wheel-check python-check tflite-check docs-output clean sanitize-c
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ verify-c: $(STAMP) ## Verify the shipped networks as compiled C (ARGS="NAME ..."
 
 verify-litert: $(STAMP) ## Verify the shipped networks in LiteRT, with each of its kernel sets (ARGS="NAME ...")
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.verify.compiled --runtime litert --output build/litert $(ARGS)
+
+litert-sizes: $(STAMP) ## Bytes of the shipped networks' model.tflite and of its parts (ARGS="NAME ...")
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.litert_sizes $(ARGS)
 
 verify-boards: $(STAMP) ## Verify the shipped networks on every emulated board, goes on where it was stopped (ARGS="--board pi4 NAME ...")
 	@$(BIN)/qdeploy board setup --quiet

@@ -11,6 +11,7 @@ The whole public API; everything is loaded when it is first used, so that ``impo
     Bundle.inspect()              -> InspectReport                 operators, bits, bytes, head-room
     Bundle.bench(...)             -> BenchReport                   microseconds a step, each runtime
     Bundle.push(address, ...)     -> PushReport                    verified and measured on a board, by ssh
+    LitertOptions(resolver, delegate, ...)                         kernels and delegate of the runtime litert
     __version__
 
     QdeployError                                                   base of all errors
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         QdeployError,
         UnsupportedModelError,
     )
+    from .runtime.litert_options import LitertOptions
 
 __version__ = "0.1.0"
 
@@ -49,6 +51,7 @@ __all__ = [
     "ContractError",
     "InvalidFileError",
     "InvalidInputError",
+    "LitertOptions",
     "MissingDataError",
     "MissingRequirementError",
     "QdeployError",
@@ -58,7 +61,12 @@ __all__ = [
     "load",
 ]
 
-_HOMES = {"Bundle": ".bundle", "load": ".bundle", "export_model": ".exporter"}
+_HOMES = {
+    "Bundle": ".bundle",
+    "load": ".bundle",
+    "export_model": ".exporter",
+    "LitertOptions": ".runtime.litert_options",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from .runtime.bundle import BundleFiles
+    from .runtime.litert_options import LitertOptions
 
 __all__ = ["BenchReport", "BenchRow", "bench", "measure"]
 
@@ -85,6 +86,7 @@ def bench(
     steps: int | None = None,
     calls: int | None = None,
     seed: int = 0,
+    litert: LitertOptions | None = None,
 ) -> BenchReport:
     """Measure the bundle in ``runtimes`` (all that are installed), and a float ONNX model beside it.
 
@@ -95,12 +97,13 @@ def bench(
         steps: time steps in a call, for recurrent models.
         calls: measured calls of each; without it, about three seconds are spent.
         seed: of the random inputs.
+        litert: kernels and delegate of the runtime litert.
 
     Raises:
-        InvalidInputError: ``steps`` for a model without time.
+        InvalidInputError: ``steps`` for a model without time, ``litert`` where it is none of the runtimes.
 
     """
-    from .runtime.engines import open_engine
+    from .runtime.engines import check_litert_options, open_engine
     from .runtime.model_file import load_model
 
     manifest = files.manifest
@@ -116,8 +119,11 @@ def bench(
         indices = {value.float_name: value.vocabulary_size for value in manifest.inputs if value.scale is None}
         float_feeds = _float_feeds(model, length, np.random.default_rng(seed), indices)
         contestants["float"] = _call(engine.run, float_feeds)
-    for name in runtimes or _installed():
-        contestants[name] = _call(open_engine(name, files, threads=1).run, feeds)
+    chosen = runtimes or _installed()
+    check_litert_options(litert, chosen)
+    for name in chosen:
+        options = litert if name == "litert" else None
+        contestants[name] = _call(open_engine(name, files, threads=1, litert=options).run, feeds)
     times = measure(contestants, calls)
     base = float(np.median(times["float"])) if "float" in times else None
     rows = tuple(_row(name, values / length, base and base / length) for name, values in times.items())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .push import PushReport
     from .runtime.bundle import BundleFiles
+    from .runtime.litert_options import LitertOptions
     from .runtime.manifest import Manifest
     from .runtime.session import Session
     from .validate import ValidateReport
@@ -61,14 +62,21 @@ class Bundle:
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r})"
 
-    def session(self, *, runtime: str = "onnxruntime", raw: bool = False, threads: int = 1) -> Session:
+    def session(
+        self,
+        *,
+        runtime: str = "onnxruntime",
+        raw: bool = False,
+        threads: int = 1,
+        litert: LitertOptions | None = None,
+    ) -> Session:
         """Open the model in a runtime; the session keeps the state between calls.
 
-        ``raw`` leaves outputs integer instead of scale·(n − zero_point).
+        ``raw`` leaves outputs integer instead of scale·(n − zero_point). ``litert``: kernels and delegate of the runtime litert.
         """
         from .runtime.session import Session
 
-        return Session(self.files, runtime=runtime, raw=raw, threads=threads)
+        return Session(self.files, runtime=runtime, raw=raw, threads=threads, litert=litert)
 
     def run(
         self,
@@ -77,12 +85,13 @@ class Bundle:
         runtime: str = "onnxruntime",
         state: Mapping[str, NDArray[Any]] | None = None,
         raw: bool = False,
+        litert: LitertOptions | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Compute once; a zero state unless ``state`` (the last states by their names) is given.
 
         Float inputs are quantized as ONNX QuantizeLinear does, integers are taken as they are.
         """
-        session = self.session(runtime=runtime, raw=raw)
+        session = self.session(runtime=runtime, raw=raw, litert=litert)
         if state is not None:
             session.state = dict(state)
         return session.run(inputs)
@@ -97,10 +106,12 @@ class Bundle:
         case: str | None = None,
         board: str | Sequence[str] | None = None,
         progress: Progress | None = None,
+        litert: LitertOptions | None = None,
     ) -> VerifyReport:
         """Compare every output and state between reference, bodies and runtimes, bit for bit.
 
         ``board``: one or more emulated boards that run the runtimes instead of this machine, C unless others are named.
+        ``litert``: only these kernels of LiteRT, or all with this delegate.
         """
         from .verify import verify
 
@@ -113,6 +124,7 @@ class Bundle:
             case=case,
             board=board,
             progress=progress,
+            litert=litert,
         )
 
     def validate(
@@ -125,6 +137,7 @@ class Bundle:
         max_drop: float | None = None,
         limit: int | None = None,
         progress: Progress | None = None,
+        litert: LitertOptions | None = None,
     ) -> ValidateReport:
         """Compare with the float model (the bundle's baseline if none is given) on data with known answers."""
         from .validate import validate
@@ -138,6 +151,7 @@ class Bundle:
             max_drop=max_drop,
             limit=limit,
             progress=progress,
+            litert=litert,
         )
 
     def debug(
@@ -174,11 +188,14 @@ class Bundle:
         steps: int | None = None,
         calls: int | None = None,
         seed: int = 0,
+        litert: LitertOptions | None = None,
     ) -> BenchReport:
         """Microseconds a time step (recurrent models) or sample: one thread, batch 1, all runtimes in turns."""
         from .bench import bench
 
-        return bench(self.files, runtimes=runtimes, float_model=float_model, steps=steps, calls=calls, seed=seed)
+        return bench(
+            self.files, runtimes=runtimes, float_model=float_model, steps=steps, calls=calls, seed=seed, litert=litert
+        )
 
     def push(self, address: str, **options: Any) -> PushReport:
         """Copy the bundle to a board (``user@host``), verify and measure it there.

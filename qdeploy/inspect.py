@@ -12,7 +12,7 @@ import onnx
 from qdeploy.litert_claims import kernel_uses, statement
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.ops import DOMAIN, operator_name
-from qdeploy.strictness import not_strict, remark, strict_because
+from qdeploy.strictness import not_strict, portable_because, remark, strict_because
 from qdeploy.tflite_report import TfliteReport, tflite_report
 from qdeploy.weight_storage import WeightStorage, weight_storage
 
@@ -76,6 +76,7 @@ class InspectReport:
         not_strict: layers that are not computed by integers alone (``--conv-kernels qlinear``).
         built_in: where the bits of layers hold that LiteRT's own kernels compute (``--tflite-kernels builtin``), if there are.
         strict: convolutions that were asked to be such and are not, with the reason.
+        portable: layers that were to be LiteRT's own kernels and are not, with the reason.
         memory: of its C on a target, where one was named.
         tflite: what stands in ``model.tflite``, where the bundle has one.
     """
@@ -96,6 +97,7 @@ class InspectReport:
     not_strict: tuple[str, ...] = ()
     built_in: str | None = None
     strict: Mapping[str, str] = field(default_factory=dict)
+    portable: Mapping[str, str] = field(default_factory=dict)
     memory: MemoryReport | None = None
     tflite: TfliteReport | None = None
 
@@ -123,6 +125,7 @@ class InspectReport:
             lines += [f"{name} stays integer-only: {reason}" for name, reason in self.strict.items()]
         if self.built_in is not None:
             lines.append(self.built_in)
+            lines += [f"{name} stays portable: {reason}" for name, reason in self.portable.items()]
         lines.append("operators: " + ", ".join(f"{count} {name}" for name, count in sorted(self.operators.items())))
         columns = ("weights", 8), ("input", 6), ("state", 6), ("parameters", 11), ("MACs", 9), ("acc. bits", 10)
         # As wide as most operators' names, or as the longest is.
@@ -314,6 +317,7 @@ def inspect(
         tensors=_border(manifest),
         not_strict=not_strict(manifest),
         strict=strict_because(manifest),
+        portable=portable_because(manifest),
         built_in=statement(uses) if (uses := kernel_uses(model)) else None,
         memory=_memory(files, target, flash, ram),
         tflite=tflite_report(files),

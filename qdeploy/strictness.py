@@ -1,4 +1,4 @@
-"""What a bundle that is not integer-only says of itself: which layers single precision computes, and where their bits hold."""
+"""What a bundle says of layers with kernels of their own: which single precision computes, which lack what was asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qdeploy.runtime.ops import NOT_STRICT
 if TYPE_CHECKING:
     from qdeploy.runtime.manifest import Manifest
 
-__all__ = ["not_strict", "remark", "strict_because"]
+__all__ = ["not_strict", "portable_because", "remark", "strict_because"]
 
 _WHERE = (
     "requantize in single precision, exactly; their bits hold in onnxruntime, which rounds half to even: on x86-64 with and "
@@ -30,6 +30,13 @@ def remark(layers: tuple[str, ...]) -> str:
 
 def strict_because(manifest: Manifest) -> dict[str, str]:
     """Convolutions that were asked not to be strict and are, with the reason."""
-    return {
-        layer.name: str(layer.extra["strict_because"]) for layer in manifest.layers if "strict_because" in layer.extra
-    }
+    return _reasons(manifest, "strict_because")
+
+
+def portable_because(manifest: Manifest) -> dict[str, str]:
+    """Layers that were to be computed by LiteRT's own kernels and are not, with the reason."""
+    return _reasons(manifest, "portable_because")
+
+
+def _reasons(manifest: Manifest, key: str) -> dict[str, str]:
+    return {layer.name: str(layer.extra[key]) for layer in manifest.layers if key in layer.extra}

@@ -24,7 +24,8 @@ class TfliteReport:
         onnx_sha256: of the model.onnx that it was made of.
         of_this_model: whether that is the bundle's.
         bytes: of the file.
-        constant_bytes: of all weights, tables and other constants, those that tensors share counted once.
+        model_bytes: of the bundle's model.onnx.
+        constants: bytes of ``weights``, ``tables`` and ``others``, those that tensors share counted once.
         operators: how often each occurs in all subgraphs, by name.
         versions: the version of each operator that is not 1.
         signatures: by key the inputs and outputs, each with type and shape.
@@ -34,7 +35,8 @@ class TfliteReport:
     onnx_sha256: str
     of_this_model: bool
     bytes: int
-    constant_bytes: int
+    model_bytes: int
+    constants: dict[str, int]
     operators: dict[str, int]
     versions: dict[str, int]
     signatures: dict[str, dict[str, dict[str, str]]]
@@ -49,9 +51,11 @@ class TfliteReport:
             f"{count} {name}" + (f" (version {self.versions[name]})" if name in self.versions else "")
             for name, count in sorted(self.operators.items())
         )
+        parts = ", ".join(f"{name} {size:,}" for name, size in self.constants.items())
         writer = f"qdeploy {self.qdeploy}" if self.qdeploy else "an unknown writer"
         lines = [
-            f"{NAME} {self.bytes:,} bytes by {writer}, integers only, constants of {self.constant_bytes:,} bytes",
+            f"{NAME} {self.bytes:,} bytes by {writer}, integers only, {self.bytes / self.model_bytes:.2f} times model.onnx",
+            f"its bytes: {parts}, operators and tensors {self.bytes - sum(self.constants.values()):,}",
             f"LiteRT operators: {kinds}",
         ]
         for key, borders in self.signatures.items():
@@ -91,7 +95,8 @@ def tflite_report(files: BundleFiles) -> TfliteReport | None:
         onnx_sha256=sha256,
         of_this_model=sha256 == files.manifest.files["model.onnx"].sha256,
         bytes=len(content),
-        constant_bytes=found.constant_bytes(),
+        model_bytes=files.manifest.files["model.onnx"].bytes,
+        constants=found.constants_by_use(),
         operators=operators,
         versions=versions,
         signatures={signature.key: _borders(found, signature) for signature in found.signatures},

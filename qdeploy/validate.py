@@ -19,6 +19,7 @@ from qdeploy.text_form import TextForm
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
+    from qdeploy.runtime.litert_options import LitertOptions
     from qdeploy.runtime.manifest import Manifest
 
 __all__ = ["ValidateReport", "validate"]
@@ -127,6 +128,7 @@ def validate(
     max_drop: float | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
+    litert: LitertOptions | None = None,
 ) -> ValidateReport:
     """Runs the integer model on ``data`` and compares with labels and with the float model.
 
@@ -141,6 +143,7 @@ def validate(
         max_drop: points (per cent) of accuracy that may be lost.
         limit: at most so many samples.
         progress: called as (stage, done, total).
+        litert: kernels and delegate of the runtime litert.
 
     Raises:
         InvalidInputError: no labels for accuracy, no float model where one is needed, unusable data.
@@ -149,7 +152,7 @@ def validate(
         raise InvalidInputError(f"metric={metric!r}; expected one of {', '.join(METRICS)}.")
     manifest = files.manifest
     samples = load_samples(data, "test", limit, TextForm.of_bundle(manifest))
-    integer = _run_integer(files, samples, runtime, progress)
+    integer = _run_integer(files, samples, runtime, litert, progress)
     reference, source = _float_outputs(files, samples, float_model, data, limit, progress)
     first = manifest.outputs[0].name
     computed = integer[first]
@@ -261,11 +264,11 @@ def _cross_entropy(logits: NDArray[Any], labels: NDArray[Any]) -> float:
 
 
 def _run_integer(
-    files: BundleFiles, samples: Samples, runtime: str, progress: Progress | None
+    files: BundleFiles, samples: Samples, runtime: str, litert: LitertOptions | None, progress: Progress | None
 ) -> dict[str, NDArray[Any]]:
     """The integer model's outputs as real values, samples on axis 0."""
     manifest = files.manifest
-    session = Session(files, runtime=runtime, threads=os.cpu_count() or 1)
+    session = Session(files, runtime=runtime, threads=os.cpu_count() or 1, litert=litert)
     feeds = arranged(manifest, samples)
     count = len(next(iter(samples.inputs.values())))
     parts: dict[str, list[NDArray[Any]]] = {}

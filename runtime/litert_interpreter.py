@@ -6,6 +6,7 @@ Some boards have neither a wheel of onnx nor the writer of such files: they get 
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
@@ -13,36 +14,49 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdeploy.runtime.errors import ContractError, InvalidInputError, MissingRequirementError, UnsupportedModelError
+from qdeploy.runtime.litert_delegate import load_delegate
+from qdeploy.runtime.litert_options import RESOLVERS, LitertOptions
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from qdeploy.runtime.engines.engine import Array
     from qdeploy.runtime.manifest import Manifest
 
-__all__ = ["PACKAGES", "RESOLVERS", "Border", "LitertInterpreter", "interpreter_module", "version"]
+__all__ = ["PACKAGES", "RESOLVERS", "SIGNATURE", "STEP", "Border", "LitertInterpreter", "interpreter_module", "version"]
 
 PACKAGES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 """Package -> the module that has its interpreter; the first that is installed is taken where none is named."""
 
-RESOLVERS = {"default": "AUTO", "plain": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
-"""Which kernels compute: with the delegates that the runtime takes by itself (XNNPACK), without them, the reference ones."""
-
 _INSTALL = "pip install 'qdeploy[litert]' (on boards with 32 bits 'qdeploy[tflite]'), or choose another runtime"
-_SIGNATURE = "serving_default"
+SIGNATURE = "serving_default"
+"""The key of the signature that takes a sample, or a sequence of any length."""
+
+STEP = "step"
+"""The key of the signature that takes one step, for streaming: it has no loop."""
+
+#: Such packages ask for no upper bound of NumPy, and die with 2.
+_NUMPY_1_ONLY = "tflite-runtime"
 _LONGEST_MESSAGE = 300
 
 
 def version(package: str | None = None) -> str:
     """Which of the two packages is installed, and its version, without importing it; ``package``: only that one.
 
-    Raises MissingRequirementError where neither is.
+    Raises MissingRequirementError where neither is, or where it is one that dies with the NumPy that is here.
     """
     for name in (package,) if package else PACKAGES:
         try:
-            return f"{name} {metadata.version(name)}"
+            found = f"{name} {metadata.version(name)}"
         except metadata.PackageNotFoundError:
             continue
+        if name == _NUMPY_1_ONLY and not np.__version__.startswith("1."):
+            raise MissingRequirementError(
+                f"{found} ends the process with NumPy 2, found NumPy {np.__version__}; pip install 'qdeploy[tflite]', which "
+                "takes NumPy 1.26, or where there is one ai-edge-litert: pip install 'qdeploy[litert]'"
+            )
+        return found
     what = f"{package} is not" if package else "neither ai-edge-litert nor tflite-runtime is"
     raise MissingRequirementError(f"{what} installed on this machine; {_INSTALL}")
 
@@ -63,12 +77,14 @@ def interpreter_module(package: str | None = None) -> Any:
 class Border:
     """What a model takes and gives, states included: plain values, which go to another machine as JSON.
 
-    ``dtypes``: of each input. ``input_axes`` and ``output_axes``: where the batch lies, None where there is none.
+    ``dtypes``: of each input. ``input_axes`` and ``output_axes``: where the batch lies, None where there is none. ``time_axes``:
+    where the steps of those inputs lie that have them.
     """
 
     dtypes: Mapping[str, str]
     input_axes: Mapping[str, int | None]
     output_axes: Mapping[str, int | None]
+    time_axes: Mapping[str, int]
 
     @classmethod
     def of(cls, manifest: Manifest) -> Border:
@@ -80,6 +96,7 @@ class Border:
             | {spec.input: _axis(spec.shape) for spec in states},
             output_axes={spec.name: _axis(spec.shape) for spec in manifest.outputs}
             | {spec.output: _axis(spec.shape) for spec in states},
+            time_axes={spec.name: spec.time_axis for spec in manifest.inputs if spec.time_axis is not None},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,7 +105,7 @@ class Border:
 
 
 class LitertInterpreter:
-    """Computes a batch sample by sample: the model's own batch is 1.
+    """Computes a batch sample by sample: the model's own batch is 1. A single step has a signature of its own, without a loop.
 
     Args:
         content: the file's bytes. LiteRT ends the whole process on some that are not as it expects: whoever does not know where
@@ -97,9 +114,10 @@ class LitertInterpreter:
         threads: of the interpreter.
         resolver: a name of RESOLVERS.
         package: a name of PACKAGES; the first that is installed where None.
+        delegate, delegate_options: as in :class:`~qdeploy.runtime.litert_options.LitertOptions`.
 
     Raises:
-        InvalidInputError: another name of a resolver.
+        InvalidInputError: another name of a resolver, a delegate that is none.
         MissingRequirementError: no such package is installed.
         UnsupportedModelError: the runtime lacks an operator, or takes the file for no model.
     """
@@ -114,22 +132,52 @@ class LitertInterpreter:
         threads: int = 1,
         resolver: str = "default",
         package: str | None = None,
+        delegate: str | os.PathLike[str] | None = None,
+        delegate_options: Mapping[str, str] | None = None,
     ) -> None:
-        if resolver not in RESOLVERS:
-            raise InvalidInputError(f"found the resolver {resolver!r}, expected one of {', '.join(RESOLVERS)}")
+        options = LitertOptions(resolver, delegate, delegate_options or {})
         module = interpreter_module(package)
         self.version: str = version(package)
         self._border = border
         kernels = getattr(module.OpResolverType, RESOLVERS[resolver])
+        delegates = (
+            [load_delegate(module, str(options.delegate), options.delegate_options)] if options.delegate else None
+        )
         try:
-            interpreter = module.Interpreter(
-                model_content=content, num_threads=threads, experimental_op_resolver_type=kernels
+            self._interpreter = module.Interpreter(
+                model_content=content,
+                num_threads=threads,
+                experimental_op_resolver_type=kernels,
+                experimental_delegates=delegates,
             )
-            self._runner = interpreter.get_signature_runner(_SIGNATURE)
+            self._runner = self._interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
-            raise UnsupportedModelError(
-                f"{self.version} cannot load model.tflite: {_said(error)}; update it, or choose another runtime"
-            ) from error
+            raise UnsupportedModelError(self._cannot_load(error, options)) from error
+        self._steps = self._interpreter.get_signature_list().keys() & {STEP}
+        self._step_runner: Any = None
+
+    def _cannot_load(self, error: Exception, options: LitertOptions) -> str:
+        """Which operator is missing, where it is that."""
+        said = str(error).strip()
+        found = re.search(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'", said)
+        beyond = re.search(r"Op builtin_code out of range: (\d+)", said)
+        if found or beyond:
+            what = f"operator {found[1]} in version {found[2]}" if found else f"operator {beyond[1] if beyond else ''}"
+            return (
+                f"{self.version} lacks the {what}, which model.tflite has; update it (pip install --upgrade 'qdeploy[litert]'), "
+                "or choose another runtime: onnxruntime, numpy, bodies"
+            )
+        where = f" with the delegate {options.delegate}" if options.delegate else ""
+        return f"{self.version} cannot load model.tflite{where}: {_said(error)}; update it, or choose another runtime"
+
+    def _runner_for(self, feeds: Mapping[str, Array]) -> Any:
+        """The signature of one step for one step, if the file has it; its arena is laid out when it is first asked for."""
+        times = self._border.time_axes
+        if not self._steps or any(feeds[name].shape[axis : axis + 1] != (1,) for name, axis in times.items()):
+            return self._runner
+        if self._step_runner is None:
+            self._step_runner = self._interpreter.get_signature_runner(STEP)
+        return self._step_runner
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Computes once; raises InvalidInputError for feeds that are not the model's inputs."""
@@ -142,11 +190,12 @@ class LitertInterpreter:
             if array.dtype != np.dtype(border.dtypes[name]):
                 raise InvalidInputError(f"input {name!r}: found {array.dtype}, expected {border.dtypes[name]}")
         batch = next((feeds[name].shape[axis] for name, axis in border.input_axes.items() if axis is not None), 1)
+        runner = self._runner_for(feeds)
         parts: list[dict[str, Array]] = []
         for sample in range(batch):
             single = {name: _sample(array, border.input_axes[name], sample) for name, array in feeds.items()}
             try:
-                found = self._runner(**single)
+                found = runner(**single)
             except (ValueError, RuntimeError) as error:
                 raise ContractError(f"{self.version} failed while it ran: {_said(error)}") from error
             parts.append({name: np.array(found[name]) for name in border.output_axes})

@@ -20,6 +20,7 @@ from qdeploy.runtime.staging import write_whole
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
+    from qdeploy.runtime.litert_options import LitertOptions
     from qdeploy.runtime.manifest import InputSpec, Shape, StateSpec
 
 __all__ = ["Inputs", "Session"]
@@ -37,7 +38,8 @@ class Session:
     However a sequence is cut into calls, the outputs are the same bits. Arrays have the model's own layout, which
     ``manifest.inputs[i].shape`` shows. Float inputs are quantized as ONNX QuantizeLinear does, integers are taken as
     they are; outputs are ``scale * (n - zero_point)`` in float32, or the integers n with ``raw``. Indices of an embedding
-    are integers that its table has rows for; others are refused before anything runs.
+    are integers that its table has rows for; others are refused before anything runs. ``litert``: kernels and delegate of the
+    runtime litert.
 
     Raises InvalidInputError (input, what was found, what was expected) for arrays that do not fit, and
     MissingRequirementError where the runtime's package is missing.
@@ -51,10 +53,11 @@ class Session:
         raw: bool = False,
         threads: int = 1,
         optimize: bool = True,
+        litert: LitertOptions | None = None,
     ) -> None:
         self.manifest = files.manifest
         self.raw = raw
-        self.engine = open_engine(runtime, files, threads=threads, optimize=optimize)
+        self.engine = open_engine(runtime, files, threads=threads, optimize=optimize, litert=litert)
         model = files.manifest.files.get("model.onnx")
         self._identity = model.sha256 if model is not None else ""
         self._state: dict[str, Array] | None = None

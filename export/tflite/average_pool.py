@@ -27,8 +27,8 @@ def average_pool(site: Site) -> None:
     )
     zero_point = attributes["x_zero_point"]
     centred = code.subtract(channels_last(code, site.input("x")), zero_point)
-    taps = windows.taps(code, windows.padded(code, centred, 0), together=False)
-    total = code.total(values for _, values in taps)
+    taps = windows.taps(code, windows.padded(code, centred, 0))
+    total = code.total(taps)
     multipliers = site.constant("multipliers")
     channels = tensor.shape[1]
     places, factors = (math.prod(windows.out), channels), multipliers

@@ -37,8 +37,9 @@ def fast_grnn(site: Site) -> None:
 
     def step(code: Code, now: Mapping[str, Value], row: Value) -> Mapping[str, Value]:
         sums = code.add(recalled.sums(code, now["h"]), row)
-        gate = table_index(code, sums, shifts[0], size)
-        place = table_index(code, code.add(sums, of_candidate - of_gate), shifts[1], size)
+        gate = table_index(code, sums, shifts[0], size, rectified=False)
+        moved = code.add(sums, of_candidate - of_gate, rectified=True)
+        place = table_index(code, moved, shifts[1], size, rectified=True)
         centred = code.subtract(now["h"], attributes["h_zero_point"])
         apart = code.subtract(
             code.multiply(centred, 1 << attributes["state_shift"]), look_ups.entries(code, now, "candidate", place)

@@ -63,12 +63,12 @@ def index_constant(recalled: Recalled, bias: IntArray, shifts: IntArray, size: i
     return constant
 
 
-def table_index(code: Code, sums: Value, shifts: IntArray, size: int) -> Value:
-    """floor(sums / 2^shift) within the table, each entry with its own shift; sums hold :func:`index_constant`."""
+def table_index(code: Code, sums: Value, shifts: IntArray, size: int, *, rectified: bool) -> Value:
+    """floor(sums / 2^shift) within the table, each with its own shift; sums hold :func:`index_constant`, rectified or not."""
     values = shifts.astype(np.int64)
     uniform = bool((values == values[0]).all())
     moved = code.shift_right(sums, int(values[0])) if uniform else code.shift_right_each(sums, values)
-    return code.clip(moved, 0, size - 1)
+    return code.clip(moved, -(2**31) if rectified else 0, size - 1)
 
 
 def next_state(site: Site, code: Code, sums: Value) -> Value:

@@ -29,8 +29,8 @@ def fast_rnn(site: Site) -> None:
     tables = LookUps(site.code, drive, {"added": table})
 
     def step(code: Code, now: Mapping[str, Value], row: Value) -> Mapping[str, Value]:
-        sums = code.add(recalled.sums(code, now["h"]), row)
-        added = tables.entries(code, now, "added", table_index(code, sums, shifts, table.size))
+        sums = code.add(recalled.sums(code, now["h"]), row, rectified=True)
+        added = tables.entries(code, now, "added", table_index(code, sums, shifts, table.size, rectified=True))
         centred = code.subtract(now["h"], attributes["h_zero_point"])
         kept = code.multiply(centred, attributes["kept"] << attributes["state_shift"])
         return {"h": next_state(site, code, code.add(added, kept))}

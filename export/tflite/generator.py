@@ -15,15 +15,10 @@ from qdeploy.export.tflite.emitter import emitter
 from qdeploy.export.tflite.schema import METADATA
 from qdeploy.export.tflite.site import Site, int32_of, open_shape
 from qdeploy.export.tflite.writer import ModelWriter, Value
+from qdeploy.runtime.litert_interpreter import SIGNATURE, STEP
 from qdeploy.runtime.manifest import InputSpec, Manifest, StateSpec
 
 __all__ = ["SIGNATURE", "STEP", "tflite_file"]
-
-SIGNATURE = "serving_default"
-"""The key of the signature that takes a sample, or a sequence of any length."""
-
-STEP = "step"
-"""The key of the signature that takes one step, for streaming: it has no loop."""
 
 
 def tflite_file(model: onnx.ModelProto, manifest: Manifest) -> bytes:

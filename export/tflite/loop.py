@@ -51,7 +51,7 @@ def run_steps(code: Code, name: str, sequence: Value, variables: Variables, body
     going_on = condition.add("LESS", [inside[_STEP], inside[_STEPS]], np.bool_, (1,))
     condition.output(going_on)
     body_number, subgraph = model.subgraph(f"{name}_step")
-    inner = Code(subgraph)
+    inner = Code(subgraph, in_loop=True)
     given = {key: _variable(code, subgraph, key, value) for key, value in carried.items()}
     changed = body(inner, {key: given[key] for key in variables}, given[_STEP])
     after = {**given, **changed, _STEP: inner.add(given[_STEP], 1)}

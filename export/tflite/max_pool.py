@@ -32,6 +32,6 @@ def max_pool(site: Site) -> None:
         tuple(attributes["pads"]),
     )
     x = windows.padded(code, channels_last(code, site.input("x")), int(np.iinfo(tensor.dtype).min))
-    taps = (values for _, values in windows.taps(code, x, together=False))
+    taps = windows.taps(code, x)
     largest = reduce(code.maximum, taps)
     site.set("y", channels_second(code, largest))

@@ -15,11 +15,13 @@ import numpy as np
 from qdeploy.runtime.hamilton_product import components_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qdeploy.export.tflite.arithmetic import Code
     from qdeploy.export.tflite.writer import Value
     from qdeploy.runtime.numeric import IntArray
 
-__all__ = ["Digits", "MatrixProduct"]
+__all__ = ["Digits", "MatrixProduct", "quaternion_sum"]
 
 _LOWEST = -128
 _BYTE = 8
@@ -27,6 +29,11 @@ _BYTE = 8
 # y_q is the sum over the four components c of sign * (component c times part of x), by the rows of L(w).
 _PARTS = np.array([[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]])
 _SIGNS = np.array([[1, -1, -1, -1], [1, 1, 1, -1], [1, -1, 1, 1], [1, 1, -1, 1]])
+
+# With its first part negative, every part of y is three terms less one: of these components.
+_ADDED = ((1, 0, 0, 0), (2, 1, 2, 1), (3, 2, 3, 3))
+_TAKEN_OFF = (0, 3, 1, 2)
+_TURNED = np.array([[-1], [1], [1], [1]])
 
 
 @dataclass(frozen=True)
@@ -135,11 +142,28 @@ def _quaternion(code: Code, x: Value, components: IntArray) -> Value:
     rows = x.shape[0]
     side_by_side = components.transpose(2, 0, 1).reshape(inputs, 4 * outputs)
     products = code.matmul(code.reshape(x, (rows, 4, inputs)), code.subgraph.constant(side_by_side, np.int8))
+    # Row (part of x, component) of the sixteen, one for each part of y.
     by_part = code.reshape(products, (rows, 16, outputs))
+    first, second, third, taken_off = (
+        code.gather(by_part, code.subgraph.constant([4 * (q ^ c) + c for q, c in enumerate(chosen)]), axis=1)
+        for chosen in (*_ADDED, _TAKEN_OFF)
+    )
+    total = code.subtract(code.add(code.add(first, second), third), taken_off)
+    return code.reshape(code.multiply(total, _TURNED), (rows, 4 * outputs))
 
-    def term(component: int) -> Value:
-        # Row (part of x, component) of the sixteen, one for each part of y.
-        taken = code.gather(by_part, code.subgraph.constant(4 * _PARTS[:, component] + component, np.int32), axis=1)
-        return code.multiply(taken, _SIGNS[:, component][:, None])
 
-    return code.reshape(code.total(map(term, range(4))), (rows, 4 * outputs))
+def quaternion_sum(code: Code, products: Sequence[Value]) -> Value:
+    """L(w) x, its four parts along the first axis.
+
+    Args:
+        code: where operators go.
+        products: int32, for each component of w, times the four parts of x, which the first axis counts.
+    """
+    rank = len(products[0].shape)
+
+    def term(component: int, product: Value) -> Value:
+        taken = code.gather(product, code.subgraph.constant(_PARTS[:, component]))
+        return code.multiply(taken, _SIGNS[:, component].reshape(4, *[1] * (rank - 1)))
+
+    # The first component's terms are as they are.
+    return code.total([products[0], *(term(c, product) for c, product in enumerate(products) if c)])

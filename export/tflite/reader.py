@@ -34,6 +34,9 @@ _NAMES = {schema.code: name for name, schema in OPERATORS.items()}
 _TYPES = {number: name for name, number in ELEMENT_TYPES.items()}
 _INTEGERS = {name for name in ELEMENT_TYPES if np.dtype(name).kind in "iub"}
 _CUSTOM = 32
+_PRODUCTS = {"BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+#: What reads a table: entries, or knots as integers of 32 bits.
+_LOOK_UPS = {"GATHER", "CAST"}
 #: Of an operator's input that is left out.
 _LEFT_OUT = -1
 
@@ -111,9 +114,23 @@ class TfliteContents:
         """How often each operator occurs, by its name and version."""
         return Counter((entry.name, entry.version) for graph in self.subgraphs for entry in graph.operators)
 
-    def constant_bytes(self) -> int:
-        """Bytes of all weights, tables and other constants, those that tensors share once."""
-        return sum({t.buffer: t.constant_bytes for graph in self.subgraphs for t in graph.tensors}.values())
+    def constants_by_use(self) -> dict[str, int]:
+        """Bytes of constants, shared ones once: ``weights`` of products, ``tables``, ``others`` (biases, multipliers)."""
+        sizes = {t.buffer: t.constant_bytes for graph in self.subgraphs for t in graph.tensors}
+        uses: dict[int, str] = {}
+        for graph in self.subgraphs:
+            # A factor may stand in fewer bits, too.
+            factors = {number for entry in graph.operators if entry.name == "MUL" for number in entry.inputs}
+            for entry in graph.operators:
+                for place, number in enumerate(entry.inputs):
+                    if entry.name in _PRODUCTS and place < 2:
+                        uses[graph.tensors[number].buffer] = "weights"
+                    elif entry.name in _LOOK_UPS and place == 0 and not factors.intersection(entry.outputs):
+                        uses.setdefault(graph.tensors[number].buffer, "tables")
+        found = dict.fromkeys(("weights", "tables", "others"), 0)
+        for buffer, size in sizes.items():
+            found[uses.get(buffer, "others")] += size
+        return found
 
     def origin(self) -> dict[str, str]:
         """The metadata of qdeploy: ``qdeploy``, the version that wrote the file, and ``onnx_sha256`` of its model; else empty."""

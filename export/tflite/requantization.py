@@ -1,17 +1,19 @@
 """Requantization in int32: what the contract does in 64 bits, in pieces that never need more than 32.
 
-Three forms, by the multiplier M and the shift s; acc is an accumulator:
+Four forms, by the multiplier M and the shift s; acc is an accumulator:
 
 - M = 1: ``(acc + 2^(s-1)) >> s``.
-- |M| < 2^15: acc = hi 2^15 + lo, then ``(hi M + ((lo M) >> 15) + 2^(s-16)) >> (s - 15)``. Floors may be nested: what the inner
-  one drops is less than one step of the outer one. Below s = 15 the accumulator is first clipped to what does not saturate,
-  so that acc M fits.
+- acc 2^j fits 32 bits: M in two to four pieces of j bits, the products of acc with each, ``>> j`` and added to the next
+  higher one. Floors may be nested: what the inner one drops is less than one step of the outer one.
+- |M| < 2^15: acc = hi 2^15 + lo, then ``(hi M + ((lo M) >> 15) + 2^(s-16)) >> (s - 15)``. Below s = 15 the accumulator is
+  first clipped to what does not saturate, so that acc M fits.
 - any other M: acc and M in limbs of 11 bits, their product limb by limb, with carries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,10 @@ _LIMB = 11
 _HALF_WORD = 15
 _NARROW = 1 << _HALF_WORD
 _MASK = (1 << _LIMB) - 1
-_TOP = 1 << 31
+_WORD = 31
+_TOP = 1 << _WORD
+_MOST_PIECES = 4
+"""Of a multiplier: what they save is less than what more of them cost."""
 
 
 def requantize(
@@ -68,20 +73,29 @@ def requantize(
     half = 1 << (shift - 1) if shift else 0
     reach = max(abs(low - zero_point), abs(high - zero_point)) + 1
     product = bound * largest
+    cut = None if product + half < _TOP else _Cut.of(largest, shift, bound, zero_point)
     if (
         product + half >= _TOP
+        and cut is None
         and not _fits_halves(largest, product, shift)
         and reach << shift < 1 << 63
         and high - low < _TOP
     ):
-        accumulator, product = _clamped(code, accumulator, factors, shift, low - zero_point, high - zero_point, bound)
+        ends = low - zero_point, high - zero_point
+        accumulator, bound, product = _clamped(code, accumulator, factors, shift, *ends, bound)
+        cut = _Cut.of(largest, shift, bound, zero_point)
     if product + half + (abs(zero_point) << shift) < _TOP:
         # The zero point is added before the shift: one operator less.
-        constant = half + (zero_point << shift)
+        sums, left = code.multiply(accumulator, _number(factors)), shift
+    elif cut is not None:
+        sums, left = cut.product(code, accumulator, factors), shift - cut.dropped
+    else:
+        sums, left = None, 0
+    if sums is not None:
         rectified = low == 0
-        sums = code.add(code.multiply(accumulator, _number(factors)), constant, rectified=rectified)
+        whole = code.add(sums, (1 << left >> 1) + (zero_point << left), rectified=rectified)
         least = -(2**31) if rectified else low
-        return _within(code, code.shift_right(sums, shift), least, high, zero_point, product + half >> shift)
+        return _within(code, code.shift_right(whole, left), least, high, zero_point, product + half >> shift)
     if product + half < _TOP:
         y = code.shift_right(code.add(code.multiply(accumulator, _number(factors)), half), shift)
     elif _fits_halves(largest, product, shift):
@@ -93,7 +107,7 @@ def requantize(
             f"a requantization to [{low}, {high}] with multipliers up to {largest} and a shift of {shift} has no form in int32; "
             "export with a recipe of 15-bit multipliers."
         )
-    return code.clip(code.add(y, zero_point), low, high)
+    return _moved_within(code, y, low, high, zero_point, (product + half >> shift) + 1)
 
 
 def _fits_halves(largest: int, product: int, shift: int) -> bool:
@@ -108,6 +122,14 @@ def _within(code: Code, y: Value, low: int, high: int, zero_point: int, largest:
     return code.clip(y, low, high)
 
 
+def _moved_within(code: Code, y: Value, low: int, high: int, zero_point: int, largest: int) -> Value:
+    """``y + zero_point`` within [low, high]: the lower bound by the rectifier of an addition, where that fits."""
+    if low == -(2**31) or largest + abs(zero_point - low) >= _TOP:
+        return code.clip(code.add(y, zero_point), low, high)
+    above = code.clip(code.add(y, zero_point - low, rectified=True), -(2**31), high - low)
+    return code.add(above, low)
+
+
 def folded_constant(multiplier: NDArray[Any], shift: int, zero_point: int, bound: int) -> int | None:
     """What may be added to an accumulator ahead of time, where M = 1: the rounding's half and the zero point.
 
@@ -117,15 +139,49 @@ def folded_constant(multiplier: NDArray[Any], shift: int, zero_point: int, bound
     return constant if bool((multiplier == 1).all()) and bound + abs(constant) < _TOP else None
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """A multiplier as ``count`` pieces of ``bits`` bits each; the highest one has its sign."""
+
+    bits: int
+    count: int
+
+    @classmethod
+    def of(cls, largest: int, shift: int, bound: int, zero_point: int) -> _Cut | None:
+        """For multipliers up to ``largest`` and accumulators up to ``bound``; None where no few pieces fit 32 bits."""
+        room = _WORD - bound.bit_length()
+        for count in range(2, _MOST_PIECES + 1):
+            cut = cls(-(-largest.bit_length() // count), count)
+            left = shift - cut.dropped
+            added = (1 << left >> 1) + (abs(zero_point) << left) if left >= 1 else _TOP
+            if cut.bits <= room and bound * ((largest >> cut.dropped) + 2) + added < _TOP:
+                return cut
+        return None
+
+    @property
+    def dropped(self) -> int:
+        """How many bits of the product are gone: rounding needs none of them, since floors may be nested."""
+        return self.bits * (self.count - 1)
+
+    def product(self, code: Code, x: Value, factors: NDArray[np.int64]) -> Value:
+        """floor(x factors / 2^dropped)."""
+        pieces = [(factors >> place * self.bits) & ((1 << self.bits) - 1) for place in range(self.count - 1)]
+        pieces.append(factors >> self.dropped)
+        total = code.multiply(x, _factor(code, pieces[0]))
+        for piece in pieces[1:]:
+            total = code.add(code.multiply(x, _factor(code, piece)), code.shift_right(total, self.bits))
+        return total
+
+
 def _clamped(
     code: Code, accumulator: Value, factors: NDArray[np.int64], shift: int, low: int, high: int, bound: int
-) -> tuple[Value, int]:
-    """The accumulator within the ends where its result saturates in any case, and a bound of its product."""
+) -> tuple[Value, int, int]:
+    """The accumulator within the ends where its result saturates in any case, its bound then, and that of its product."""
     ends = [_ends(int(factor), shift, low, high) for factor in factors]
     least, most = (np.clip([pair[place] for pair in ends], -(2**31), 2**31 - 1) for place in (0, 1))
     clamped = code.clip(accumulator, _number(least), _number(most))
     sizes = np.minimum(np.maximum(np.abs(least), np.abs(most)), bound)
-    return clamped, int((sizes.astype(object) * np.abs(factors)).max())
+    return clamped, int(sizes.max()), int((sizes.astype(object) * np.abs(factors)).max())
 
 
 def _ends(factor: int, shift: int, low: int, high: int) -> tuple[int, int]:
@@ -246,6 +302,13 @@ def _sum(code: Code, x: Value | None, y: Value | None) -> Value | None:
     if x is None or y is None:
         return x if y is None else y
     return code.add(x, y)
+
+
+def _factor(code: Code, values: NDArray[np.int64]) -> Any:
+    """A number, or a vector: in a file that has it in 16 bits unless a loop would widen it at every step."""
+    if values.size == 1 or code.in_loop or int(np.abs(values).max()) >= _NARROW:
+        return _number(values)
+    return code.cast(code.subgraph.constant(values, np.int16), np.int32)
 
 
 def _number(values: NDArray[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from qdeploy.export.tflite.hadamard_product import HadamardProduct
 from qdeploy.export.tflite.loop import Variables, run_steps
 from qdeploy.export.tflite.product import MatrixProduct
 from qdeploy.export.tflite.requantization import folded_constant, requantize
+from qdeploy.export.tflite.sparse_product import SparseProduct
 from qdeploy.export.tflite.states import Recorder
 from qdeploy.export.tflite.tables import LookUps, Table
 from qdeploy.runtime.accumulator import recurrent_reach
@@ -22,6 +23,8 @@ from qdeploy.runtime.numeric import product_bound
 if TYPE_CHECKING:
     from qdeploy.export.tflite.site import Site
     from qdeploy.export.tflite.writer import Value
+
+_Product: TypeAlias = "MatrixProduct | HadamardProduct | SparseProduct"
 
 
 @tflite_operator("RNN")
@@ -66,11 +69,15 @@ def rnn(site: Site) -> None:
     recorder.finish(site, last)
 
 
-def _recurrent(site: Site, kind: np.dtype[Any]) -> MatrixProduct | HadamardProduct:
+def _recurrent(site: Site, kind: np.dtype[Any]) -> _Product:
     """W (h - h_zero_point)."""
     attributes, weight = site.attributes, site.constant("recurrent_weight")
-    found = HadamardProduct.of(weight, kind, attributes["h_zero_point"], attributes["low"], attributes["high"])
-    return found or MatrixProduct.of(weight, kind, attributes["h_zero_point"])
+    zero_point = attributes["h_zero_point"]
+    return (
+        SparseProduct.of(weight, zero_point)
+        or HadamardProduct.of(weight, kind, zero_point, attributes["low"], attributes["high"])
+        or MatrixProduct.of(weight, kind, zero_point)
+    )
 
 
 def _early(site: Site, bound: int) -> int | None:
@@ -83,7 +90,7 @@ def _early(site: Site, bound: int) -> int | None:
     return folded_constant(site.constant("multiplier"), attributes["shift"], zero_point, bound)
 
 
-def _drive(site: Site, recurrent: MatrixProduct | HadamardProduct, early: int) -> Value:
+def _drive(site: Site, recurrent: _Product, early: int) -> Value:
     """int32 ``[T, H]``: what does not depend on the state, all that W's digits leave out too."""
     attributes, code = site.attributes, site.code
     x, kind = site.rows("x"), site.tensor("x").dtype

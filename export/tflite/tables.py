@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,28 +77,37 @@ class Table:
         return replace(self, values=self.values.astype(np.int64) + offset)
 
     @property
-    def _apart(self) -> int:
+    def apart(self) -> int:
+        """Entries of a line."""
         return self.size // (self.values.size - 1)
 
-    def whole(self, code: Code) -> Value:
-        """int32 ``[size]``: all entries, of the knots."""
-        apart, lines = self._apart, self.values.size - 1
-        knots = code.cast(code.subgraph.constant(narrow(self.values)[:, None], narrow(self.values).dtype), np.int32)
-        begin = code.slice(knots, [0, 0], [lines, 1])
-        rise = code.subtract(code.slice(knots, [1, 0], [lines, 1]), begin)
-        parts = code.add(code.multiply(rise, np.arange(apart)[None]), apart // 2)
-        drawn = code.add(code.shift_right(parts, apart.bit_length() - 1), begin)
-        return code.reshape(drawn, (self.size,))
 
-    def at(self, code: Code, index: Value) -> Value:
-        """int32: the entries at these indices, of the knots."""
-        apart = self._apart
-        knots = code.cast(code.subgraph.constant(narrow(self.values), narrow(self.values).dtype), np.int32)
-        place = code.shift_right(index, apart.bit_length() - 1)
-        begin = code.gather(knots, place)
-        rise = code.subtract(code.gather(knots, code.add(place, 1)), begin)
-        parts = code.multiply(rise, code.subtract(index, code.multiply(place, apart)))
-        return code.add(code.shift_right(code.add(parts, apart // 2), apart.bit_length() - 1), begin)
+def _knots(code: Code, tables: list[Table]) -> list[Value]:
+    """int32 ``[2^n + 1]`` each: the knots of tables of one kind, which are one constant."""
+    held = narrow(np.concatenate([table.values for table in tables]))
+    knots, size = code.cast(code.subgraph.constant(held, held.dtype), np.int32), tables[0].values.size
+    return [knots] if len(tables) == 1 else code.split(knots, [size] * len(tables), 0)
+
+
+def _on_line(code: Code, knots: Value, apart: int, index: Value) -> Value:
+    """int32: the entries at these indices."""
+    place = code.shift_right(index, apart.bit_length() - 1)
+    begin = code.gather(knots, place)
+    rise = code.subtract(code.gather(knots, code.add(place, 1)), begin)
+    parts = code.multiply(rise, code.subtract(index, code.multiply(place, apart)))
+    return code.add(code.shift_right(code.add(parts, apart // 2), apart.bit_length() - 1), begin)
+
+
+def _drawn(code: Code, tables: list[Table]) -> list[Value]:
+    """int32 ``[size]`` each: all entries of tables of one kind, drawn by the same operators."""
+    apart, size, lines, count = tables[0].apart, tables[0].size, tables[0].values.size - 1, len(tables)
+    held = narrow(np.stack([table.values for table in tables]))
+    knots = code.cast(code.subgraph.constant(held[:, :, None], held.dtype), np.int32)
+    begin = code.slice(knots, [0, 0, 0], [count, lines, 1])
+    rise = code.subtract(code.slice(knots, [0, 1, 0], [count, lines, 1]), begin)
+    parts = code.add(code.multiply(rise, np.arange(apart)[None]), apart // 2)
+    drawn = code.reshape(code.add(code.shift_right(parts, apart.bit_length() - 1), begin), (count * size,))
+    return [drawn] if count == 1 else code.split(drawn, [size] * count, 0)
 
 
 class LookUps:
@@ -110,24 +119,28 @@ class LookUps:
         tables: by name.
 
     Attributes:
-        start: the loop's variables for them.
+        start: the loop's variables for them: entries, or for one step knots.
     """
 
     def __init__(self, code: Code, drive: Value, tables: Mapping[str, Table]) -> None:
         self._tables = tables
-        drawn = {name: table for name, table in tables.items() if table.drawn and drive.shape[0] != 1}
-        self.start: Variables = {f"{name}_table": table.whole(code) for name, table in drawn.items()}
-
-    def __getitem__(self, name: str) -> Table:
-        return self._tables[name]
+        self._single = drive.shape[0] == 1
+        alike: dict[tuple[Any, ...], list[str]] = {}
+        for name, table in tables.items():
+            if table.drawn:
+                alike.setdefault((table.values.size, table.size, narrow(table.values).dtype.name), []).append(name)
+        made = _knots if self._single else _drawn
+        self.start: Variables = {
+            f"{name}_table": value
+            for names in alike.values()
+            for name, value in zip(names, made(code, [tables[name] for name in names]), strict=True)
+        }
 
     def entries(self, code: Code, now: Variables, name: str, index: Value) -> Value:
         """int32: the entries of a table at these indices, in a step whose variables are ``now``."""
-        key = f"{name}_table"
-        if key in self.start:
-            return code.gather(now[key], index)
         table = self._tables[name]
         if table.drawn:
-            return table.at(code, index)
-        held = narrow(table.values)
-        return code.cast(code.gather(held, index, dtype=held.dtype), np.int32)
+            held = now[f"{name}_table"]
+            return _on_line(code, held, table.apart, index) if self._single else code.gather(held, index)
+        values = narrow(table.values)
+        return code.cast(code.gather(values, index, dtype=values.dtype), np.int32)

@@ -1,13 +1,13 @@
 """Windows of images: what convolutions and pools read, by look-ups along one axis at a time.
 
 Channels lie last. Along all axes of the image but the last, each tap of the window is a look-up of its own; along the last
-one all taps stand side by side, so that a product takes them at once. Look-ups of rows need few indices: a table of all
-windows would be larger than the weights.
+one a look-up takes all taps. Look-ups of rows need few indices: a table of all windows would be larger than the weights.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +29,9 @@ def channels_last(code: Code, x: Value) -> Value:
 
 
 def channels_second(code: Code, x: Value) -> Value:
-    """``[*S, C]`` as ``[1, C, *S]``."""
+    """``[*S, C]`` as ``[1, C, *S]``; :func:`channels_last` of the result is x."""
     rank = len(x.shape)
-    moved = code.transpose(x, [rank - 1, *range(rank - 1)])
-    return code.reshape(moved, (1, *moved.shape))
+    return code.transpose(code.reshape(x, (1, *x.shape)), [0, rank, *range(1, rank)])
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,21 @@ class Windows:
             for a in range(axes)
         )
 
-    def padded(self, code: Code, x: Value, fill: int) -> Value:
-        """``[*S, C]`` with one entry more at the end of each padded axis, which holds ``fill``: all pads read it."""
+    def padded(self, code: Code, x: Value, fill: int, *, before: int = 0) -> Value:
+        """``[*S, C]`` with one entry more at the end of each padded axis, which holds ``fill``: all pads read it.
+
+        Args:
+            code: where operators go.
+            x: the image, behind ``before`` axes of others.
+            fill: what pads hold.
+            before: how many axes stand before those of the image.
+        """
         axes = len(self.size)
         for axis in range(axes):
             if self.pads[axis] or self.pads[axis + axes]:
                 shape = [size if size is not None else 1 for size in x.shape]
-                shape[axis] = 1
-                x = code.concatenate([x, code.subgraph.constant(np.full(shape, fill), x.dtype)], axis)
+                shape[axis + before] = 1
+                x = code.concatenate([x, code.subgraph.constant(np.full(shape, fill), x.dtype)], axis + before)
         return x
 
     def places(self, axis: int, taps: list[int]) -> NDArray[Any]:
@@ -78,28 +84,34 @@ class Windows:
         found = (starts[:, None] + np.array(taps) * self.dilations[axis]).reshape(-1)
         return np.where((found < 0) | (found >= self.size[axis]), self.size[axis], found)
 
-    def taps(self, code: Code, x: Value, *, together: bool) -> Iterator[tuple[tuple[int, ...], Value]]:
-        """Every window's entries, tap by tap, of a padded image.
+    def rows(self, code: Code, x: Value, *, before: int = 0) -> Value:
+        """Every window's entries, ``[*B, P, taps * C]``, of a padded image ``[*B, *S, C]``.
 
         Args:
-            code: where the look-ups go.
-            x: ``[*S, C]``, padded.
-            together: whether the taps of the last axis come at once.
-
-        Yields:
-            the tap (of all axes but the last, with ``together``), and ``[*out, C]``, or ``[*out, kernel[-1], C]``.
+            code: where operators go.
+            x: the image, padded.
+            before: how many axes B stand before those of the image.
         """
-        axes = len(self.size)
-        single = axes - 1 if together else axes
+        axes, others = len(self.size), x.shape[:before]
+        last = code.subgraph.constant(self.places(axes - 1, list(range(self.kernel[-1]))))
+        found = []
+        for _, value in self._looked_up(code, x, axes - 1, before):
+            along = code.gather(value, last, axis=before + axes - 1)
+            width = self.kernel[-1] * (x.shape[-1] or 0)
+            found.append(code.reshape(along, (*others, math.prod(self.out), width)))
+        return found[0] if len(found) == 1 else code.concatenate(found, before + 1)
+
+    def taps(self, code: Code, x: Value) -> Iterator[Value]:
+        """Every window's entries ``[*out, C]``, tap by tap, of a padded image ``[*S, C]``."""
+        for _, value in self._looked_up(code, x, len(self.size), 0):
+            yield value
+
+    def _looked_up(self, code: Code, x: Value, axes: int, before: int) -> Iterator[tuple[tuple[int, ...], Value]]:
+        """Each tap of the first ``axes`` axes, and the image with those axes as windows have them."""
         known: dict[tuple[int, ...], Value] = {(): x}
-        for tap in itertools.product(*(range(self.kernel[axis]) for axis in range(single))):
+        for tap in itertools.product(*(range(self.kernel[axis]) for axis in range(axes))):
             for depth in range(1, len(tap) + 1):
                 if tap[:depth] not in known:
                     places = code.subgraph.constant(self.places(depth - 1, [tap[depth - 1]]))
-                    known[tap[:depth]] = code.gather(known[tap[: depth - 1]], places, axis=depth - 1)
-            value = known[tap]
-            if together:
-                places = code.subgraph.constant(self.places(axes - 1, list(range(self.kernel[-1]))))
-                value = code.gather(value, places, axis=axes - 1)
-                value = code.reshape(value, (*self.out, self.kernel[-1], x.shape[-1]))
-            yield tap, value
+                    known[tap[:depth]] = code.gather(known[tap[: depth - 1]], places, axis=before + depth - 1)
+            yield tap, known[tap]

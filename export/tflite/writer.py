@@ -67,6 +67,7 @@ class Subgraph:
 
     Attributes:
         reshaped: by the index of a tensor that is another in a new shape, that other.
+        transposed: by the index of a tensor that is another with its axes in a new order, that other and the order.
         digits: by the index of an int32 tensor, the int8 digits that it was joined of.
         joined: by the indices of digits, the tensor that they are those of.
     """
@@ -78,6 +79,7 @@ class Subgraph:
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     reshaped: dict[int, Value] = field(default_factory=dict)
+    transposed: dict[int, tuple[Value, Sequence[int]]] = field(default_factory=dict)
     digits: dict[int, list[Value]] = field(default_factory=dict)
     joined: dict[tuple[int, ...], Value] = field(default_factory=dict)
     _constants: dict[Any, Value] = field(default_factory=dict)

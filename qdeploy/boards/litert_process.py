@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from qdeploy.runtime.engines import Engine
     from qdeploy.runtime.litert_interpreter import Border
+    from qdeploy.runtime.litert_options import LitertOptions
 
 __all__ = ["LitertProcess", "litert_here"]
 
@@ -42,7 +43,7 @@ class LitertProcess:
             self._packages = dict(list(found.items())[:1]) if self._only_first else found
         return self._packages
 
-    def open(self, content: bytes, border: Border, *, package: str, resolver: str, threads: int = 1) -> Engine:
+    def open(self, content: bytes, border: Border, *, package: str, options: LitertOptions, threads: int = 1) -> Engine:
         """A file in an interpreter.
 
         Raises what :class:`~qdeploy.runtime.litert_interpreter.LitertInterpreter` raises, ContractError where the process died.
@@ -51,8 +52,8 @@ class LitertProcess:
             "runtime": "litert",
             "border": border.to_dict(),
             "threads": threads,
-            "resolver": resolver,
             "package": package,
+            "options": options.to_dict(),
         }
         return RemoteEngine(self._worker, request, {"model": np.frombuffer(content, np.uint8)}, deadly=True)
 

@@ -1,7 +1,7 @@
 """LiteRT for emulated boards: made once, cached, without root, whole or absent.
 
 ``<cache>/arm64-litert`` holds ai-edge-litert, tflite-runtime and the older NumPy that the latter needs, for the Python of
-``<cache>/arm64``; ``<cache>/armhf`` a Python of 32-bit boards with Debian's NumPy and tflite-runtime, since nobody has wheels of
+``<cache>/arm64``; ``<cache>/armhf`` a Python of 32-bit boards with Debian's NumPy and tflite-runtime, since PyPI has no wheels of
 the others for it. Both have roots like those of :mod:`qdeploy.boards.sysroot`.
 """
 

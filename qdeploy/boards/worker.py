@@ -63,8 +63,8 @@ def _open_litert(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any
         arrays["model"].tobytes(),
         Border(**header["border"]),
         threads=header["threads"],
-        resolver=header["resolver"],
         package=header["package"],
+        **header["options"],
     )
 
 

@@ -129,8 +129,8 @@ class WorkerProcess:
             return ""
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines()]
-        # qemu has the last word on a signal, which is told already.
-        told = [line for line in lines if line and not line.startswith("qemu: uncaught target signal")]
+        # qemu has the last word on a signal, which is told already; what goes well is no reason.
+        told = [line for line in lines if line and not line.startswith(("qemu: uncaught target signal", "INFO:"))]
         return f": {told[-1][:_LONGEST_WORDS]}" if told else ""
 
     def _end(self) -> int:

@@ -15,6 +15,8 @@ from .printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from qdeploy.runtime.litert_options import LitertOptions
+
 
 class Report(Protocol):
     """What every report offers: a machine's reading and a person's."""
@@ -93,3 +95,36 @@ def names_option(option: str, parameter: str, help_text: str) -> Callable[[Calla
         return tuple(name.strip() for given in value for name in given.split(",") if name.strip())
 
     return click.option(option, parameter, metavar="NAME", multiple=True, callback=split, help=help_text)
+
+
+def litert_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--resolver``, ``--delegate`` and ``--delegate-option``; the command gets one ``litert`` instead of them."""
+
+    @click.option(
+        "--resolver", metavar="NAME", help="Kernels of the runtime litert: default (with XNNPACK), plain or reference."
+    )
+    @click.option(
+        "--delegate", metavar="FILE", help="Shared library of a delegate for the runtime litert; its code is run."
+    )
+    @click.option("--delegate-option", "delegate_options", metavar="KEY=VALUE", multiple=True, help="For the delegate.")
+    @functools.wraps(function)
+    def command(
+        *args: Any, resolver: str | None, delegate: str | None, delegate_options: tuple[str, ...], **options: Any
+    ) -> Any:
+        return function(*args, litert=_litert(resolver, delegate, delegate_options), **options)
+
+    return command
+
+
+def _litert(resolver: str | None, delegate: str | None, given: tuple[str, ...]) -> LitertOptions | None:
+    if resolver is None and delegate is None and not given:
+        return None
+    from qdeploy.runtime.litert_options import LitertOptions
+
+    pairs = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise click.UsageError(f"--delegate-option {text}: expected KEY=VALUE")
+        pairs[key] = value
+    return LitertOptions(resolver, delegate, pairs)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Output, bundle_argument, common_options, trust_option
+from .options import Output, bundle_argument, common_options, litert_options, trust_option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from qdeploy.runtime.litert_options import LitertOptions
 
 
 @click.command("run")
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--output", "target", type=click.Path(path_type=Path), metavar="FILE", help="Write outputs to this .npz.")
 @click.option("--raw", is_flag=True, help="Leave outputs integer.")
 @click.option("--runtime", default="onnxruntime", show_default=True, help="Runtime that computes.")
+@litert_options
 @trust_option
 @common_options
 def command(
@@ -39,6 +42,7 @@ def command(
     raw: bool,
     runtime: str,
     trust: bool,
+    litert: LitertOptions | None,
     output: Output,
 ) -> None:
     """Compute BUNDLE on arrays from files.
@@ -56,7 +60,7 @@ def command(
         if path is not None and path.suffix != ".npz":
             raise click.UsageError(f"{path}: the file to write must end in .npz")
     opened = qdeploy.load(bundle, trust=trust)
-    session = opened.session(runtime=runtime, raw=raw)
+    session = opened.session(runtime=runtime, raw=raw, litert=litert)
     if state is not None:
         session.load_state(state)
     outputs: dict[str, NDArray[Any]] = session.run(_read_inputs(inputs))

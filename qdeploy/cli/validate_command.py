@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .options import Output, bundle_argument, common_options, trust_option
+from .options import Output, bundle_argument, common_options, litert_options, trust_option
 from .progress import progress_bars
+
+if TYPE_CHECKING:
+    from qdeploy.runtime.litert_options import LitertOptions
 
 METRICS = ("accuracy", "bits", "mse", "mae", "sqnr")
 
@@ -22,6 +27,7 @@ METRICS = ("accuracy", "bits", "mse", "mae", "sqnr")
 @click.option("--metric", type=click.Choice(METRICS), default="accuracy", show_default=True)
 @click.option("--max-drop", type=float, help="Fail when accuracy drops by more than this many points (per cent).")
 @click.option("--limit", type=click.IntRange(1), help="Use at most this many samples.")
+@litert_options
 @trust_option
 @common_options
 def command(
@@ -33,6 +39,7 @@ def command(
     max_drop: float | None,
     limit: int | None,
     trust: bool,
+    litert: LitertOptions | None,
     output: Output,
 ) -> int:
     """Compare BUNDLE with the float model on data with known answers.
@@ -50,6 +57,7 @@ def command(
             max_drop=max_drop,
             limit=limit,
             progress=progress,
+            litert=litert,
         )
     output.report(report)
     return 0 if report.passed else 1

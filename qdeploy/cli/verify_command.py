@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .options import Output, bundle_argument, common_options, names_option, runtime_option, seed_option, trust_option
+from .options import (
+    Output,
+    bundle_argument,
+    common_options,
+    litert_options,
+    names_option,
+    runtime_option,
+    seed_option,
+    trust_option,
+)
 from .progress import progress_bars
+
+if TYPE_CHECKING:
+    from qdeploy.runtime.litert_options import LitertOptions
 
 
 @click.command("verify")
@@ -17,6 +31,7 @@ from .progress import progress_bars
 @names_option(
     "--board", "boards", "Run on these boards, emulated (`qdeploy board list`): C, unless other runtimes are named."
 )
+@litert_options
 @trust_option
 @seed_option
 @common_options
@@ -29,6 +44,7 @@ def command(
     boards: tuple[str, ...],
     seed: int,
     trust: bool,
+    litert: LitertOptions | None,
     output: Output,
 ) -> int:
     """Compare every output and state of BUNDLE, bit for bit, between all runtimes.
@@ -46,6 +62,7 @@ def command(
             case=case,
             board=boards or None,
             progress=progress,
+            litert=litert,
         )
     output.report(report)
     return 0 if report.passed else 1

@@ -7,6 +7,8 @@ and end the process that opens them; then this is what the voice has to say.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdeploy.export.c.targets import TARGETS
@@ -15,11 +17,13 @@ from qdeploy.runtime.c_samples import c_bundle
 from qdeploy.runtime.errors import (
     ContractError,
     InvalidFileError,
+    InvalidInputError,
     MissingRequirementError,
     QdeployError,
     UnsupportedModelError,
 )
-from qdeploy.runtime.litert_interpreter import RESOLVERS, Border
+from qdeploy.runtime.litert_interpreter import Border
+from qdeploy.runtime.litert_options import RESOLVERS, LitertOptions
 from qdeploy.runtime.litert_rules import ARM64, claim, processor
 from qdeploy.tflite_file import NAME, trusted_tflite
 
@@ -58,7 +62,12 @@ def shipped_tflite(files: BundleFiles) -> tuple[bytes, str | None]:
 
 
 def litert_engines(
-    files: BundleFiles, content: bytes, doubt: str | None, machine: Machine, not_claimed: list[str]
+    files: BundleFiles,
+    content: bytes,
+    doubt: str | None,
+    machine: Machine,
+    not_claimed: list[str],
+    options: LitertOptions | None = None,
 ) -> Iterator[tuple[str, Engine]]:
     """Each runtime of ``machine`` with each of its kernel sets for which the bits are claimed, and how it is called.
 
@@ -70,25 +79,33 @@ def litert_engines(
         doubt: why it may not be what the model gives.
         machine: where.
         not_claimed: gets a line for each kernel set that rounds otherwise than a layer of the model says.
+        options: only these kernels, or all with this delegate.
 
     Raises:
         MissingRequirementError: the machine runs no .tflite files.
         UnsupportedModelError: the runtime lacks an operator of a file that is as it should be.
+        InvalidInputError: a delegate that is none, or one for a board.
     """
+    options = options or LitertOptions()
+    if options.delegate is not None and machine.board is not None:
+        raise InvalidInputError(f"{options.delegate}: a delegate is a library of this machine; leave it or --board out")
     process = machine.litert()
     packages = process.packages() if process is not None else {}
     if process is None or not packages:
         raise MissingRequirementError(f"no LiteRT on {machine.board or 'this machine'}; pip install 'qdeploy[litert]'")
     uses, where = kernel_uses(files.model), _processor(machine)
     for package, installed in packages.items():
-        for resolver in RESOLVERS:
+        for resolver in RESOLVERS if options.resolver is None else (options.resolver,):
             how = f"{package}, {resolver} kernels" if len(packages) > 1 else f"{resolver} kernels"
+            how += f", delegate {Path(options.delegate).name}" if options.delegate is not None else ""
             why = claim(uses, package, installed.split()[-1], resolver, where)
             if why is not None:
                 not_claimed.append(f"not claimed, not compared: {installed}, {resolver} kernels: {why}")
                 continue
             try:
-                engine: Engine = process.open(content, Border.of(files.manifest), package=package, resolver=resolver)
+                engine: Engine = process.open(
+                    content, Border.of(files.manifest), package=package, options=replace(options, resolver=resolver)
+                )
             except QdeployError as error:
                 if doubt is None and not isinstance(error, ContractError):
                     raise

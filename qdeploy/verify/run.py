@@ -16,6 +16,7 @@ import numpy.typing as npt
 from qdeploy.boards.machine import Here
 from qdeploy.litert_claims import kernel_uses, statement
 from qdeploy.runtime.errors import InvalidInputError, QdeployError
+from qdeploy.runtime.litert_options import LitertOptions
 from qdeploy.runtime.reference import ReferenceModel
 from qdeploy.runtime.standard import BodyModel
 from qdeploy.strictness import not_strict, remark
@@ -63,6 +64,7 @@ def verify(
     progress: Progress | None = None,
     case: str | None = None,
     board: str | Sequence[str] | None = None,
+    litert: LitertOptions | None = None,
 ) -> VerifyReport:
     """Compares every output and every tensor between layers, bit for bit, between the reference and all runtimes.
 
@@ -76,6 +78,7 @@ def verify(
         case: only this case, or this kind of case ("random/3", "random").
         board: one or more emulated boards that run the runtimes instead of this machine, C unless others are named; a tenth
             of the random samples by default.
+        litert: only these kernels of LiteRT, or all with this delegate.
 
     Returns:
         A report whose ``passed`` says whether not one integer differs.
@@ -93,7 +96,7 @@ def verify(
 
             runtimes = tuple(runtimes or ("c",))
             machines = [stack.enter_context(contextlib.closing(open_board(name, runtimes))) for name in boards]
-        return _Verification(files, runtimes, samples, seed, data, case, machines).report(progress)
+        return _Verification(files, runtimes, samples, seed, data, case, machines, litert).report(progress)
 
 
 class _Judge(Protocol):
@@ -131,6 +134,7 @@ class _Verification:
         data: Any,
         only: str | None,
         machines: Sequence[Machine],
+        litert: LitertOptions | None,
     ) -> None:
         self._started = time.perf_counter()
         self._files = files
@@ -138,7 +142,8 @@ class _Verification:
         self._only = only
         self._shown = show(files.model)
         self._judge_name, self._judge = _make_judge(self._shown)
-        self._voices, self._left_out, self._remarks = make_voices(files, self._shown, runtimes, machines)
+        self._voices, self._left_out, self._remarks = make_voices(files, self._shown, runtimes, machines, litert)
+        self._litert = litert or LitertOptions()
         self._runtimes = runtimes
         self._producers = producers(self._shown)
         self._vectors = files.vectors()
@@ -350,6 +355,8 @@ class _Verification:
         words += ["--samples", str(self._samples), "--runtime", voice.runtime]
         if voice.machine.board is not None:
             words += ["--board", voice.machine.board]
+        if voice.runtime == "litert":
+            words += self._litert.words()
         if case.kind == "data":
             words += ["--data", "DATA"]
         return shlex.join(words)

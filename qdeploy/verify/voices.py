@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onnx import inliner
 
 from qdeploy.boards.machine import HERE
-from qdeploy.runtime.engines import DEFAULTS, onnxruntime, open_engine
+from qdeploy.runtime.engines import DEFAULTS, check_litert_options, onnxruntime, open_engine
 from qdeploy.runtime.errors import InvalidInputError
 
 from .instrument import has_operators
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qdeploy.boards.machine import Machine
     from qdeploy.runtime.bundle import BundleFiles
     from qdeploy.runtime.engines import Engine
+    from qdeploy.runtime.litert_options import LitertOptions
 
     from .report import Difference
 
@@ -58,14 +59,20 @@ class Voice:
 
 
 def make_voices(
-    files: BundleFiles, shown: onnx.ModelProto, runtimes: Sequence[str] | None, machines: Sequence[Machine] = (HERE,)
+    files: BundleFiles,
+    shown: onnx.ModelProto,
+    runtimes: Sequence[str] | None,
+    machines: Sequence[Machine] = (HERE,),
+    litert: LitertOptions | None = None,
 ) -> tuple[list[Voice], list[str], list[str]]:
     """All voices of ``runtimes`` (those installed where None, but for C), a reason for each runtime that is left out, remarks.
 
-    ``machines``: where they compute, this machine or emulated boards; the judge computes here.
+    ``machines``: where they compute, this machine or emulated boards; the judge computes here. ``litert``: only these kernels of
+    LiteRT, or all with this delegate.
 
     Raises MissingRequirementError for a runtime that was named and is missing, InvalidInputError for an unknown one.
     """
+    check_litert_options(litert, runtimes or ())
     voices: list[Voice] = []
     left_out: list[str] = []
     remarks: list[str] = []
@@ -89,7 +96,7 @@ def make_voices(
                 remarks += [tflite[1]] if tflite[1] else []
             found += [
                 Voice(f"litert{_where(machine)}, {how}", "litert", engine, True, 1, True, machine=machine)
-                for how, engine in litert_engines(files, *tflite, machine, remarks)
+                for how, engine in litert_engines(files, *tflite, machine, remarks, litert)
             ]
         if not found and "litert" in chosen:
             msg = "the bits of this bundle are claimed for no kernel set of LiteRT here:\n" + "\n".join(remarks)

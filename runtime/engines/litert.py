@@ -10,6 +10,9 @@ from qdeploy.runtime.errors import MissingRequirementError
 from qdeploy.runtime.litert_interpreter import RESOLVERS, Border, LitertInterpreter, interpreter_module, version
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
     from qdeploy.runtime.bundle import BundleFiles
     from qdeploy.runtime.model_source import ModelSource
 
@@ -27,19 +30,34 @@ class LitertEngine(LitertInterpreter):
         threads: of the interpreter.
         optimize: whether the runtime may take its default delegates.
         resolver: a name of RESOLVERS in place of that choice.
+        delegate, delegate_options: as in :class:`~qdeploy.runtime.litert_options.LitertOptions`.
 
     Raises:
         UnsupportedModelError: an operator has no form for LiteRT, or the runtime lacks one.
     """
 
     def __init__(
-        self, source: ModelSource, *, threads: int = 1, optimize: bool = True, resolver: str | None = None
+        self,
+        source: ModelSource,
+        *,
+        threads: int = 1,
+        optimize: bool = True,
+        resolver: str | None = None,
+        delegate: str | os.PathLike[str] | None = None,
+        delegate_options: Mapping[str, str] | None = None,
     ) -> None:
         # Before anything is made: the answer to a missing package is quick.
         version()
         files = c_bundle(source)
         chosen = resolver or ("default" if optimize else "plain")
-        super().__init__(_content(files), Border.of(files.manifest), threads=threads, resolver=chosen)
+        super().__init__(
+            _content(files),
+            Border.of(files.manifest),
+            threads=threads,
+            resolver=chosen,
+            delegate=delegate,
+            delegate_options=delegate_options,
+        )
 
 
 def _content(files: BundleFiles) -> bytes:

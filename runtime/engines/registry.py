@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from qdeploy.runtime.errors import InvalidInputError, MissingRequirementError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from qdeploy.runtime.engines.engine import Engine
+    from qdeploy.runtime.litert_options import LitertOptions
     from qdeploy.runtime.model_source import ModelSource
 
-__all__ = ["DEFAULTS", "ENGINES", "available", "open_engine"]
+__all__ = ["DEFAULTS", "ENGINES", "available", "check_litert_options", "open_engine"]
 
 #: Name to class, imported when asked for: an engine's package is needed by that engine only.
 ENGINES: dict[str, str] = {
@@ -27,13 +30,16 @@ ENGINES: dict[str, str] = {
 DEFAULTS = tuple(name for name in ENGINES if name not in {"c", "litert"})
 
 
-def open_engine(name: str, model: ModelSource, *, threads: int = 1, optimize: bool = True) -> Engine:
+def open_engine(
+    name: str, model: ModelSource, *, threads: int = 1, optimize: bool = True, litert: LitertOptions | None = None
+) -> Engine:
     """Opens ``model`` (a ModelProto, its bytes, a path or an opened bundle) in the engine ``name``.
 
     ``threads`` and ``optimize`` (graph optimizations) matter to engines that have them; no result depends on either.
+    ``litert``: kernels and delegate of the engine of that name.
 
-    Raises InvalidInputError for an unknown name, MissingRequirementError where the engine's package is missing,
-    UnsupportedModelError where the engine cannot load the model.
+    Raises InvalidInputError for an unknown name or another engine's options, MissingRequirementError where the engine's package
+    is missing, UnsupportedModelError where the engine cannot load the model.
     """
     if name not in ENGINES:
         msg = f"found the runtime {name!r}, expected one of {', '.join(ENGINES)}"
@@ -41,9 +47,21 @@ def open_engine(name: str, model: ModelSource, *, threads: int = 1, optimize: bo
     if threads < 1:
         msg = f"found threads={threads}, expected at least 1"
         raise InvalidInputError(msg)
+    if litert:
+        check_litert_options(litert, [name])
     module = import_module(f"qdeploy.runtime.engines.{name}")
-    engine: Engine = getattr(module, ENGINES[name])(model, threads=threads, optimize=optimize)
+    options = litert.to_dict() if litert else {}
+    engine: Engine = getattr(module, ENGINES[name])(model, threads=threads, optimize=optimize, **options)
     return engine
+
+
+def check_litert_options(litert: LitertOptions | None, runtimes: Collection[str]) -> None:
+    """Raises InvalidInputError for kernels or a delegate of LiteRT where it is none of the runtimes."""
+    if litert and "litert" not in runtimes:
+        option = "a resolver" if litert.resolver is not None else "a delegate"
+        found = f"the runtime {', '.join(runtimes)}" if runtimes else "no runtime named"
+        msg = f"found {option} with {found}; it belongs to LiteRT, name the runtime litert or leave it out"
+        raise InvalidInputError(msg)
 
 
 def available() -> dict[str, str | None]:

@@ -72,6 +72,36 @@ g (float[batch, 4, 5, 5] x) => (float[batch, 8, 3, 3] y)
   u = qdeploy.float.HamiltonMatrix <grouping = "blocked"> (r2, i2, j2, k2)
   y = Conv (f, u)
 }"""
+# What LiteRT's own kernels take: two bounds behind layers, pads of SAME and others, a pool, channels moved before a Linear.
+BUILT_IN = """
+g (float[batch, 3, 9, 8] x) => (float[batch, 5] y)
+{
+  a = Conv <pads = [1, 1, 1, 1]> (x, w0, b0)
+  low = Constant <value = float {-0.25}> ()
+  high = Constant <value = float {1.0}> ()
+  b = Clip (a, low, high)
+  c = Conv <strides = [2, 1], pads = [0, 1, 1, 0], group = 6> (b, w1, b1)
+  d = Relu (c)
+  e = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (d)
+  f = Flatten (e)
+  g = qdeploy.float.Linear (f, w2, b2)
+  h = Relu (g)
+  y = qdeploy.float.Linear (h, w3, b3)
+}"""
+RESIDUAL = """
+g (float[batch, 3, 6, 5] x) => (float[batch, 5] y)
+{
+  a = Conv <pads = [1, 1, 1, 1]> (x, w0, b0)
+  b = Relu (a)
+  c = Conv <pads = [1, 1, 1, 1]> (b, w1)
+  d = Add (c, b)
+  e = Relu (d)
+  f = Conv <strides = [2, 2]> (e, w2)
+  g = Relu (f)
+  h = GlobalAveragePool (g)
+  i = Flatten (h)
+  y = qdeploy.float.Linear (i, w3, b3)
+}"""
 
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     CONV_1D: {"w0": (6, 3, 3), "b0": (6,), "w1": (4, 6, 2)},
@@ -85,6 +115,13 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         **{f"{part}1": (2, 1, 3, 3) for part in "rijk"}, "b1": (8,),
     },
     TRANSPOSED: {"w0": (4, 2, 2, 3), "b0": (4,), "w1": (2, 4, 1, 1)},
+    BUILT_IN: {
+        "w0": (6, 3, 3, 3), "b0": (6,), "w1": (12, 1, 2, 3), "b1": (12,), "w2": (9, 12 * 2 * 3), "b2": (9,), "w3": (5, 9),
+        "b3": (5,),
+    },
+    RESIDUAL: {
+        "w0": (4, 3, 3, 3), "b0": (4,), "w1": (4, 4, 3, 3), "w2": (6, 4, 3, 3), "w3": (5, 6), "b3": (5,),
+    },
     SEPARABLE: {
         **{f"{part}0": (2, 1, 1, 1) for part in "rijk"}, "b0": (8,),
         **{f"{part}1": (2, 1, 3, 3) for part in "rijk"}, "b1": (8,),
@@ -98,6 +135,8 @@ INPUTS = {
     QUATERNION: (4, 6, 6),
     TRANSPOSED: (4, 2, 3),
     SEPARABLE: (4, 5, 5),
+    BUILT_IN: (3, 9, 8),
+    RESIDUAL: (3, 6, 5),
 }
 
 
@@ -132,4 +171,9 @@ CONVOLUTIONS = {
     "qlinear-conv-2d": _network(CONV_2D, weight_bits=7, conv_kernels="qlinear"),
     "qlinear-conv-2d-inline": _network(CONV_2D, weight_bits=7, conv_kernels="qlinear", options={"inline": True}),
     "qlinear-quaternion": _network(QUATERNION, weight_bits=7, conv_kernels="qlinear"),
+    # Layers rounded as LiteRT's own kernels round; the one with groups of several channels is not.
+    "builtin-conv-2d": _network(BUILT_IN, tflite_kernels="builtin"),
+    "builtin-conv-1d": _network(CONV_1D, tflite_kernels="builtin", weight_bits=7),
+    "builtin-residual": _network(RESIDUAL, tflite_kernels="builtin"),
+    "builtin-quaternion": _network(QUATERNION, tflite_kernels="builtin"),
 }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
+import qdeploy
 from qdeploy.capture.session import FloatSession
 from qdeploy.export.onnx import attach_bodies, check_integer_only
 from qdeploy.quantize import IntegerModel, load_recipe
@@ -118,3 +121,30 @@ def test_a_network_of_which_no_layer_can_is_refused_with_the_reasons() -> None:
     grids = {name: np.clip(np.rint(weights[name] / step), -8, 7) * step for name in ("w", "w1")}
     with pytest.raises(UnsupportedModelError, match=r"a trained grid .*export with --tflite-kernels portable"):
         quantized(float_model(REAL, weights | grids), pixels((8, 4, 8, 8)), BUILTIN)
+
+
+@pytest.mark.needs("ai_edge_litert")
+@pytest.mark.litert
+def test_a_bundle_says_which_layers_are_built_in_and_every_format_agrees(tmp_path: Path) -> None:
+    onnx.save(float_model(REAL, conv_weights(quaternion=False)), tmp_path / "float.onnx")
+    bundles = {
+        kernels: qdeploy.export_model(
+            tmp_path / "float.onnx",
+            tmp_path / kernels,
+            tflite_kernels=kernels,
+            formats=("onnx", "tflite"),
+            calibration={"x": pixels((16, 4, 8, 8))},
+        )
+        for kernels in ("portable", "builtin")
+    }
+    built_in = bundles["builtin"]
+    assert built_in.manifest.recipe["tflite_kernels"] == "builtin"
+    # All of it is computed by integers in model.onnx.
+    assert "integer_only" not in built_in.manifest.extra
+    report = built_in.inspect()
+    assert report.portable == {"conv_4": "it takes uint8 and gives int16"}
+    assert "conv_4 stays portable: it takes uint8 and gives int16" in report.lines()
+    assert not bundles["portable"].inspect().portable
+    verified = built_in.verify(samples=4, runtimes=("litert", "onnxruntime"))
+    assert verified.passed
+    assert any("LiteRT's own kernels" in line for line in verified.lines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
+import onnx
 import pytest
 
 from qdeploy.export.tflite import writer as writer_module
@@ -83,7 +85,11 @@ def test_it_reads_what_was_written() -> None:
     assert found.operators()["WHILE", 1] == 1
     assert found.operators()["BATCH_MATMUL", 3] > 0
     assert found.origin() == {"qdeploy": manifest.qdeploy, "onnx_sha256": manifest.files["model.onnx"].sha256}
-    assert 0 < found.constant_bytes() < len(content())
+    constants = found.constants_by_use()
+    weights = [t for t in bundle().model.graph.initializer if t.data_type == onnx.TensorProto.INT8]
+    assert constants["weights"] == sum(math.prod(weight.dims) for weight in weights) > 0
+    assert constants["tables"] == 0
+    assert 0 < constants["others"] < len(content()) - constants["weights"]
     check_integer_only(found, "out")
 
 
@@ -240,6 +246,8 @@ class TestOfABundle:
         assert "time" in report.signatures["serving_default"]["inputs"][spec.name]
         assert "time" not in report.signatures["step"]["inputs"][spec.name]
         assert "integers only" in report.lines()[0]
+        assert report.constants["weights"] > 0
+        assert "operators and tensors" in report.lines()[1]
 
     def test_inspect_refuses_what_is_no_such_file(self) -> None:
         with pytest.raises(InvalidFileError, match=r"found 4 bytes, expected a \.tflite file"):

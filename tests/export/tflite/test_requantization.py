@@ -23,8 +23,17 @@ pytestmark = pytest.mark.litert
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.data(), st.sampled_from([1, 8, 15, 16, 31]), st.integers(0, 46), st.booleans(), st.booleans())
-def test_every_multiplier_and_shift(data: st.DataObject, bits: int, shift: int, per_channel: bool, wide: bool) -> None:
+@given(
+    st.data(),
+    st.sampled_from([1, 8, 15, 16, 31]),
+    st.integers(0, 46),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([31, 31, 24, 20, 17, 15, 9]),
+)
+def test_every_multiplier_and_shift(
+    data: st.DataObject, bits: int, shift: int, per_channel: bool, wide: bool, width: int
+) -> None:
     count = 6
     size = 2**bits - 1
     factors = st.one_of(st.sampled_from([size, -size, 1, 0]), st.integers(-size, size))
@@ -32,19 +41,20 @@ def test_every_multiplier_and_shift(data: st.DataObject, bits: int, shift: int, 
     if not per_channel:
         multiplier = multiplier[:1]
     low, high, zero_point = (-(2**15), 2**15 - 1, 0) if wide else (0, 255, data.draw(st.integers(0, 255)))
-    ends = [0, 1, -1, 2**31 - 1, -(2**31) + 1]
+    bound = 2**width - 1
+    ends = [0, 1, -1, bound, -bound]
     # Near the ties of the first multiplier, and anywhere.
     tie = ((2 * data.draw(st.integers(-300, 300)) + 1) << shift) // (2 * (int(multiplier[0]) or 1))
     values = st.one_of(
         st.sampled_from(ends),
-        st.integers(tie - 1, tie + 1).filter(lambda v: abs(v) < 2**31),
-        st.integers(-(2**31) + 1, 2**31 - 1),
+        st.integers(tie - 1, tie + 1),
+        st.integers(-bound, bound),
     )
     drawn = data.draw(st.lists(values, min_size=count, max_size=count))
-    accumulator = np.array([[min(max(v, -(2**31) + 1), 2**31 - 1) for v in drawn]], np.int32)
+    accumulator = np.array([[min(max(v, -bound), bound) for v in drawn]], np.int32)
 
     assert (
-        in_litert(accumulator, multiplier, shift, zero_point, low, high)
+        in_litert(accumulator, multiplier, shift, zero_point, low, high, bound=bound)
         == contract(accumulator, multiplier, shift, zero_point, low, high)
     ).all()
 
@@ -54,12 +64,37 @@ def test_results_of_32_bits_that_do_not_fit_the_pieces_are_refused() -> None:
         in_litert(np.ones((1, 1), np.int32), np.array([2**31 - 1], np.int32), 1, 0, -(2**31), 2**31 - 1)
 
 
-def in_litert(accumulator: Array, multiplier: Array, shift: int, zero_point: int, low: int, high: int) -> Array:
+@pytest.mark.parametrize(
+    ("factor", "bound", "count"), [(2**15 - 1, 2**20, 2), (2**31 - 12345, 2**17, 3), (-1234567890, 2**22, 4)]
+)
+@pytest.mark.parametrize("shift", [31, 36])
+def test_a_multiplier_in_pieces_takes_few_operators(factor: int, bound: int, count: int, shift: int) -> None:
+    values = np.random.default_rng(count).integers(-bound, bound + 1, (1, 100))
+    values[0, :2] = -bound, bound
+    writer = ModelWriter("test")
+    _, graph = writer.subgraph("main")
+    x = graph.input("x", np.int32, (1, 100))
+    requantize(Code(graph), x, np.array([factor]), shift, 3, -(2**15), 2**15 - 1, bound=bound)
+    assert [operator.kind for operator in graph.operators].count("MUL") == count
+    found = in_litert(values.astype(np.int32), np.array([factor]), shift, 3, -(2**15), 2**15 - 1, bound=bound)
+    assert (found == contract(values, np.array([factor]), shift, 3, -(2**15), 2**15 - 1)).all()
+
+
+def in_litert(
+    accumulator: Array,
+    multiplier: Array,
+    shift: int,
+    zero_point: int,
+    low: int,
+    high: int,
+    *,
+    bound: int = 2**31 - 1,
+) -> Array:
     """One requantization as a model of its own."""
     writer = ModelWriter("test")
     number, graph = writer.subgraph("main")
     x = graph.input("x", np.int32, accumulator.shape)
-    y = requantize(Code(graph), x, multiplier, shift, zero_point, low, high)
+    y = requantize(Code(graph), x, multiplier, shift, zero_point, low, high, bound=bound)
     graph.output(y)
     writer.signature("serving_default", number, {"x": x}, {"y": y})
     interpreter = interpreter_module().Interpreter(model_content=writer.to_bytes())
