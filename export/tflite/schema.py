@@ -104,5 +104,8 @@ OPERATORS = {
     "SUM": OperatorSchema(74, 1, 27, (("keep_dims", 0, "bool"),)),
     "TANH": OperatorSchema(28),
     "TRANSPOSE": OperatorSchema(39, 1, 26),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": OperatorSchema(
+        44, 1, 71, (("fused_activation", 0, "int8"), ("time_major", 3, "bool"))
+    ),
     "WHILE": OperatorSchema(119, 1, 93, (("cond", 0, "int32"), ("body", 1, "int32"))),
 }
