@@ -88,6 +88,6 @@ def check_any(recipe: Recipe, layers: Iterable[Mapping[str, Any]]) -> None:
     reasons = [f"{layer['name']}: {layer[BECAUSE]}" for layer in layers if BECAUSE in layer]
     raise UnsupportedModelError(
         "tflite_kernels=builtin, but no layer of this network can take LiteRT's own kernels"
-        + (f" ({'; '.join(reasons)})" if reasons else ": it has no linear layer, convolution or LSTM")
+        + (f" ({'; '.join(reasons)})" if reasons else ": it has no linear layer, convolution, RNN or LSTM")
         + "; export with --tflite-kernels portable."
     )
