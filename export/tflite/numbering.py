@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qdeploy.export.tflite.writer import Operator, Subgraph
 
-__all__ = ["Numbered", "numbered"]
+__all__ = ["ABSENT", "Numbered", "numbered"]
+
+ABSENT = -1
+"""Stands for an input that an operator lacks, in files too."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Numbered:
 
     def all(self, indices: Sequence[int]) -> list[int]:
         """The numbers of tensors."""
-        return [self.numbers[index] for index in indices]
+        return [index if index == ABSENT else self.numbers[index] for index in indices]
 
 
 def numbered(subgraphs: Sequence[Subgraph]) -> list[Numbered]:
@@ -116,13 +119,15 @@ class _Origins:
             set_origin(tensor, "input", apart, graph.tensors[tensor].name, origin=given)
         for operator in self._operators[index]:
             for tensor in operator.inputs:
-                if tensor not in found:
+                if tensor != ABSENT and tensor not in found:
                     constant = graph.tensors[tensor]
                     values = (constant.buffer, constant.dtype.name, constant.name)
                     set_origin(tensor, "constant", *values)
-            read = tuple(found[tensor] for tensor in operator.inputs)
-            options = tuple(sorted(operator.options.items()))
+            read = tuple(ABSENT if tensor == ABSENT else found[tensor] for tensor in operator.inputs)
             results = self._of_loop(operator, read)
+            options = tuple(sorted(operator.options.items()))
+            for place, tensor in enumerate(operator.intermediates):
+                set_origin(tensor, operator.kind, "inside", read, place)
             for place, tensor in enumerate(operator.outputs):
                 origin = results[place] if results else self._of_digits(graph, tensor, found)
                 key: tuple[Any, ...] = (operator.kind, options, read, place)
