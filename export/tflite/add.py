@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdeploy.export.tflite.byte_tensor import OFFSET, ByteTensor, cast_into, new
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.requantization import scaled_sum
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 @tflite_operator("Add")
 def add(site: Site) -> None:
     """Both at one scale, one rounding."""
+    images = site.images("a", "b")
+    if images is not None and site.tensor("y").dtype == np.uint8:
+        _images(site, images)
+        return
     attributes, code = site.attributes, site.code
     terms = []
     for name in ("a", "b"):
@@ -24,3 +29,17 @@ def add(site: Site) -> None:
         terms.append((code.subtract(site.input(name), zero_point), factor, site.largest(name, zero_point)))
     bounds = (attributes["y_zero_point"], attributes["low"], attributes["high"])
     site.set("y", scaled_sum(code, terms, 0, attributes["shift"], *bounds))
+
+
+def _images(site: Site, images: list[ByteTensor]) -> None:
+    """Of bytes with channels last, and so is the sum: nothing is moved. What bytes are less than uint8 is a constant."""
+    attributes, code = site.attributes, site.code
+    terms, addend = [], 0
+    for name, image in zip(("a", "b"), images, strict=True):
+        factor = int(attributes[f"{name}_multiplier"])
+        terms.append((code.cast(image.value, np.int32), np.array(factor), OFFSET))
+        addend += (OFFSET - attributes[f"{name}_zero_point"]) * factor
+    bounds = (attributes[name] - OFFSET for name in ("y_zero_point", "low", "high"))
+    y = new(code, images[0].value.shape, attributes["y_zero_point"])
+    cast_into(code, scaled_sum(code, terms, addend, attributes["shift"], *bounds), y)
+    site.set_bytes("y", ByteTensor(y, attributes["y_zero_point"], last=True))

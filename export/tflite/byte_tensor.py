@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qdeploy.export.tflite.arithmetic import Code
     from qdeploy.export.tflite.writer import Shape, Value
 
-__all__ = ["OFFSET", "SCALE", "ByteTensor"]
+__all__ = ["OFFSET", "SCALE", "ByteTensor", "cast_into", "new"]
 
 OFFSET = 128
 """What int8 is less than uint8."""
@@ -45,8 +45,7 @@ class ByteTensor:
         """Of the contract's integers, in the graph's order."""
         moved = code.add(x, -OFFSET)
         value = new(code, moved.shape, zero_point)
-        types = {"in_type": ELEMENT_TYPES["int32"], "out_type": ELEMENT_TYPES["int8"]}
-        code.subgraph.add_several("CAST", [moved], [value], **types)
+        cast_into(code, moved, value)
         return cls(value, zero_point, last=False)
 
     def to_int32(self, code: Code) -> Value:
@@ -84,6 +83,12 @@ class ByteTensor:
         result = new(code, shape, self.zero_point)
         code.subgraph.add_several("TRANSPOSE", [self.value, code.subgraph.constant(order)], [result])
         return result
+
+
+def cast_into(code: Code, x: Value, value: Value) -> None:
+    """Int32 numbers that fit int8 into a tensor which :func:`new` made."""
+    types = {"in_type": ELEMENT_TYPES["int32"], "out_type": ELEMENT_TYPES["int8"]}
+    code.subgraph.add_several("CAST", [x], [value], **types)
 
 
 def new(code: Code, shape: Shape, zero_point: int) -> Value:

@@ -128,6 +128,14 @@ class Site:
         """The int8 tensor that holds an input already, None where there is none."""
         return self.byte_tensors.get(self.graph.root(self.layer.inputs[argument]))
 
+    def images(self, *arguments: str) -> list[ByteTensor] | None:
+        """The int8 tensors of these inputs where all of them are images ``[1, *S, C]`` of one shape; else None."""
+        held = [self.held_bytes(argument) for argument in arguments]
+        found = [image for image in held if image is not None and image.last]
+        shapes = {(1, *self.tensor(argument).shape[2:], self.tensor(argument).shape[1]) for argument in arguments}
+        same = len(found) == len(arguments) and {image.value.shape for image in found} == shapes and len(shapes) == 1
+        return found if same else None
+
     def set_bytes(self, result: str, value: ByteTensor) -> None:
         """The int8 tensor that an output is."""
         name = self.layer.outputs.get(result)

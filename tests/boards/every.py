@@ -84,10 +84,11 @@ def places() -> list[tuple[str, str]]:
     return [(entry.name, runtime) for entry in entries for runtime in entry.runtimes]
 
 
-def verify(bundle: Path, boards: list[str], runtime: str) -> list[Row]:
+def verify(bundle: Path, boards: list[str], runtime: str, resolver: str | None = None) -> list[Row]:
     """On these boards at once, in a process of its own, as a user would call it; the time is shared out among them."""
     started = time.perf_counter()
     words = [sys.executable, "-m", "qdeploy", "verify", str(bundle), "--board", ",".join(boards), "--runtime", runtime]
+    words += ["--resolver", resolver] if resolver is not None and runtime == "litert" else []
     done = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False, timeout=PATIENCE)
     seconds = (time.perf_counter() - started) / len(boards)
     if done.returncode not in (0, 1) or not done.stdout:
@@ -175,6 +176,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/boards"))
     parser.add_argument("--board", action="append", help="only this board; may be repeated")
     parser.add_argument("--runtime", action="append", help="only this runtime; may be repeated")
+    parser.add_argument("--resolver", help="of LiteRT only this kernel set: a third of the time")
     parser.add_argument("names", nargs="*", help="networks; all that are shipped when not given")
     given = parser.parse_args()
     wanted = [
@@ -196,12 +198,12 @@ def main() -> None:
         given_bundle = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for runtime, digest in digests.items():
             boards = [board for board, found in wanted if found == runtime]
-            code = digest + given_bundle
+            code = digest + given_bundle + (given.resolver or "" if runtime == "litert" else "")
             left = [board for board in boards if (bundle.stem, board, runtime, code) not in known]
             if left and bundle != path and (not stamp.exists() or stamp.read_text() != digests["onnxruntime"]):
                 export(name, given.output)
                 stamp.write_text(digests["onnxruntime"])
-            for row in verify(bundle, left, runtime) if left else []:
+            for row in verify(bundle, left, runtime, given.resolver) if left else []:
                 known[row.network, row.board, row.runtime, code] = row
                 with results.open("a") as stream:
                     stream.write(json.dumps({**asdict(row), "code": code}) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import asdict, replace
 
 import pytest
@@ -43,9 +44,28 @@ def test_results_are_known_by_their_code_and_half_lines_count_for_nothing(tmp_pa
     }
 
 
-def test_generated_c_is_no_part_of_what_onnxruntime_computes():
-    assert every.code_digest("c") != every.code_digest("onnxruntime")
-    assert every.code_digest("c") == every.code_digest("c")
+def test_files_generated_for_one_runtime_are_no_part_of_what_another_computes():
+    digests = {runtime: every.code_digest(runtime) for runtime in ("c", "onnxruntime", "litert")}
+    assert len(set(digests.values())) == 3
+    assert every.code_digest("c") == digests["c"]
+
+
+def test_one_kernel_set_of_litert_is_asked_for_by_name(monkeypatch, tmp_path):
+    asked = []
+
+    def run(words, **_):
+        asked.append(words)
+        return subprocess.CompletedProcess(words, 3, "", "no form")
+
+    monkeypatch.setattr(every.subprocess, "run", run)
+    rows = every.verify(tmp_path / "net", ["pi2", "pi4"], "litert", "default")
+    assert [(row.board, row.unsupported, row.problem) for row in rows] == [
+        ("pi2", True, "no form"),
+        ("pi4", True, "no form"),
+    ]
+    every.verify(tmp_path / "net", ["pi4"], "onnxruntime", "default")
+    assert asked[0][-3:] == ["--resolver", "default", "--json"]
+    assert "--resolver" not in asked[1]
 
 
 @pytest.mark.needs("ziglang")
@@ -74,7 +94,7 @@ def test_what_did_not_pass_is_named(monkeypatch, tmp_path, capsys, rows, code):
     """By a bundle's path: it is not exported."""
     monkeypatch.setattr(every, "places", lambda: [(row.board, row.runtime) for row in rows])
     made = {row.runtime: [replace(row, network="mlp")] for row in rows}
-    monkeypatch.setattr(every, "verify", lambda bundle, boards, runtime: made[runtime])
+    monkeypatch.setattr(every, "verify", lambda bundle, boards, runtime, resolver: made[runtime])
     monkeypatch.setattr("sys.argv", ["every", "--output", str(tmp_path), str(GOLDEN / "mlp.zip")])
     with pytest.raises(SystemExit) as ended:
         every.main()

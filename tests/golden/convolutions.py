@@ -88,6 +88,20 @@ g (float[batch, 3, 9, 8] x) => (float[batch, 5] y)
   h = Relu (g)
   y = qdeploy.float.Linear (h, w3, b3)
 }"""
+RESIDUAL = """
+g (float[batch, 3, 6, 5] x) => (float[batch, 5] y)
+{
+  a = Conv <pads = [1, 1, 1, 1]> (x, w0, b0)
+  b = Relu (a)
+  c = Conv <pads = [1, 1, 1, 1]> (b, w1)
+  d = Add (c, b)
+  e = Relu (d)
+  f = Conv <strides = [2, 2]> (e, w2)
+  g = Relu (f)
+  h = GlobalAveragePool (g)
+  i = Flatten (h)
+  y = qdeploy.float.Linear (i, w3, b3)
+}"""
 
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     CONV_1D: {"w0": (6, 3, 3), "b0": (6,), "w1": (4, 6, 2)},
@@ -105,6 +119,9 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         "w0": (6, 3, 3, 3), "b0": (6,), "w1": (12, 1, 2, 3), "b1": (12,), "w2": (9, 12 * 2 * 3), "b2": (9,), "w3": (5, 9),
         "b3": (5,),
     },
+    RESIDUAL: {
+        "w0": (4, 3, 3, 3), "b0": (4,), "w1": (4, 4, 3, 3), "w2": (6, 4, 3, 3), "w3": (5, 6), "b3": (5,),
+    },
     SEPARABLE: {
         **{f"{part}0": (2, 1, 1, 1) for part in "rijk"}, "b0": (8,),
         **{f"{part}1": (2, 1, 3, 3) for part in "rijk"}, "b1": (8,),
@@ -119,6 +136,7 @@ INPUTS = {
     TRANSPOSED: (4, 2, 3),
     SEPARABLE: (4, 5, 5),
     BUILT_IN: (3, 9, 8),
+    RESIDUAL: (3, 6, 5),
 }
 
 
@@ -156,5 +174,6 @@ CONVOLUTIONS = {
     # Layers rounded as LiteRT's own kernels round; the one with groups of several channels is not.
     "builtin-conv-2d": _network(BUILT_IN, tflite_kernels="builtin"),
     "builtin-conv-1d": _network(CONV_1D, tflite_kernels="builtin", weight_bits=7),
+    "builtin-residual": _network(RESIDUAL, tflite_kernels="builtin"),
     "builtin-quaternion": _network(QUATERNION, tflite_kernels="builtin"),
 }
