@@ -38,8 +38,13 @@ _PURPOSES = {
     None: "to run bundles",
     "torch": "to capture and train torch models",
     "c": "to compile C for other machines",
+    "litert": "to write and run .tflite files",
+    "tflite": "to write and run .tflite files",
 }
 """What the packages of an extra are for."""
+
+_32_BITS = ("armv6l", "armv7l")
+"""Machines that have wheels of tflite-runtime only."""
 
 
 @dataclass(frozen=True)
@@ -165,23 +170,49 @@ def _missing(packages: tuple[Package, ...], datasets: dict[str, str | None]) -> 
             purpose = _PURPOSES.get(extra, f"[{extra}]")
             target = f"'qdeploy[{extra}]'" if extra else "--upgrade qdeploy"
             texts.append(f"{', '.join(names)}, {purpose}: pip install {target}")
+    texts += _unusable_litert()
     if sys.version_info[:2] > (3, 13):
         texts.append("Python 3.11 to 3.13 are declared; this one is newer")
     problems = dict.fromkeys(problem for problem in datasets.values() if problem is not None)
     return (*texts, *problems)
 
 
+def _unusable_litert() -> list[str]:
+    """Why a package of LiteRT that is installed does not run."""
+    from .runtime import litert_interpreter
+    from .runtime.errors import MissingRequirementError
+
+    if not any(map(_installed, litert_interpreter.PACKAGES)):
+        return []
+    try:
+        litert_interpreter.version()
+    except MissingRequirementError as error:
+        return [str(error)]
+    return []
+
+
+def _litert_extra() -> str:
+    """Which of LiteRT's two packages this machine has, or can have."""
+    if _installed("ai-edge-litert") is not None:
+        return "litert"
+    return "tflite" if _installed("tflite-runtime") is not None or platform.machine() in _32_BITS else "litert"
+
+
 def _packages() -> tuple[Package, ...]:
-    """The direct requirements of the base, of ``[torch]`` and of ``[c]``, from this package's own metadata."""
-    found = []
+    """The direct requirements of the base, of ``[torch]``, ``[c]`` and LiteRT, from this package's own metadata."""
+    found: list[Package] = []
+    extras = _PURPOSES.keys() - ({"litert", "tflite"} - {_litert_extra()})
     tested = _tested()
     for text in metadata.requires("qdeploy") or []:
         requirement, _, marker = text.partition(";")
         extra = re.search(r"extra == ['\"](\w+)['\"]", marker)
         name_match = re.match(r"[\w.-]+", requirement)
-        if name_match is None or (extra is not None and extra[1] not in _PURPOSES):
+        if name_match is None or (extra is not None and extra[1] not in extras):
             continue
         name = name_match[0]
+        if any(package.name == name for package in found):
+            # The extra asks for an older one.
+            continue
         minimum = re.search(r">=\s*([\w.]+)", requirement)
         found.append(
             Package(name, _installed(name), minimum and minimum[1], tested.get(name.lower()), extra and extra[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 
 import pytest
 
@@ -10,6 +11,7 @@ from qdeploy import doctor
 from qdeploy.cli.list_command import KINDS
 from qdeploy.export.c.targets import TARGETS
 from qdeploy.listing import listing
+from qdeploy.runtime import litert_interpreter
 from qdeploy.runtime.engines import ENGINES
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.runtime.ops import OPERATORS, RECURRENT
@@ -103,3 +105,42 @@ def test_missing_packages_come_with_a_command(monkeypatch):
     assert any(text.startswith("torch") and "pip install 'qdeploy[torch]'" in text for text in missing)
     assert any(text.startswith("ziglang, to compile C") and "pip install 'qdeploy[c]'" in text for text in missing)
     assert any(text.startswith("rich") and "pip install" in text for text in missing)
+
+
+@pytest.mark.parametrize(
+    ("versions", "extra", "names"),
+    [
+        ({"ai-edge-litert": "2.3.0", "flatbuffers": "25.1"}, "litert", ["ai-edge-litert", "flatbuffers"]),
+        ({"tflite-runtime": "2.14.0", "flatbuffers": "25.1"}, "tflite", ["tflite-runtime", "flatbuffers"]),
+        ({}, "litert", ["ai-edge-litert", "flatbuffers"]),
+    ],
+)
+def test_doctor_names_the_package_of_litert(monkeypatch, versions, extra, names):
+    monkeypatch.setattr(doctor, "_installed", versions.get)
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
+    report = doctor.examine()
+    found = {package.name: package.installed for package in report.packages if package.extra in {"litert", "tflite"}}
+    assert found == {name: versions.get(name) for name in names}
+    text = next((text for text in report.missing if ".tflite files" in text), "")
+    assert bool(text) == (not versions)
+    if text:
+        assert text == "ai-edge-litert, flatbuffers, to write and run .tflite files: pip install 'qdeploy[litert]'"
+    assert {package.extra for package in report.packages} & {"litert", "tflite"} == {extra}
+
+
+def test_doctor_asks_for_the_older_one_where_nothing_else_runs(monkeypatch):
+    monkeypatch.setattr(doctor, "_installed", lambda name: "99.0" if name == "numpy" else None)
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "armv7l")
+    assert any("tflite-runtime" in text and "'qdeploy[tflite]'" in text for text in doctor.examine().missing)
+
+
+def test_doctor_says_that_the_older_one_dies_with_numpy_2(monkeypatch):
+    def version(name):
+        if name != "tflite-runtime":
+            raise metadata.PackageNotFoundError(name)
+        return "2.14.0"
+
+    monkeypatch.setattr(doctor, "_installed", {"tflite-runtime": "2.14.0"}.get)
+    monkeypatch.setattr(litert_interpreter.metadata, "version", version)
+    monkeypatch.setattr(litert_interpreter.np, "__version__", "2.4.6")
+    assert any("tflite-runtime 2.14.0 ends the process with NumPy 2" in text for text in doctor._missing((), {}))
