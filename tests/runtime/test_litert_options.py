@@ -168,6 +168,20 @@ class TestDelegates:
             open_engine("litert", FILES, litert=LitertOptions(delegate=tmp_path / "other.so"))
 
 
+BORDER = Border({"x": "int32"}, {"x": 0}, {"y": 0}, {})
+
+
+def one_add() -> bytes:
+    """A file with one ADD, as OPERATORS has it."""
+    model = ModelWriter("test")
+    _, graph = model.subgraph("main")
+    x = graph.input("x", np.int32, (1, 2))
+    y = graph.add("ADD", [x, x], np.int32, (1, 2), "y")
+    graph.output(y)
+    model.signature("serving_default", 0, {"x": x}, {"y": y})
+    return model.to_bytes()
+
+
 class TestOperatorsThatARuntimeLacks:
     @pytest.mark.parametrize(
         ("written", "words"),
@@ -178,18 +192,30 @@ class TestOperatorsThatARuntimeLacks:
     )
     def test_the_message_names_it(self, written: OperatorSchema, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(OPERATORS, "ADD", written)
-        model = ModelWriter("test")
-        _, graph = model.subgraph("main")
-        x = graph.input("x", np.int32, (1, 2))
-        y = graph.add("ADD", [x, x], np.int32, (1, 2), "y")
-        graph.output(y)
-        model.signature("serving_default", 0, {"x": x}, {"y": y})
-        border = Border({"x": "int32"}, {"x": 0}, {"y": 0}, {})
         with pytest.raises(UnsupportedModelError) as error:
-            LitertInterpreter(model.to_bytes(), border)
+            LitertInterpreter(one_add(), BORDER)
         assert words in str(error.value)
         assert str(error.value).startswith(litert_interpreter.version())
         assert str(error.value).endswith("choose another runtime: onnxruntime, numpy, bodies")
+
+    def test_kernels_that_lack_it_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(OPERATORS, "ADD", OperatorSchema(0, 99, 11))
+        with pytest.raises(UnsupportedModelError, match="ADD in version 99 among its reference kernels"):
+            LitertInterpreter(one_add(), BORDER, resolver="reference")
+
+    @pytest.mark.parametrize("resolver", RESOLVERS)
+    def test_every_operator_that_is_written_is_in_every_kernel_set(
+        self, resolver: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lacking = []
+        for kind, written in OPERATORS.copy().items():
+            # The runtime looks for operators before it looks at what they are given.
+            monkeypatch.setitem(OPERATORS, "ADD", written)
+            try:
+                LitertInterpreter(one_add(), BORDER, resolver=resolver)
+            except UnsupportedModelError as error:
+                lacking += [kind] if "lacks the operator" in str(error) else []
+        assert lacking == []
 
 
 class TestPackages:
