@@ -23,10 +23,11 @@ import onnx
 from qdeploy.export.onnx.functions import Site, body, function
 from qdeploy.export.onnx.rnn_arrangement import arrange
 from qdeploy.export.onnx.rnn_text import BodyText
+from qdeploy.export.onnx.rounding import attributes_of
 
 
 @body("RNN")
 def rnn(site: Site) -> onnx.FunctionProto:
     """Chooses the arrangement from the node's constants and writes it."""
     chosen = arrange(site)
-    return function("RNN", chosen.name, BodyText(chosen).lines())
+    return function("RNN", chosen.name, BodyText(chosen).lines(), besides=attributes_of(site))

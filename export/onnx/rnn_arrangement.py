@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from qdeploy.export.onnx.fragments import UINT8
 from qdeploy.export.onnx.functions import Site, kind_of, weight_form
+from qdeploy.export.onnx.rounding import rounding_of
 from qdeploy.runtime.accumulator import recurrent_reach
-from qdeploy.runtime.numeric import requantize
 from qdeploy.runtime.ops.hadamard_matrix import hadamard_signs
+from qdeploy.runtime.rounding import HALF_UP, requantize
 
 HADAMARD_UNITS = 64
 """From so many units on a wide state meets a Hadamard matrix as factors, whose operators cost less than the larger product."""
@@ -42,6 +43,7 @@ class Arrangement:
         finish: ``gather``, ``divide`` or ``multiply``.
         table_bits: n of a table of 2^n entries; ``clipped``: whether the index is clipped to it first.
         all_steps: whether y is wanted, or y_h only.
+        rounding: the rule of the state's requantization.
     """
 
     x_kind: str
@@ -57,6 +59,7 @@ class Arrangement:
     table_bits: int
     clipped: bool
     all_steps: bool
+    rounding: str
 
     @property
     def name(self) -> str:
@@ -69,6 +72,7 @@ class Arrangement:
             self.activation,
             self.finish + (f"{self.table_bits}{'c' if self.clipped else ''}" if self.finish == "gather" else ""),
             "all" if self.all_steps else "last",
+            "" if self.rounding == HALF_UP else self.rounding,
         ]
         return "_".join(word for word in words if word)
 
@@ -120,6 +124,7 @@ def arrange(site: Site) -> Arrangement:
         table_bits=table_bits,
         clipped=clipped,
         all_steps=bool(site.node.output[0]),
+        rounding=rounding_of(site),
     )
 
 
@@ -149,7 +154,14 @@ def _finish(site: Site, activation: str, product: str, low: int, high: int, zero
     reach = accumulator_reach(site)
     rectifier = activation == "relu" and low == zero_point
     full = reach.bit_length() + 1
-    if rectifier and (multiplier == 1).all() and product != "digits" and (full > FULL_TABLE_BITS or product == "rows"):
+    own = rounding_of(site) == HALF_UP
+    if (
+        own
+        and rectifier
+        and (multiplier == 1).all()
+        and product != "digits"
+        and (full > FULL_TABLE_BITS or product == "rows")
+    ):
         top = (high - zero_point + 1) << shift
         if reach + (1 << shift) < 2**31 and top < 2**31:
             return "divide", 0, False
@@ -169,7 +181,7 @@ def _saturated(site: Site, ends: np.ndarray, multiplier: int, shift: int, low: i
         size = site.constants["table"].size
         index = requantize(ends, multiplier, shift, size // 2, 0, size - 1)
         return bool(index[0] == 0 and index[1] == size - 1)
-    state = requantize(ends, multiplier, shift, zero_point, low, high)
+    state = requantize(ends, multiplier, shift, zero_point, low, high, rounding=rounding_of(site))
     return bool(state[0] == low and state[1] == high)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from qdeploy.export.onnx import fragments
+from qdeploy.export.onnx import rounding as rules
 from qdeploy.export.onnx.fragments import INT16, INT32, INT64, UINT8, UINT16, UINT64
 from qdeploy.export.onnx.hadamard_product import hadamard_factors, hadamard_product
 from qdeploy.export.onnx.modrelu import rectified
 from qdeploy.export.onnx.rnn_arrangement import Arrangement
+from qdeploy.runtime.rounding import HALF_UP
 
 
 class BodyText:
@@ -20,7 +22,9 @@ class BodyText:
             "rows": "uint8[?, ?, ?]",
             "hadamard": "int32[?, ?, ?, ?]",
         }[arrangement.product]
-        self.drive = "uint64" if arrangement.finish == "multiply" and arrangement.activation != "modrelu" else "int32"
+        # A sum that holds the rounding already is that of half up alone.
+        summed = arrangement.activation != "modrelu" and arrangement.rounding == HALF_UP
+        self.drive = "uint64" if arrangement.finish == "multiply" and summed else "int32"
 
     def lines(self) -> list[str]:
         """The whole body."""
@@ -55,9 +59,10 @@ class BodyText:
             if self.a.activation == "table"
             else ("code_zero", "code_low", "code_high")
         )
-        constants, self.requantization = fragments.requantization_constants(
-            "q", multiplier="multiplier", shift="shift", zero_point=zero_point, low=low, high=high
+        constants, self.rule = rules.requantization_constants(
+            self.a.rounding, "q", multiplier="multiplier", shift="shift", zero_point=zero_point, low=low, high=high
         )
+        self.requantization = self.rule.constants if isinstance(self.rule, rules.Named) else self.rule
         return lines + constants
 
     def _weights(self) -> list[str]:
@@ -198,7 +203,7 @@ class BodyText:
                 self.clip = (-half, half - 1)
             rectify = a.activation == "relu"
             lines.append("t_sigma = Relu(t_acc)" if rectify else "t_sigma = Identity(t_acc)")
-            steps, result = fragments.requantization("t", "t_sigma", self.requantization)
+            steps, result = rules.requantization("t", "t_sigma", self.rule)
             lines += [*steps, *self._code("t_code", result)]
             lines += [
                 *fragments.constant("clip_low", "int32", self.clip[0]),
@@ -333,6 +338,9 @@ class BodyText:
         if a.activation == "modrelu":
             lines += rectified("acc", "modrelu_bias", "rectified")
             accumulator = "rectified"
+        if a.finish == "multiply" and a.rounding != HALF_UP:
+            steps, result = rules.requantization("r", accumulator, self.rule)
+            return [*lines, *steps, f"next = Cast<to = {UINT8}>({result})"]
         if a.finish == "multiply":
             lines += [f"wide = Cast<to = {UINT64}>({accumulator})", "scaled = Mul(wide, q_m)", "sum = Add(scaled, q_c)"]
             return lines + self._requantized("sum")

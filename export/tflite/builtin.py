@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qdeploy.export.tflite.writer import Shape, Value
     from qdeploy.runtime.numeric import IntArray
 
-__all__ = ["convolution", "fully_connected", "is_builtin", "max_pooled"]
+__all__ = ["convolution", "fully_connected", "is_builtin", "max_pooled", "quantized"]
 
 _MOST_AXES = 4
 """Of a kernel: outputs, channels, height and width."""
@@ -39,6 +39,11 @@ def fully_connected(site: Site) -> None:
     """Linear: FULLY_CONNECTED of rows. Columns follow an image whose channels stand last, so that nothing is moved."""
     code, weight = site.code, site.constant("weight")
     tensor, x = site.tensor("x"), site.bytes("x", site.attributes["x_zero_point"])
+    zero_point = site.attributes["y_zero_point"]
+    if None in site.shape("x"):
+        y = _of_steps(site, x, weight)
+        site.set_bytes("y", ByteTensor(y, zero_point, last=False))
+        return
     inputs = tensor.shape[-1]
     if x.last and len(x.value.shape) > 2 and tensor.time_axis is None and tensor.entries == inputs:
         channels = x.value.shape[-1] or 1
@@ -47,9 +52,18 @@ def fully_connected(site: Site) -> None:
         x = x.channels_second(code)
     rows = x.reshaped(code, site.row_shape("x"))
     y = _product(site, "FULLY_CONNECTED", rows, weight, (rows.shape[0], len(weight)), axis=0)
-    zero_point = site.attributes["y_zero_point"]
     shape = site.shape("y")
     site.set_bytes("y", ByteTensor(ByteTensor(y, zero_point, last=False).reshaped(code, shape), zero_point, last=False))
+
+
+def _of_steps(site: Site, x: ByteTensor, weight: IntArray) -> Value:
+    """Of a sequence of any number of steps, in the graph's shape: XNNPACK reshapes no int8 tensor whose size is open."""
+    site.row_shape("x")
+    shape = site.shape("x")
+    if x.value.shape != shape:
+        x = ByteTensor.of_int32(site.code, site.input("x"), x.zero_point)
+    whole = (*shape[:-1], len(weight))
+    return _product(site, "FULLY_CONNECTED", x.value, weight, whole, axis=0, keep_num_dims=1)
 
 
 def convolution(site: Site) -> None:
@@ -183,10 +197,44 @@ def _product(site: Site, kind: str, x: Value, weight: IntArray, shape: Shape, *,
     Raises:
         UnsupportedModelError: the operator cannot say this layer's numbers.
     """
-    attributes, code = site.attributes, site.code
-    scale = _scales(site, weight.shape[axis])
-    bias = site.constant("bias")
-    low, high, zero_point = (int(attributes[name]) for name in ("low", "high", "y_zero_point"))
+    attributes = site.attributes
+    return quantized(
+        site,
+        kind,
+        x,
+        weight,
+        site.constant("bias"),
+        shape,
+        axis=axis,
+        zero_point=int(attributes["y_zero_point"]),
+        options=options,
+    )
+
+
+def quantized(
+    site: Site,
+    kind: str,
+    x: Value,
+    weight: IntArray,
+    bias: IntArray,
+    shape: Shape,
+    *,
+    zero_point: int,
+    code: Code | None = None,
+    axis: int = 0,
+    options: Mapping[str, int] | None = None,
+) -> Value:
+    """A quantized operator with a layer's multipliers and bounds; arguments as of ``_product``.
+
+    Args:
+        bias: int32 ``[N]``.
+        code: where it goes, if not where the layer is.
+        zero_point: of the result.
+        options: of the operator.
+    """
+    attributes, code = site.attributes, code or site.code
+    scale = _scales(site, weight, axis)
+    low, high = int(attributes["low"]), int(attributes["high"])
     rectified = low == zero_point and low > 0
     result = new(code, shape, zero_point)
     inputs = [
@@ -194,7 +242,7 @@ def _product(site: Site, kind: str, x: Value, weight: IntArray, shape: Shape, *,
         code.subgraph.constant(weight, np.int8, scale=scale, scaled_axis=axis),
         code.subgraph.constant(bias, np.int32, scale=scale),
     ]
-    code.subgraph.add_several(kind, inputs, [result], fused_activation=_RELU if rectified else 0, **options)
+    code.subgraph.add_several(kind, inputs, [result], fused_activation=_RELU if rectified else 0, **(options or {}))
     if low > 0 and not rectified:
         result = _bounded(code, "MAXIMUM", result, low, zero_point)
     if high < 2 * OFFSET - 1:
@@ -209,17 +257,19 @@ def _bounded(code: Code, kind: str, x: Value, bound: int, zero_point: int) -> Va
     return result
 
 
-def _scales(site: Site, outputs: int) -> list[float]:
+def _scales(site: Site, weight: IntArray, axis: int) -> list[float]:
     """multiplier / 2^shift of each output, which single precision holds exactly."""
     attributes = site.attributes
-    exact = np.broadcast_to(site.constant("multiplier").astype(np.float64), outputs) * 2.0 ** -int(attributes["shift"])
+    exact = np.broadcast_to(site.constant("multiplier").astype(np.float64), weight.shape[axis]) * 2.0 ** -int(
+        attributes["shift"]
+    )
     scale = exact.astype(np.float32)
     problem = ""
     if (scale != exact).any():
         problem = "its multipliers have more bits than single precision"
     elif scale.min() < _SMALLEST_SCALE or scale.max() > _LARGEST_SCALE:
         problem = f"its multipliers reach from {scale.min():g} to {scale.max():g}; LiteRT takes 2^-31 to 2^7"
-    elif site.constant("weight").min() < -OFFSET + 1:
+    elif weight.min() < -OFFSET + 1:
         problem = "it has weights of -128, which overflow on some processors"
     elif site.tensor("x").dtype.name != "uint8" or attributes["dtype"] != 2:
         problem = "it does not go from uint8 to uint8"

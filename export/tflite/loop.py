@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.writer import Value
+
+if TYPE_CHECKING:
+    from qdeploy.export.tflite.writer import Subgraph
 
 __all__ = ["Body", "Variables", "run_steps"]
 
@@ -44,18 +47,32 @@ def run_steps(code: Code, name: str, sequence: Value, variables: Variables, body
     sizes = code.subgraph.add("SHAPE", [sequence], np.int32, (len(sequence.shape),), out_type=2)
     carried = {_STEP: first, _STEPS: code.slice(sizes, [0], [1]), **variables}
     condition_number, condition = model.subgraph(f"{name}_condition")
-    inside = {key: condition.input(key, value.dtype, value.shape) for key, value in carried.items()}
+    inside = {key: _variable(code, condition, key, value) for key, value in carried.items()}
     going_on = condition.add("LESS", [inside[_STEP], inside[_STEPS]], np.bool_, (1,))
     condition.output(going_on)
     body_number, subgraph = model.subgraph(f"{name}_step")
     inner = Code(subgraph, in_loop=True)
-    given = {key: subgraph.input(key, value.dtype, value.shape) for key, value in carried.items()}
+    given = {key: _variable(code, subgraph, key, value) for key, value in carried.items()}
     changed = body(inner, {key: given[key] for key in variables}, given[_STEP])
     after = {**given, **changed, _STEP: inner.add(given[_STEP], 1)}
     for value in after.values():
         subgraph.output(value)
-    results = {key: code.subgraph.tensor(f"{name}_{key}", value.dtype, value.shape) for key, value in carried.items()}
+    results = {
+        key: code.subgraph.tensor(f"{name}_{key}", value.dtype, value.shape, **_steps(code, value))
+        for key, value in carried.items()
+    }
     code.subgraph.add_several(
         "WHILE", list(carried.values()), list(results.values()), cond=condition_number, body=body_number
     )
     return {key: results[key] for key in variables}
+
+
+def _variable(code: Code, subgraph: Subgraph, key: str, value: Value) -> Value:
+    """The input of a loop's subgraph for a variable: with its scale, which quantized operators ask of it."""
+    return subgraph.input(key, value.dtype, value.shape, **_steps(code, value))
+
+
+def _steps(code: Code, value: Value) -> dict[str, Any]:
+    """Scale and zero point of a tensor."""
+    tensor = code.subgraph.tensors[value.index]
+    return {"scale": tensor.scale, "zero_point": tensor.zero_point}

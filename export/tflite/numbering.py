@@ -4,6 +4,7 @@ The signature of one step has what stands before the loop, in it and behind it o
 in both subgraphs, so have the operators that read and write it, and the file holds them once. Tensors correspond if they are
 computed alike: from constants of one buffer, inputs of one name, and tensors that correspond, by the same operator. What a
 loop's variable is inside follows from what it is outside, and a state that was given on as digits is what they were made of.
+Where a step computes what the loop looks up, emitters say so (``Subgraph.roles``).
 
 Operators whose results nobody reads are left out.
 """
@@ -17,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qdeploy.export.tflite.writer import Operator, Subgraph
 
-__all__ = ["Numbered", "numbered"]
+__all__ = ["ABSENT", "Numbered", "numbered"]
+
+ABSENT = -1
+"""Stands for an input that an operator lacks, in files too."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Numbered:
 
     def all(self, indices: Sequence[int]) -> list[int]:
         """The numbers of tensors."""
-        return [self.numbers[index] for index in indices]
+        return [index if index == ABSENT else self.numbers[index] for index in indices]
 
 
 def numbered(subgraphs: Sequence[Subgraph]) -> list[Numbered]:
@@ -115,16 +119,22 @@ class _Origins:
             set_origin(tensor, "input", apart, graph.tensors[tensor].name, origin=given)
         for operator in self._operators[index]:
             for tensor in operator.inputs:
-                if tensor not in found:
+                if tensor != ABSENT and tensor not in found:
                     constant = graph.tensors[tensor]
-                    values = (constant.buffer, constant.dtype.name, constant.shape, constant.name)
+                    values = (constant.buffer, constant.dtype.name, constant.name)
                     set_origin(tensor, "constant", *values)
-            read = tuple(found[tensor] for tensor in operator.inputs)
-            options = tuple(sorted(operator.options.items()))
+            read = tuple(ABSENT if tensor == ABSENT else found[tensor] for tensor in operator.inputs)
             results = self._of_loop(operator, read)
+            options = tuple(sorted(operator.options.items()))
+            for place, tensor in enumerate(operator.intermediates):
+                set_origin(tensor, operator.kind, "inside", read, place)
             for place, tensor in enumerate(operator.outputs):
                 origin = results[place] if results else self._of_digits(graph, tensor, found)
-                set_origin(tensor, operator.kind, options, read, place, origin=origin)
+                key: tuple[Any, ...] = (operator.kind, options, read, place)
+                if tensor in graph.roles:
+                    role, source = graph.roles[tensor]
+                    key = ("role", role, found[source.index])
+                set_origin(tensor, *key, origin=origin)
         for digits, whole in graph.joined.items():
             if whole.index in found and all(digit in found for digit in digits):
                 self._wholes.setdefault(tuple(found[digit] for digit in digits), found[whole.index])

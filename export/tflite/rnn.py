@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from qdeploy.export.tflite.arithmetic import Code
+from qdeploy.export.tflite.builtin import is_builtin
+from qdeploy.export.tflite.builtin_rnn import recurrent_rows
 from qdeploy.export.tflite.emitter import tflite_operator
 from qdeploy.export.tflite.hadamard_product import HadamardProduct
 from qdeploy.export.tflite.loop import Variables, run_steps
@@ -28,6 +30,9 @@ _Product: TypeAlias = "MatrixProduct | HadamardProduct | SparseProduct"
 @tflite_operator("RNN")
 def rnn(site: Site) -> None:
     """U x of all steps before the loop; in it one product, sigma and a requantization."""
+    if is_builtin(site):
+        recurrent_rows(site)
+        return
     attributes, code = site.attributes, site.code
     kind = site.tensor("h0").dtype if site.layer.inputs["h0"] in site.graph.tensors else site.constant("h0").dtype
     recurrent = _recurrent(site, kind)

@@ -71,7 +71,7 @@ OPERATORS = {
     "DYNAMIC_UPDATE_SLICE": OperatorSchema(151, 1, 117),
     "FILL": OperatorSchema(94, 1, 74),
     "FLOOR_DIV": OperatorSchema(90, 2, 65),
-    "FULLY_CONNECTED": OperatorSchema(9, 1, 8, (("fused_activation", 0, "int8"),)),
+    "FULLY_CONNECTED": OperatorSchema(9, 5, 8, (("fused_activation", 0, "int8"), ("keep_num_dims", 2, "bool"))),
     "GATHER": OperatorSchema(36, 1, 23, (("axis", 0, "int32"), ("batch_dims", 1, "int32"))),
     "LESS": OperatorSchema(58, 1, 41),
     "LOGISTIC": OperatorSchema(14),
@@ -104,5 +104,8 @@ OPERATORS = {
     "SUM": OperatorSchema(74, 1, 27, (("keep_dims", 0, "bool"),)),
     "TANH": OperatorSchema(28),
     "TRANSPOSE": OperatorSchema(39, 1, 26),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": OperatorSchema(
+        44, 1, 71, (("fused_activation", 0, "int8"), ("time_major", 3, "bool"))
+    ),
     "WHILE": OperatorSchema(119, 1, 93, (("cond", 0, "int32"), ("body", 1, "int32"))),
 }

@@ -40,7 +40,7 @@ class SparseProduct:
     """W x as :class:`~qdeploy.export.tflite.product.MatrixProduct`.
 
     Attributes:
-        rows, columns, values: of every weight that is not 0, by rising row; the last row has at least one, perhaps of 0.
+        rows, columns, values: of every weight that is not 0, by rising row; of a row of nothing one weight of 0.
         hidden: H.
         rest: int64 ``[H]``: what W (x - zero_point) has besides W x.
     """
@@ -58,10 +58,11 @@ class SparseProduct:
         hidden = len(weight)
         if np.count_nonzero(weight) * _LEAST_ZEROS > weight.size:
             return None
-        rows, columns = np.nonzero(weight)
-        if rows.size == 0 or rows[-1] != hidden - 1:
-            # The number of sums is that of the last one.
-            rows, columns = np.append(rows, hidden - 1), np.append(columns, 0)
+        # Sums are of segments that follow each other: a row of nothing has a weight of 0.
+        empty = np.flatnonzero(~weight.any(axis=1))
+        rows, columns = (np.concatenate(pair) for pair in zip(np.nonzero(weight), (empty, empty), strict=True))
+        order = np.argsort(rows, kind="stable")
+        rows, columns = rows[order], columns[order]
         rest = -zero_point * weight.astype(np.int64).sum(axis=1)
         return cls(rows, columns, weight[rows, columns].astype(np.int64), hidden, rest, _Whole())
 

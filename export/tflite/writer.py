@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdeploy.export.tflite.compact_builder import CompactBuilder
-from qdeploy.export.tflite.numbering import Numbered, numbered
+from qdeploy.export.tflite.numbering import ABSENT, Numbered, numbered
 from qdeploy.export.tflite.schema import ELEMENT_TYPES, IDENTIFIER, OPERATORS, SCHEMA_VERSION
 
 __all__ = ["ModelWriter", "Operator", "Subgraph", "Value"]
@@ -45,6 +45,7 @@ class _Tensor:
     scale: Scale | None = None
     zero_point: int = 0
     scaled_axis: int = 0
+    variable: bool = False
 
 
 _UNUSED = _Tensor("", np.dtype(np.int32), (1,), 0)
@@ -53,12 +54,16 @@ _UNUSED = _Tensor("", np.dtype(np.int32), (1,), 0)
 
 @dataclass
 class Operator:
-    """An operator on tensors of its subgraph, by their indices."""
+    """An operator on tensors of its subgraph, by their indices; ``ABSENT`` stands for an input that it lacks.
+
+    ``intermediates`` have scales alone: of what the operator computes inside.
+    """
 
     kind: str
     inputs: list[int]
     outputs: list[int]
     options: dict[str, int]
+    intermediates: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -70,6 +75,7 @@ class Subgraph:
         transposed: by the index of a tensor that is another with its axes in a new order, that other and the order.
         digits: by the index of an int32 tensor, the int8 digits that it was joined of.
         joined: by the indices of digits, the tensor that they are those of.
+        roles: by the index of a tensor that subgraphs compute in different ways, what it is, and the tensor that it is that of.
     """
 
     name: str
@@ -82,6 +88,7 @@ class Subgraph:
     transposed: dict[int, tuple[Value, Sequence[int]]] = field(default_factory=dict)
     digits: dict[int, list[Value]] = field(default_factory=dict)
     joined: dict[tuple[int, ...], Value] = field(default_factory=dict)
+    roles: dict[int, tuple[str, Value]] = field(default_factory=dict)
     _constants: dict[Any, Value] = field(default_factory=dict)
     _results: dict[Any, Value] = field(default_factory=dict)
 
@@ -95,6 +102,7 @@ class Subgraph:
         zero_point: int = 0,
         scaled_axis: int = 0,
         buffer: int = 0,
+        variable: bool = False,
     ) -> Value:
         """A new tensor.
 
@@ -104,9 +112,10 @@ class Subgraph:
                 take their multipliers from.
             scaled_axis: to whose entries the scales belong, where there are several.
             buffer: with the values of a constant.
+            variable: whether an operator that reads it may change it, as those with a state of their own do.
         """
         kind = np.dtype(dtype)
-        self.tensors.append(_Tensor(name, kind, shape, buffer, scale, zero_point, scaled_axis))
+        self.tensors.append(_Tensor(name, kind, shape, buffer, scale, zero_point, scaled_axis, variable))
         return Value(len(self.tensors) - 1, kind, shape)
 
     def input(self, name: str, dtype: Any, shape: Shape, *, scale: float | None = None, zero_point: int = 0) -> Value:
@@ -136,11 +145,26 @@ class Subgraph:
         array = np.ascontiguousarray(np.asarray(values, dtype))
         buffer = self.model.buffer(array)
         if scale is not None:
-            place = {"zero_point": zero_point, "scaled_axis": scaled_axis, "buffer": buffer}
-            return self.tensor(name, array.dtype, array.shape, scale=scale, **place)
+            return self.tensor(
+                name,
+                array.dtype,
+                array.shape,
+                scale=scale,
+                zero_point=zero_point,
+                scaled_axis=scaled_axis,
+                buffer=buffer,
+            )
         key = (buffer, array.dtype.name, array.shape, name)
         if key not in self._constants:
             self._constants[key] = self.tensor(name, array.dtype, array.shape, buffer=buffer)
+        return self._constants[key]
+
+    def scalar(self, number: int) -> Value:
+        """An int32 number as a tensor without axes, one of its kind in the subgraph."""
+        buffer = self.model.buffer(np.array(number, np.int32))
+        key = (buffer, "int32", (), "")
+        if key not in self._constants:
+            self._constants[key] = self.tensor("", np.int32, (), buffer=buffer)
         return self._constants[key]
 
     def add(
@@ -163,7 +187,25 @@ class Subgraph:
 
     def add_several(self, kind: str, inputs: Sequence[Value], outputs: Sequence[Value], **options: int) -> None:
         """An operator with any outputs, which are tensors of this subgraph."""
-        self.operators.append(Operator(kind, [v.index for v in inputs], [v.index for v in outputs], dict(options)))
+        self.append(kind, inputs, outputs, options)
+
+    def append(
+        self,
+        kind: str,
+        inputs: Sequence[Value | None],
+        outputs: Sequence[Value],
+        options: Mapping[str, int],
+        intermediates: Sequence[Value] = (),
+    ) -> None:
+        """An operator as :meth:`add_several` writes it, with None for an input that it lacks.
+
+        Args:
+            kind, inputs, outputs, options: the operator's.
+            intermediates: tensors whose scales are those of what it computes inside.
+        """
+        read = [ABSENT if value is None else value.index for value in inputs]
+        inside = [value.index for value in intermediates]
+        self.operators.append(Operator(kind, read, [v.index for v in outputs], dict(options), inside))
 
 
 @dataclass
@@ -275,6 +317,8 @@ def _tensor(builder: CompactBuilder, tensor: _Tensor) -> int:
         zero_point = builder.numbers(np.full(len(scales), tensor.zero_point), np.int64)
         steps = [(2, "offset", scale), (3, "offset", zero_point), (6, "int32", tensor.scaled_axis)]
         fields.append((4, "offset", builder.table(steps, slots=7)))
+    if tensor.variable:
+        fields.append((5, "bool", 1))
     if None in tensor.shape:
         fields.append((7, "offset", builder.numbers([-1 if size is None else size for size in tensor.shape])))
     fields.append((8, "bool", 1))
@@ -292,7 +336,9 @@ def _operator(builder: CompactBuilder, operator: Operator, layout: Numbered, kin
         values = [(slot, kind, int(operator.options.get(name, 0))) for name, slot, kind in schema.fields]
         options = builder.table(values, slots=max((slot for _, slot, _ in schema.fields), default=-1) + 1)
         fields += [(3, "uint8", schema.options), (4, "offset", options)]
-    return builder.table(fields, slots=5)
+    if operator.intermediates:
+        fields.append((8, "offset", builder.numbers(layout.all(operator.intermediates))))
+    return builder.table(fields, slots=9)
 
 
 def _signature(builder: CompactBuilder, signature: _Signature, layout: Numbered) -> int:

@@ -83,11 +83,11 @@ def check_any(recipe: Recipe, layers: Iterable[Mapping[str, Any]]) -> None:
     if not wanted(recipe):
         return
     layers = list(layers)
-    if any("rounding" in layer for layer in layers):
+    if any("rounding" in layer or layer.get("operator") == "LSTM8x8x16" for layer in layers):
         return
     reasons = [f"{layer['name']}: {layer[BECAUSE]}" for layer in layers if BECAUSE in layer]
     raise UnsupportedModelError(
         "tflite_kernels=builtin, but no layer of this network can take LiteRT's own kernels"
-        + (f" ({'; '.join(reasons)})" if reasons else ": it has no linear layer or convolution")
+        + (f" ({'; '.join(reasons)})" if reasons else ": it has no linear layer, convolution, RNN or LSTM")
         + "; export with --tflite-kernels portable."
     )

@@ -13,6 +13,7 @@ from qdeploy.capture.index_inputs import index_counts
 from qdeploy.quantize.activation_memory import activation_bytes
 from qdeploy.quantize.asked_kernels import check_any
 from qdeploy.quantize.batch_norm import place_batch_norm
+from qdeploy.quantize.builtin_loop import say_which_have_no_kernel
 from qdeploy.quantize.float_graph import FLOAT_DOMAIN, FloatGraph
 from qdeploy.quantize.given_states import feed_given_states, given_state_type, sources_of_states
 from qdeploy.quantize.integer_graph import IntegerGraph
@@ -85,6 +86,7 @@ def quantize(
                 f"node {node.name}: {node.op_type} has no integer form; supported are {', '.join(sorted(LOWERINGS))}."
             )
         lowering(context, node)
+    say_which_have_no_kernel(recipe, graph.layers)
     check_any(recipe, graph.layers)
     if storage == "compact":
         store_sparse(graph)

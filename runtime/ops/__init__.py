@@ -15,12 +15,13 @@ RECURRENT = (
     "GRU",
     "GRUResetBefore",
     "LSTM",
+    "LSTM8x8x16",
     "LiGRU",
     "FastRNN",
     "FastGRNN",
 )
 """Operators with a state: their second input is the one before the first step, their outputs all and the last; the cell
-state of LSTM is the third of both."""
+state of an LSTM is the third of both."""
 
 WHOLE_SEQUENCE = ("TimeMean", "TimeMax")
 """Operators whose result is of all steps of a call: what comes of them is not the same when a sequence is cut."""

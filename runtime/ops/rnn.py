@@ -7,15 +7,12 @@ from numpy.typing import NDArray
 
 from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.loop_products import LoopProducts
-from qdeploy.runtime.numeric import (
-    IntArray,
-    check_int32,
-    exact_matmul,
-    requantize,
-)
+from qdeploy.runtime.numeric import IntArray, check_int32, exact_matmul
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import count_saturated
+from qdeploy.runtime.ops.rounded_loop import check_loop_rounding
 from qdeploy.runtime.ops.sequence import check_sequence
+from qdeploy.runtime.rounding import HALF_UP, requantize
 
 ACTIVATIONS = ("linear", "relu", "modrelu", "table")
 _TABLE_SIZES = tuple(2**n for n in range(1, 13))
@@ -43,6 +40,7 @@ def rnn(
     low: int,
     high: int,
     dtype: int,
+    rounding: str = HALF_UP,
 ) -> tuple[IntArray, ...]:
     """acc_t = (W (h_{t-1} - z_h)) * 2^recurrent_shift + u_t + bias;  h_t = clip(round(sigma(acc_t) M / 2^shift) + z_h).
 
@@ -71,6 +69,8 @@ def rnn(
         shift: 0 to 46.
         low, high: inclusive bounds of the state. ReLU states of p bits are [0, 2^p - 1], others two's complement.
         dtype: ONNX element type of the state: 2 uint8, 5 int16.
+        rounding: the rule by which the state is rounded; a node without it has ``half_up``. ``half_even`` is what kernels in
+            single precision do: x and state uint8, linear or relu, no input_multiplier (``rounded_loop.py``).
 
     Returns:
         y ``[T, B, H]``, every state; y_h ``[B, H]``, the last one. N calls of one step, one call of N steps and any
@@ -94,6 +94,12 @@ def rnn(
             activation=activation,
             input_shift=input_shift,
             recurrent_shift=recurrent_shift,
+            rounding=rounding,
+            shift=shift,
+        )
+        node.require(
+            rounding == HALF_UP or (x.dtype == np.uint8 and h0.dtype == np.uint8),
+            f"x is {x.dtype} and h0 {h0.dtype}; rounding {rounding} goes from uint8 to uint8.",
         )
     node.require(
         activation != "relu" or low == h_zero_point, f"relu needs low = h_zero_point; found {low}, {h_zero_point}."
@@ -116,7 +122,9 @@ def rnn(
         if not constants.proven:
             check_int32(accumulator, f"node {node.name}, step {t}")
         h = y[t]
-        h[...] = _state(accumulator, activation, multiplier, modrelu_bias, table, shift, h_zero_point, low, high)
+        h[...] = _state(
+            accumulator, activation, multiplier, modrelu_bias, table, shift, h_zero_point, low, high, rounding
+        )
     count_saturated(node, y, low if activation == "relu" else h_zero_point, low, high)
     return y, y[-1].copy()
 
@@ -139,6 +147,7 @@ def _state(
     zero_point: int,
     low: int,
     high: int,
+    rounding: str,
 ) -> IntArray:
     """sigma and the requantization of one step's accumulator ``[B, H]``."""
     if activation == "table" and table is not None:
@@ -150,7 +159,7 @@ def _state(
         accumulator = np.sign(accumulator) * np.maximum(np.abs(accumulator) + modrelu_bias, 0)
     elif activation == "relu":
         np.maximum(accumulator, 0, out=accumulator)
-    return requantize(accumulator, multiplier, shift, zero_point, low, high)
+    return requantize(accumulator, multiplier, shift, zero_point, low, high, rounding=rounding)
 
 
 def _checked(
@@ -168,6 +177,8 @@ def _checked(
     activation: str,
     input_shift: int,
     recurrent_shift: int,
+    rounding: str,
+    shift: int,
 ) -> LoopProducts:
     """Checks the constants against the contract and derives what the loop needs of them."""
     hidden = recurrent_weight.shape[0]
@@ -203,5 +214,14 @@ def _checked(
         input_shift=input_shift,
         input_multiplier=input_multiplier,
         modrelu_bias=modrelu_bias,
+    )
+    check_loop_rounding(
+        node,
+        rounding,
+        activation=activation,
+        reach=reach,
+        multiplier=multiplier,
+        shift=shift,
+        requantized_input=input_multiplier is not None,
     )
     return LoopProducts.of(recurrent_weight, input_weight, h_largest=h_largest, x_largest=x_largest, reach=reach)

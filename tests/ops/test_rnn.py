@@ -39,6 +39,7 @@ def network(
     input_multiplier: int | None = None,
     seed: int = 0,
     bias: int = 3000,
+    rounding: str | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """A random layer with its attributes."""
     generator = np.random.default_rng(seed)
@@ -66,7 +67,7 @@ def network(
         names[8] = "input_multiplier"
     while not names[-1]:
         names.pop()
-    attributes = {
+    attributes: dict[str, Any] = {
         "activation": activation,
         "x_zero_point": 3 if x_type == "uint8" else 0,
         "h_zero_point": zero_point,
@@ -77,6 +78,8 @@ def network(
         "high": high,
         "dtype": UINT8 if state == "uint8" else INT16,
     }
+    if rounding is not None:
+        attributes["rounding"] = rounding
     shapes = {"x": np.zeros((1, 1, inputs), x_type), "h0": np.zeros((1, hidden), state)}
     model = one_node("RNN", shapes, constants, names, {"y": state if every_step else "", "y_h": state}, **attributes)
     return model, attributes | {"hidden": hidden, "inputs": inputs, "x_type": x_type, "state": state}

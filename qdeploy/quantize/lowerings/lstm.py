@@ -18,7 +18,10 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.calibration import initial_state
-from qdeploy.quantize.integer_graph import State, accumulator_bits
+from qdeploy.quantize import builtin_kernels
+from qdeploy.quantize.integer_graph import accumulator_bits
+from qdeploy.quantize.lowerings.lstm_8x8x16 import lower_built_in
+from qdeploy.quantize.lowerings.lstm_states import add_states, cell_type, every_state, power_of_two_state
 from qdeploy.quantize.lowerings.quaternion_rows import store_weight, weight_record
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.rnn import state_tensors
@@ -53,15 +56,18 @@ FREE_SCALE_BITS = 6
 TANH_BITS = 15
 """Fractional bits of tanh of the cell state."""
 
-SMALLEST_CELL_SCALE = 2.0**-15
-"""At a finer one the candidate, which reaches to 1, would not fit 16 bits."""
-
 _HALF = 1 << (INDEX_BITS - 1)
 
 
 @lowers("LSTM")
 def lstm(context: Context, node: onnx.NodeProto) -> None:
     """Quantizes one LSTM layer; its two states become inputs and outputs of the network."""
+    reasons: dict[str, str] = {}
+    if builtin_kernels.wanted(context.recipe):
+        reason = lower_built_in(context, node)
+        if reason is None:
+            return
+        reasons[builtin_kernels.BECAUSE] = reason
     graph, recipe, floats, name = context.integers, context.recipe, context.floats, node.name
     x = context.type_of(node.input[0])
     input_float = floats.constant(node, 1, "input weight")
@@ -71,7 +77,7 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
     states = node.output[0] or f"{node.output[1]}/states"
     seen = context.calibration[states]
     ranges = StateRange(seen, recipe, signed=True, bound=max(1.0, -seen.low, seen.high))
-    state = _power_of_two(ranges.free())
+    state = power_of_two_state(ranges.free())
     output_shift = round(math.log2(state.scale)) + GATE_BITS + TANH_BITS
     if not 0 <= output_shift <= MAX_OUTPUT_SHIFT:
         raise UnsupportedModelError(
@@ -79,7 +85,7 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
             f"({initial_state(node)}) reaches {seen.high:.4g}, where the layer's own states stay within 1."
         )
     cell_seen = context.calibration[f"{states}/cell"]
-    cell = _cell_type(max(-cell_seen.low, cell_seen.high))
+    cell = cell_type(max(-cell_seen.low, cell_seen.high))
 
     recurrent = _recurrent(recurrent_float, input_float, bias, recipe, x, state, node)
     given = _input(input_float, recipe, x, node)
@@ -105,7 +111,6 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
     }
     state_in, state_out = state_tensors(context, node)
     cell_in, cell_out = state_tensors(context, node, cell=True)
-    wanted = node.output[0] and (floats.readers(node.output[0]) or node.output[0] in floats.outputs)
     graph.node(
         "LSTM",
         [
@@ -119,7 +124,7 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
             graph.constant(f"{name}.multiplier", multiplier.values, bits=32),
             *(stored_table(graph, f"{name}.{table}", entries, 16) for table, entries in tables.items()),
         ],
-        [node.output[0] if wanted else "", state_out, cell_out],
+        [every_state(context, node), state_out, cell_out],
         name,
         x_zero_point=x.zero_point,
         h_zero_point=state.zero_point,
@@ -132,17 +137,8 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
         high=state.high,
         dtype=state.onnx_type,
     )
-    if node.output[0]:
-        graph.types[node.output[0]] = state
     hidden = recurrent_float.shape[1]
-    for place, given_name, taken_name, kind in ((1, state_in, state_out, state), (2, cell_in, cell_out, cell)):
-        graph.types[taken_name] = kind
-        graph.states.append(State(given_name, taken_name, kind, hidden))
-        last = node.output[place] if len(node.output) > place else ""
-        if last:
-            graph.types[last] = kind
-        if last != taken_name and (floats.readers(last) or last in floats.outputs):
-            graph.nodes.append(onnx.helper.make_node("Identity", [taken_name], [last], name=f"{last}.identity"))
+    add_states(context, node, (state, cell), (state_in, cell_in), (state_out, cell_out), hidden)
     graph.layers.append(
         {
             "name": name,
@@ -161,6 +157,7 @@ def lstm(context: Context, node: onnx.NodeProto) -> None:
             "calibrated_steps": max(1, context.calibration.steps),
             **weight_record(context, {node.input[1]: given, node.input[2]: recurrent}),
             **ranges.report(state),
+            **reasons,
         }
     )
 
@@ -275,19 +272,6 @@ def _multiple_of(
     rows = np.broadcast_to(found.scale * x.scale / unit, weight.shape[:1])
     raised = 2.0 ** np.maximum(0.0, np.ceil(np.log2(rows) - 1e-9))
     return on_scale(weight, raised * unit / x.scale, found.bits)
-
-
-def _power_of_two(free: TensorType) -> TensorType:
-    """The state's type over the next power of two that covers the range; the scale is that over the number of levels."""
-    levels = free.high - free.zero_point
-    exponent = math.ceil(math.log2(free.scale * levels) - 1e-9)
-    return TensorType(free.dtype, 2.0**exponent / (levels + 1), free.zero_point, free.bits, free.low, free.high)
-
-
-def _cell_type(largest: float) -> TensorType:
-    """16 bits, at the finest power of two that covers ``largest`` and the candidate."""
-    exponent = math.ceil(math.log2(largest / CELL_HIGH)) if largest > 0 else -TANH_BITS
-    return TensorType("int16", max(SMALLEST_CELL_SCALE, 2.0**exponent), 0, 16, CELL_LOW, CELL_HIGH)
 
 
 def _tanh_high(state: TensorType, output_shift: int) -> int:

@@ -23,6 +23,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdeploy.calibration import initial_cell_state, initial_state
+from qdeploy.quantize import builtin_kernels, builtin_loop
 from qdeploy.quantize.float_graph import attribute
 from qdeploy.quantize.integer_graph import accumulator_bits
 from qdeploy.quantize.lowerings.loop_state import hand_over_state, wanted_states
@@ -34,6 +35,7 @@ from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.orthogonality import Orthogonality
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.shaped_rounding import best_step, is_orthogonal, shaped_rounding
+from qdeploy.quantize.single_precision import exact_multiplier
 from qdeploy.quantize.state_range import StateRange
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
@@ -85,7 +87,12 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     ranges = StateRange(
         seen, recipe, activation != "relu", bound=math.inf if homogeneous else max(1.0, -seen.low, seen.high)
     )
-    loop = (_homogeneous if homogeneous else _fixed_state)(weights, bias, recipe, x, ranges, node)
+    reason = builtin_loop.hindrance(activation, x, ranges.free())
+    exact = builtin_kernels.wanted(recipe) and reason is None
+    if homogeneous:
+        loop = _homogeneous(weights, bias, recipe, x, ranges, node, exact=exact)
+    else:
+        loop = _fixed_state(weights, bias, recipe, x, ranges, node)
     steps = max(1, context.calibration.steps)
     index_scale = 1.0
     table: NDArray[np.float64] | None = None
@@ -108,6 +115,21 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     if activation == "modrelu":
         rectifier_bias = np.rint(floats.constant(node, 4, "modReLU bias") / scale)
     reach = _prove(node.name, loop, x, integer_bias, rectifier_bias)
+    if exact:
+        short = exact_multiplier(ratio, node.name)
+        reason = builtin_loop.obstacle(
+            recurrent_weight=loop.recurrent.integers,
+            recurrent_shift=loop.recurrent_shift,
+            input_weight=loop.input.integers,
+            input_shift=loop.input_shift,
+            requantized_input=loop.input_multiplier is not None,
+            reach=reach,
+            multiplier=short,
+            grid=loop.recurrent.exact_grid,
+        )
+        if short is not None and reason is None:
+            multiplier, gain_error = short.as_shift(), 0.0
+    kernels = builtin_loop.record(recipe, reason)
 
     name = node.name
     state_in, state_out = state_tensors(context, node)
@@ -146,6 +168,7 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
         low=loop.state.low,
         high=loop.state.high,
         dtype=loop.state.onnx_type,
+        **{key: value for key, value in kernels.items() if key == "rounding"},
     )
     hand_over_state(context, node, (state_in, state_out), loop.state, loop.recurrent.integers.shape[0])
     graph.layers.append(
@@ -159,11 +182,12 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
             "activation_bits": x.bits,
             "state_bits": loop.state.bits,
             "macs": int(weights[0].size + weights[1].size),
-            "accumulator_bits": accumulator_bits(reach),
+            "accumulator_bits": accumulator_bits(int(reach.max())),
             "multiplier_bits": int(multiplier.values.max()).bit_length(),
             "multiplier_error": multiplier.error,
             "calibrated_steps": steps,
             "gain_error": gain_error,
+            **kernels,
             **weight_record(context, {node.input[1]: loop.input, node.input[2]: loop.recurrent}),
             **ranges.report(loop.state),
             **_orthogonality(weights[1], loop.recurrent),
@@ -196,11 +220,16 @@ def _homogeneous(
     x: TensorType,
     ranges: StateRange,
     node: onnx.NodeProto,
+    *,
+    exact: bool,
 ) -> _Loop:
-    """Scales of a loop whose activation is positively homogeneous: the state's scale is free."""
+    """Scales of a loop whose activation is positively homogeneous: the state's scale is free.
+
+    ``exact``: a scale of W is wanted that is an exact multiplier in single precision.
+    """
     tight = ranges.free()
     least = _least_scale(weights[0], bias, x, tight)
-    recurrent = _recurrent(weights[1], recipe, node, least)
+    recurrent = _recurrent(weights[1], recipe, node, least, exact=exact)
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid and recurrent.scale.size == 1:
         unit = given.scale[0] * x.scale / recurrent.scale[0]
@@ -237,19 +266,32 @@ def _fixed_state(
     return _free_input(recurrent, weights[0], state, x, recipe)
 
 
-def _recurrent(weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto, least: float) -> QuantizedWeight:
+def _recurrent(
+    weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto, least: float, *, exact: bool = False
+) -> QuantizedWeight:
     power_of_two = recipe.multiplier_bits == 1
     granularity = recipe.recurrent_granularity
     found = quantize_weight(weight, recipe, node.input[2], granularity=granularity, power_of_two=power_of_two)
     kept = least / 2.0 ** (GRID_DRIVE_BITS - DRIVE_BITS) if found.exact_grid else least
     if found.scale.min() >= kept:
-        return _shaped(found, weight, recipe, node, kept)
+        shaped = _shaped(found, weight, recipe, node, kept, exact=exact)
+        if shaped.exact_grid or shaped.shaped or not exact:
+            return shaped
+        return on_scale(weight, builtin_loop.exact_scales(shaped.scale, _free_lift(shaped)), recipe.weight_bits)
     scale = np.maximum(found.scale, least)
+    if exact:
+        scale = builtin_loop.exact_scales(scale, 0)
     return on_scale(weight, powers_of_two(scale) if power_of_two else scale, recipe.weight_bits)
 
 
 def _shaped(
-    found: QuantizedWeight, weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto, least: float
+    found: QuantizedWeight,
+    weight: NDArray[np.float32],
+    recipe: Recipe,
+    node: onnx.NodeProto,
+    least: float,
+    *,
+    exact: bool,
 ) -> QuantizedWeight:
     """The weight rounded so that its eigenvalues stay, where the recipe asks for it and it is orthogonal; s_W >= ``least``."""
     wanted = recipe.recurrent_rounding
@@ -268,6 +310,8 @@ def _shaped(
     step = float(found.scale[0])
     if recipe.multiplier_bits > 1:
         step = max(best_step(weight, -top, top), least)
+    if exact:
+        step = float(builtin_loop.exact_scales(np.array([step]), _free_lift(found))[0])
     integers, _ = shaped_rounding(weight, step, -top, top)
     error = float(np.abs(weight - integers * step).max())
     return dataclasses.replace(found, integers=integers, scale=np.array([step]), error=error, shaped=True)
@@ -374,16 +418,16 @@ def _tanh_table(state: TensorType, reach: float, unit: float | None) -> tuple[fl
 
 def _prove(
     name: str, loop: _Loop, x: TensorType, bias: NDArray[np.float64], rectifier_bias: NDArray[np.float64] | None
-) -> int:
-    """The largest accumulator over all inputs and states.
+) -> NDArray[np.object_]:
+    """The largest accumulator of each unit over all inputs and states, Python integers ``[H]``.
 
     Raises:
         AccumulatorOverflowError: when int32 cannot hold it.
     """
     largest_bias = np.abs(bias) + (0 if rectifier_bias is None else np.abs(rectifier_bias))
-    reach: NDArray[Any]
+    reach: NDArray[np.object_]
     if largest_bias.max() >= INT32_REACH:
-        reach = largest_bias
+        reach = largest_bias.astype(object)
     else:
         requantized = loop.input_multiplier
         reach = recurrent_reach(
@@ -403,7 +447,7 @@ def _prove(
             f"node {name}: the accumulator of unit {unit} could reach {float(reach[unit]):.4g}, more than int32 holds (2.147e9); "
             "use fewer state bits (--state-bits) or fewer weight bits."
         )
-    return int(reach.max())
+    return reach
 
 
 def _orthogonality(weight: NDArray[np.float32], deployed: QuantizedWeight) -> dict[str, Any]:
