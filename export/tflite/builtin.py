@@ -108,17 +108,22 @@ def convolution(site: Site) -> None:
 
 
 def max_pooled(site: Site) -> bool:
-    """MaxPool without pads or dilations of an image that stands in bytes: MAX_POOL_2D. Returns whether it was that."""
+    """MaxPool without dilations of an image that stands in bytes: MAX_POOL_2D. Returns whether it was that.
+
+    Its pads are those of SAME, or any where the zero point, with which images are padded, is the smallest byte.
+    """
     attributes, code, held = site.attributes, site.code, site.held_bytes("x")
     kernel = tuple(attributes["kernel"])
-    if held is None or len(kernel) > 2 or any(attributes["pads"]) or set(attributes["dilations"]) != {1}:
+    if held is None or len(kernel) > 2 or set(attributes["dilations"]) != {1}:
         return False
     tensor = site.tensor("x")
-    x = _image(site, held)
     strides = tuple(attributes["strides"])
     windows = Windows(
         tuple(tensor.shape[2:]), kernel, strides, tuple(attributes["dilations"]), tuple(attributes["pads"])
     )
+    if any(windows.pads) and held.zero_point > 0 and not _is_same(windows):
+        return False
+    x = _image(site, held)
     image, padding = _padded(code, x, windows)
     y = new(code, (1, *_two(windows.out), tensor.shape[1]), x.zero_point)
     options = {
@@ -148,8 +153,7 @@ def _padded(code: Code, x: ByteTensor, windows: Windows) -> tuple[Value, int]:
     axes = len(windows.size)
     if not any(windows.pads):
         return image, _VALID
-    same = [_same(windows, axis) for axis in range(axes)]
-    if all(pads == (windows.pads[axis], windows.pads[axis + axes]) for axis, pads in enumerate(same)):
+    if _is_same(windows):
         return image, _SAME
     before, after = (_two(windows.pads[start : start + axes], 0) for start in (0, axes))
     sizes = [[0, 0], *map(list, zip(before, after, strict=True)), [0, 0]]
@@ -157,6 +161,12 @@ def _padded(code: Code, x: ByteTensor, windows: Windows) -> tuple[Value, int]:
     result = new(code, larger, x.zero_point)
     code.subgraph.add_several("PAD", [image, code.subgraph.constant(sizes)], [result])
     return result, _VALID
+
+
+def _is_same(windows: Windows) -> bool:
+    """Whether the pads are those that the runtime adds for SAME."""
+    axes = len(windows.size)
+    return all(_same(windows, axis) == (windows.pads[axis], windows.pads[axis + axes]) for axis in range(axes))
 
 
 def _same(windows: Windows, axis: int) -> tuple[int, int]:

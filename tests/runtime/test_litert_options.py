@@ -102,6 +102,29 @@ class TestWhereTheyAreTaken:
         assert report.integer_value == 1
 
 
+class TestKernelsThatRoundOtherwise:
+    """A bundle with layers by LiteRT's own kernels, whose bits are claimed for some kernel sets only."""
+
+    files = read_bundle(BUNDLE.with_name("builtin-conv-1d.zip"))
+
+    def test_nobody_gets_other_integers_unasked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("qdeploy.tflite_file.processor", lambda: "x86-64 with AVX")
+        with pytest.raises(UnsupportedModelError, match="with its plain kernels would compute other integers") as error:
+            open_engine("litert", self.files, optimize=False)
+        assert "--resolver plain" in str(error.value)
+        assert "names half_even" in str(error.value)
+
+    def test_who_names_the_kernels_gets_them(self) -> None:
+        assert open_engine("litert", self.files, litert=LitertOptions("plain")).name == "litert"
+
+    def test_a_processor_that_was_not_measured_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("qdeploy.tflite_file.processor", lambda: None)
+        with pytest.raises(UnsupportedModelError, match="its kernels were not measured on this processor"):
+            open_engine("litert", self.files)
+        # Without such layers every processor gives the same.
+        assert open_engine("litert", FILES).name == "litert"
+
+
 class TestOptions:
     def test_an_unknown_resolver(self) -> None:
         with pytest.raises(

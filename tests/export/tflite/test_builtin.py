@@ -147,6 +147,32 @@ def test_linear_over_a_sequence_of_any_length(data: st.DataObject, seed: int) ->
     assert "RESHAPE" not in operators
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.integers(1, 2), st.integers(0, 2**32 - 1))
+def test_a_max_pool_behind_a_convolution_stays_in_bytes(data: st.DataObject, rank: int, seed: int) -> None:
+    """Pads of SAME, of torch and others; other than SAME, with a zero point above 0, it is portable and has the same bits."""
+    generator = np.random.default_rng(seed)
+    channels, zero_point = data.draw(st.integers(1, 4)), data.draw(st.sampled_from([0, 0, 128]))
+    kernel = [data.draw(st.integers(1, 3)) for _ in range(rank)]
+    strides = [data.draw(st.integers(1, 2)) for _ in range(rank)]
+    pads = data.draw(st.sampled_from([[0] * (2 * rank), [size // 2 for size in kernel] * 2, [0] * rank + [1] * rank]))
+    pads = [min(pad, kernel[axis % rank] - 1) for axis, pad in enumerate(pads)]
+    x = generator.choice(EDGES, (1, channels, *[data.draw(st.integers(4, 7)) for _ in range(rank)])).astype(np.uint8)
+    w = np.where(np.eye(channels)[(...,) + (None,) * rank], 1, 0)
+    windows = {"strides": [1] * rank, "pads": [0] * (2 * rank), "dilations": [1] * rank, "group": 1}
+    bounds = {"x_zero_point": zero_point, "shift": 0, "y_zero_point": zero_point, "low": 0, "high": 255}
+    model = layer("Conv", x, w, np.zeros(channels), [1], **windows, **bounds)
+    model.graph.node[0].output[0] = "convolved"
+    pool = onnx.helper.make_node(
+        "MaxPool", ["convolved"], ["y"], name="pool", domain="qdeploy", kernel=kernel, strides=strides, pads=pads,
+        dilations=[1] * rank,
+    )  # fmt: skip
+    model.graph.node.append(pool)
+    wanted, found, operators = in_litert(model, x)
+    assert (found == wanted).all()
+    assert "MAX_POOL_2D" in operators or (zero_point and any(pads))
+
+
 @pytest.mark.parametrize(
     ("kernel", "group", "message"),
     [([2, 2, 1, 1, 1], 1, "expected one or two axes"), ([4, 2, 1, 1], 2, "one group or one channel each")],
