@@ -19,6 +19,7 @@ from qdeploy.runtime.engines import available, open_engine
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingRequirementError, UnsupportedModelError
 from qdeploy.runtime.litert_interpreter import Border, LitertInterpreter
 from qdeploy.runtime.litert_options import RESOLVERS, LitertOptions
+from qdeploy.runtime.litert_rules import X86_AVX
 
 pytestmark = pytest.mark.litert
 
@@ -108,7 +109,7 @@ class TestKernelsThatRoundOtherwise:
     files = read_bundle(BUNDLE.with_name("builtin-conv-1d.zip"))
 
     def test_nobody_gets_other_integers_unasked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("qdeploy.tflite_file.processor", lambda: "x86-64 with AVX")
+        monkeypatch.setattr("qdeploy.tflite_file.processor", lambda: X86_AVX)
         with pytest.raises(UnsupportedModelError, match="with its plain kernels would compute other integers") as error:
             open_engine("litert", self.files, optimize=False)
         assert "--resolver plain" in str(error.value)
