@@ -186,11 +186,6 @@ class Code:
         shape = (*x.shape[:axis], *x.shape[axis + 1 :])
         return self.subgraph.add(kind, [x, self._constant([axis])], np.int32, shape, keep_dims=0)
 
-    def segment_sum(self, x: Value, segments: Any) -> Value:
-        """Sums of entries of ``x`` ``[N]`` by the segment of each; the numbers of segments rise from 0 and leave none out."""
-        places = self._constant(segments)
-        return self.subgraph.add("SEGMENT_SUM", [x, places], np.int32, (int(np.max(segments)) + 1,))
-
     def size_of(self, x: Value, axis: int) -> Value:
         """The size of an axis at run time, int32 ``[1]``."""
         sizes = self.subgraph.add("SHAPE", [x], np.int32, (len(x.shape),), out_type=ELEMENT_TYPES["int32"])

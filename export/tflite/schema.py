@@ -96,7 +96,6 @@ OPERATORS = {
     "RESHAPE": OperatorSchema(22, 1, 17),
     "REVERSE_V2": OperatorSchema(105, 1, 81),
     "RIGHT_SHIFT": OperatorSchema(161, 1, 126),
-    "SEGMENT_SUM": OperatorSchema(125, 1, 100),
     "SHAPE": OperatorSchema(77, 1, 55, (("out_type", 0, "int8"),)),
     "SLICE": OperatorSchema(65, 1, 48),
     "SPLIT_V": OperatorSchema(102, 1, 79, (("count", 0, "int32"),)),
