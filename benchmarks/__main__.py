@@ -253,7 +253,8 @@ def _table(rows: Sequence[Row]) -> list[str]:
     lines = [f"{'row':42} {'ours':>9} {'other':>9} {'ratio':>7} {'goal':>7}"]
     for row in rows:
         if row.ours is None:
-            lines.append(f"{row.name:42} {'-':>9} {'':>9} {'-':>7}  {row.absent}")
+            why = (row.absent or "").split(";")[0]
+            lines.append(f"{row.name:42} {'-':>9} {'':>9} {'-':>7} {why}")
             continue
         value = row.ours if row.ratio is None else row.ratio
         other, ratio = (

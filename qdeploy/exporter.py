@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,12 @@ from qdeploy.bundle import Bundle
 from qdeploy.c_export import check_formats, with_c
 from qdeploy.calibration import calibrate
 from qdeploy.evaluation import Samples, data_sha256, evaluation_samples, load_samples, run_float
+from qdeploy.export_manifest import is_strict, make_manifest
+from qdeploy.golden_vectors import golden_vectors
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe, quantize
-from qdeploy.quantize.quantizer import dimensions, of_whole_sequences
 from qdeploy.runtime.bundle import BundleFiles
 from qdeploy.runtime.errors import InvalidInputError
-from qdeploy.runtime.manifest import FileSpec, InputSpec, LayerSpec, Manifest, OutputSpec, StateSpec, TensorSpec
-from qdeploy.runtime.numeric import quantize_input
-from qdeploy.runtime.ops import NOT_STRICT
+from qdeploy.runtime.manifest import Manifest
 from qdeploy.text_form import TextForm
 from qdeploy.tflite_file import check_tflite_format, with_tflite
 
@@ -36,8 +35,6 @@ CALIBRATION_SAMPLES = 256
 """Taken from the calibration data unless ``limit`` says otherwise: ranges settle well before."""
 
 EVALUATION_SAMPLES = 10_000
-VECTOR_SAMPLES = 2
-VECTOR_STEPS = 64
 
 
 def export_model(
@@ -220,13 +217,9 @@ def finish(integers: IntegerModel, *, inline: bool = False, float_io: bool = Fal
     _add_metadata(model, integers)
     if inline:
         model = inlined(model)
-    check_integer_only(model, float_io=float_io, qlinear=not _is_strict(integers))
+    check_integer_only(model, float_io=float_io, qlinear=not is_strict(integers))
     onnx.checker.check_model(model)
     return model
-
-
-def _is_strict(integers: IntegerModel) -> bool:
-    return not any(layer["operator"] in NOT_STRICT for layer in integers.graph.layers)
 
 
 def _add_metadata(model: onnx.ModelProto, integers: IntegerModel) -> None:
@@ -268,7 +261,7 @@ def _assemble(
 
     example = importlib.resources.files("qdeploy.export").joinpath("example.py.txt").read_bytes()
     layered = attach_bodies(integers.model) if not float_io else finished
-    vectors = _vectors(layered, captured, integers, feeds, float_io=float_io, seed=seed)
+    vectors = golden_vectors(layered, captured, integers, feeds, float_io=float_io, seed=seed)
     kept = {
         name: array
         for name, array in baseline.items()
@@ -280,178 +273,4 @@ def _assemble(
         "baseline.npz": npz_bytes(kept),
         "example.py": example,
     }
-    return contents, _manifest(captured, integers, recipe, file_specs(contents), float_io=float_io)
-
-
-def _manifest(
-    captured: CapturedModel,
-    integers: IntegerModel,
-    recipe: Recipe,
-    specs: Mapping[str, FileSpec],
-    *,
-    float_io: bool,
-) -> Manifest:
-    import qdeploy
-
-    types = integers.graph.types
-    whole = of_whole_sequences(integers.model)
-    by_name = {spec.name: spec for spec in captured.inputs}
-    shapes = {value.name: tuple(dimensions(value)) for value in integers.model.graph.output}
-    tensors = {
-        name: TensorSpec(found.dtype, None if found.is_index else found.scale, found.zero_point, found.bits)
-        for name, found in types.items()
-    }
-    for name, info in integers.graph.constants_info.items():
-        if info["dtype"] in ("uint8", "int8", "int16", "int32"):
-            scale = tuple(info["scale"]) if isinstance(info["scale"], list) else info["scale"]
-            tensors[name] = TensorSpec(info["dtype"], scale, info["zero_point"], info["bits"])
-
-    def outside(dtype: str) -> str:
-        return "float32" if float_io else dtype
-
-    return Manifest(
-        schema=1,
-        qdeploy=qdeploy.__version__,
-        created_from={
-            "source": captured.source,
-            "float_parameters": int(_float_parameters(captured.model)) - _implied(integers.graph.layers),
-            "float_bytes_expanded": int(_float_parameters(captured.model, expanded=True)) * 4,
-            "notes": list(captured.notes),
-        },
-        recipe=recipe.to_dict(),
-        rounding=recipe.rounding,
-        inputs=tuple(
-            InputSpec(
-                name=name,
-                float_name=name,
-                dtype=types[name].dtype if types[name].is_index else outside(types[name].dtype),
-                shape=by_name[name].shape,
-                scale=None if types[name].is_index else types[name].scale,
-                zero_point=types[name].zero_point,
-                time_axis=by_name[name].time_axis,
-                batch_axis=by_name[name].batch_axis,
-                extra={"vocabulary_size": types[name].high + 1} if types[name].is_index else {},
-            )
-            for name in integers.inputs
-        ),
-        outputs=tuple(
-            OutputSpec(
-                name,
-                outside(types[name].dtype),
-                shapes[name],
-                types[name].scale,
-                types[name].zero_point,
-                {"whole_sequence": True} if name in whole else {},
-            )
-            for name in integers.outputs
-        ),
-        states=tuple(
-            StateSpec(
-                input=state.input,
-                output=state.output,
-                dtype=outside(state.type.dtype),
-                shape=("batch", state.size),
-                scale=state.type.scale,
-                zero_point=state.type.zero_point,
-                bits=state.type.bits,
-            )
-            for state in integers.graph.states
-        ),
-        tensors=tensors,
-        layers=tuple(
-            LayerSpec(
-                str(layer["name"]),
-                str(layer["operator"]),
-                {k: v for k, v in layer.items() if k not in ("name", "operator")},
-            )
-            for layer in integers.graph.layers
-        ),
-        files=specs,
-        extra={
-            "storage": integers.graph.storage,
-            "float_io": float_io,
-            **({} if _is_strict(integers) else {"integer_only": False}),
-            **({"whole_sequences": True} if integers.graph.whole_sequences else {}),
-            **(
-                {} if integers.graph.activation_bytes is None else {"activation_bytes": integers.graph.activation_bytes}
-            ),
-        },
-    )
-
-
-def _float_parameters(model: onnx.ModelProto, *, expanded: bool = False) -> int:
-    """How many trained numbers the float model has; with ``expanded``, quaternion matrices written in full."""
-    dimensions = {t.name: list(t.dims) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
-    sizes = {name: int(np.prod(dims)) for name, dims in dimensions.items()}
-    total = sum(sizes.values())
-    if expanded:
-        for node in model.graph.node:
-            if node.op_type == "HamiltonMatrix":
-                total += 3 * sum(sizes.get(name, 0) for name in node.input)
-            elif node.op_type == "HypercomplexMatrix":
-                a, s = (dimensions[name] for name in node.input)
-                total += a[1] * a[2] * (sizes[node.input[1]] // s[0]) - sizes[node.input[0]] - sizes[node.input[1]]
-    return total
-
-
-def _implied(layers: Iterable[Mapping[str, Any]]) -> int:
-    """How many entries of Hadamard matrices the float model writes out that were never trained: all but a sign a unit."""
-    return sum(int(layer["macs"]) - int(layer["parameters"]) for layer in layers if "hadamard_block" in layer)
-
-
-def _vectors(
-    model: onnx.ModelProto,
-    captured: CapturedModel,
-    integers: IntegerModel,
-    feeds: Mapping[str, NDArray[Any]],
-    *,
-    float_io: bool,
-    seed: int,
-) -> dict[str, NDArray[Any]]:
-    """Golden inputs and every output, from the reference: calibration samples, and integers over the whole range."""
-    from qdeploy.runtime.reference import ReferenceModel
-
-    reference = ReferenceModel(model)
-    generator = np.random.default_rng(seed)
-    cases: dict[str, dict[str, NDArray[Any]]] = {"samples": {}, "random": {}}
-    types = integers.graph.types
-    for spec in captured.inputs:
-        if spec.name not in integers.inputs:
-            continue
-        real = np.take(
-            feeds[spec.name], range(min(VECTOR_SAMPLES, feeds[spec.name].shape[spec.batch_axis])), axis=spec.batch_axis
-        )
-        if spec.time_axis is not None:
-            real = np.take(real, range(min(VECTOR_STEPS, real.shape[spec.time_axis])), axis=spec.time_axis)
-        found = types[spec.name]
-        dtype = np.dtype(found.dtype)
-        low, high = (found.low, found.high) if found.is_index else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        quantized = real if found.is_index else quantize_input(real, found.scale, found.zero_point, dtype)
-        cases["samples"][spec.name] = quantized
-        cases["random"][spec.name] = generator.integers(low, high, quantized.shape, dtype, endpoint=True)
-    first = next(spec for spec in captured.inputs if spec.name in integers.inputs)
-    batch = cases["samples"][first.name].shape[first.batch_axis]
-    for state in integers.graph.states:
-        shape = (batch, state.size)
-        cases["samples"][state.input] = np.full(shape, state.type.zero_point, state.type.dtype)
-        cases["random"][state.input] = generator.integers(
-            state.type.low, state.type.high, shape, np.dtype(state.type.dtype), endpoint=True
-        )
-    arrays: dict[str, NDArray[Any]] = {}
-    for case, inputs in cases.items():
-        fed = _as_float(inputs, integers) if float_io else inputs
-        for name, array in fed.items():
-            arrays[f"{case}/input/{name}"] = array
-        for name, array in reference.run(fed).outputs.items():
-            arrays[f"{case}/output/{name}"] = array
-    return arrays
-
-
-def _as_float(inputs: Mapping[str, NDArray[Any]], integers: IntegerModel) -> dict[str, NDArray[Any]]:
-    from qdeploy.runtime.numeric import dequantize
-
-    types = {**integers.graph.types, **{state.input: state.type for state in integers.graph.states}}
-    return {
-        name: array if types[name].is_index else dequantize(array, types[name].scale, types[name].zero_point)
-        for name, array in inputs.items()
-    }
+    return contents, make_manifest(captured, integers, recipe, file_specs(contents), float_io=float_io)

@@ -16,13 +16,20 @@ import onnx
 from qdeploy import __version__
 from qdeploy.export.bundle import file_specs
 from qdeploy.export.tflite.reader import check_integer_only, read_tflite
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingRequirementError
+from qdeploy.litert_claims import kernel_uses
+from qdeploy.runtime.errors import (
+    InvalidFileError,
+    InvalidInputError,
+    MissingRequirementError,
+    UnsupportedModelError,
+)
+from qdeploy.runtime.litert_rules import claim, processor
 from qdeploy.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
 
-__all__ = ["NAME", "check_tflite_format", "trusted_tflite", "with_tflite"]
+__all__ = ["NAME", "check_kernels", "check_tflite_format", "trusted_tflite", "with_tflite"]
 
 NAME = "model.tflite"
 
@@ -72,6 +79,26 @@ def trusted_tflite(files: BundleFiles) -> bytes:
             "process of its own; or export again."
         )
     return made
+
+
+def check_kernels(files: BundleFiles, runtime: str, resolver: str) -> None:
+    """Refuses kernels that would compute other integers than the bundle's, of layers by LiteRT's own kernels.
+
+    Args:
+        files: the bundle.
+        runtime: package and version.
+        resolver: the kernel set.
+
+    Raises:
+        UnsupportedModelError: the bits are not claimed there; the message says why.
+    """
+    package, version = runtime.split()
+    why = claim(kernel_uses(files.model), package, version, resolver, processor())
+    if why is not None:
+        raise UnsupportedModelError(
+            f"{files.path}: {runtime} with its {resolver} kernels would compute other integers than the bundle's: {why}. Name "
+            f"the kernels to run them all the same (--resolver {resolver}), or choose another runtime: onnxruntime, numpy, bodies"
+        )
 
 
 def _difference(files: BundleFiles, found: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections import Counter
@@ -9,9 +10,13 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from qdeploy.boards.sysroot import Sysroot
 
 # Whoever runs the tests twice gets the same verdict twice; `make properties` draws anew.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
@@ -106,6 +111,25 @@ def _missing(name: str) -> str | None:
     from qdeploy.listing import missing_dataset
 
     return missing_dataset(name)
+
+
+@pytest.fixture(scope="session")
+def arm64_python() -> Sysroot:
+    """The Python of emulated boards in the user's cache, as ``qdeploy board setup`` makes it: one process does, others wait.
+
+    Without the network or apt the tests that want it are left out.
+    """
+    from qdeploy.boards.cache import cache_folder
+    from qdeploy.boards.sysroot import setup_sysroot
+    from qdeploy.runtime.errors import MissingRequirementError
+
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / ".tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            return setup_sysroot()
+        except MissingRequirementError as error:
+            pytest.skip(f"no arm64 Python for emulated boards: {str(error).splitlines()[0]}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

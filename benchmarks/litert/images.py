@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from benchmarks.litert.float_images import float_file, images_last
-from benchmarks.litert.interpreted import Interpreted, checked, same_floats
+from benchmarks.litert.interpreted import Interpreted, checked, integer_file, same_floats
 from benchmarks.loops import one_thread_session
 from benchmarks.quaternion_linear import medians
 from benchmarks.shipped import ShippedNetwork, accuracy
@@ -23,10 +24,10 @@ from qdeploy.expanded_float import expanded_float
 from qdeploy.exporter import finish
 from qdeploy.quantize import load_recipe
 
-__all__ = ["FLOAT", "ONNX", "ONNX_FLOAT", "PORTABLE", "MeasuredImages", "measure_images"]
+__all__ = ["BUILTIN", "FLOAT", "ONNX", "ONNX_FLOAT", "PORTABLE", "MeasuredImages", "measure_images"]
 
 FLOAT = "LiteRT's float network"
-PORTABLE, ONNX = "portable", "onnx"
+PORTABLE, BUILTIN, ONNX = "portable", "builtin", "onnx"
 ONNX_FLOAT = "onnxruntime's float network"
 COMPARED_IMAGES = 16
 
@@ -59,38 +60,43 @@ def measure_images(network: str, shape: tuple[int, ...]) -> MeasuredImages:
         RuntimeError: LiteRT gives other bits than onnxruntime, or another float network.
     """
     shipped = ShippedNetwork.named(network, shape)
-    floats, integers = expanded_float(shipped.model), shipped.quantized(load_recipe("default"))
-    models = {ONNX_FLOAT: floats, ONNX: finish(integers)}
-    sessions = {name: one_thread_session(model) for name, model in models.items()}
+    name, test, default = shipped.input, shipped.test_images(), load_recipe("default")
     made = np.random.default_rng(1).integers(0, 256, (COMPARED_IMAGES, *shape)).astype(np.float32) / 256
-    test = shipped.test_images()
-    real, name = (made if test is None else test[0]), shipped.input
-    given = shipped.given(integers, real)
-    single = {name: given[:1]}
-    ours = checked(integers, single, time_axis=None, batch_axis=0)
+    real = made if test is None else test[0]
+    floats = expanded_float(shipped.model)
+    operator = one_thread_session(floats)
     theirs = Interpreted(float_file(floats, shape), {"x": images_last(real[:1])})
     for place in range(COMPARED_IMAGES):
-        one = slice(place, place + 1)
-        (expected,), (found,) = sessions[ONNX].run(None, {name: given[one]}), ours.results({name: given[one]}).values()
-        if (found != expected).any():
-            message = f"{network}: LiteRT and onnxruntime differ on image {place}"
-            raise RuntimeError(message)
-        (found,) = theirs.results({"x": images_last(real[one])}).values()
-        same_floats(found, sessions[ONNX_FLOAT].run(None, {name: real[one]})[0])
+        one = real[place : place + 1]
+        same_floats(theirs.results({"x": images_last(one)})["y"], operator.run(None, {name: one})[0])
     calls: dict[str, Callable[[], Any]] = {
         FLOAT: theirs.invocation(),
-        PORTABLE: ours.invocation(),
-        ONNX: partial(sessions[ONNX].run, None, single),
-        ONNX_FLOAT: partial(sessions[ONNX_FLOAT].run, None, {name: real[:1]}),
+        ONNX_FLOAT: partial(operator.run, None, {name: real[:1]}),
     }
-    sizes = {ours_name: len(model.SerializeToString()) for ours_name, model in models.items()}
-    sizes |= {PORTABLE: len(ours.content), FLOAT: len(theirs.content)}
+    sizes = {FLOAT: len(theirs.content), ONNX_FLOAT: _size(floats)}
+    judges: dict[str, tuple[Any, NDArray[Any]]] = {FLOAT: (operator, real), ONNX_FLOAT: (operator, real)}
+    for contender, kernels in ((PORTABLE, "portable"), (BUILTIN, "builtin")):
+        integers = shipped.quantized(default.changed(tflite_kernels=kernels))
+        complete, given = finish(integers), shipped.given(integers, real)
+        session = one_thread_session(complete)
+        ours = checked(integers, {name: given[:1]}, integer_file(integers, None, 0))
+        for place in range(COMPARED_IMAGES):
+            one = {name: given[place : place + 1]}
+            if (next(iter(ours.results(one).values())) != session.run(None, one)[0]).any():
+                message = f"{network}, {contender}: LiteRT and onnxruntime differ on image {place}"
+                raise RuntimeError(message)
+        calls[contender], sizes[contender], judges[contender] = ours.invocation(), len(ours.content), (session, given)
+        if contender == PORTABLE:
+            calls[ONNX], sizes[ONNX] = partial(session.run, None, {name: given[:1]}), _size(complete)
+            judges[ONNX] = judges[contender]
     judged = {}
     if test is not None:
-        for ours_name, x in ((ONNX, given), (ONNX_FLOAT, real)):
-            judged[ours_name] = _accuracy(sessions[ours_name], name, x, test[1])
-        judged |= {PORTABLE: judged[ONNX], FLOAT: judged[ONNX_FLOAT]}
+        judged = {contender: _accuracy(session, name, x, test[1]) for contender, (session, x) in judges.items()}
     return MeasuredImages(medians(calls), sizes, judged, shipped.images(None if test is None else len(test[1])))
+
+
+def _size(model: onnx.ModelProto) -> int:
+    return len(model.SerializeToString())
 
 
 def _accuracy(session: Any, name: str, x: NDArray[Any], labels: NDArray[Any]) -> float:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.c.generated import bundle_of
 from benchmarks.loops import Contender
-from qdeploy.export.onnx import attach_bodies
 from qdeploy.export.tflite.generator import SIGNATURE, tflite_file
 from qdeploy.quantize import IntegerModel
-from qdeploy.runtime.engines.onnxruntime import OnnxruntimeEngine
+from qdeploy.runtime.reference import ReferenceModel
 
 __all__ = ["Interpreted", "checked", "integer_file", "same_floats"]
 
@@ -69,16 +68,14 @@ def integer_file(integers: IntegerModel, time_axis: int | None, batch_axis: int)
     return tflite_file(files.model, files.manifest)
 
 
-def checked(
-    integers: IntegerModel, feeds: Mapping[str, NDArray[Any]], *, time_axis: int | None, batch_axis: int
-) -> Interpreted:
-    """Our integers; raises RuntimeError where LiteRT gives other bits than onnxruntime."""
-    made = Interpreted(integer_file(integers, time_axis, batch_axis), feeds)
-    expected = OnnxruntimeEngine(attach_bodies(integers.model)).run(feeds)
+def checked(integers: IntegerModel, feeds: Mapping[str, NDArray[Any]], content: bytes) -> Interpreted:
+    """A file of these integers; raises RuntimeError where LiteRT gives other bits than the reference."""
+    made = Interpreted(content, feeds)
     found = made.call()
-    if any((found[name].reshape(-1) != array.reshape(-1)).any() for name, array in expected.items()):
-        message = f"LiteRT and onnxruntime differ in {', '.join(expected)}"
-        raise RuntimeError(message)
+    for name, array in ReferenceModel(integers.model).run(dict(feeds)).outputs.items():
+        if (found[name].reshape(-1) != array.reshape(-1)).any():
+            message = f"LiteRT and the reference differ in {name}"
+            raise RuntimeError(message)
     return made
 
 

@@ -1,12 +1,12 @@
 """Recurrent layers in LiteRT, 784 steps, batch 1, one thread: ours, LiteRT's own float operators, and onnxruntime, in turns.
 
-Integers of both runtimes are compared bit for bit before they are timed; LiteRT's float layers have the weights of
-onnxruntime's, and about its results.
+LiteRT's integers are compared with the reference's before they are timed; its float layers have the weights of onnxruntime's,
+and about the same results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from benchmarks import gated
 from benchmarks.litert.float_loops import float_gru, float_lstm, float_rnn
-from benchmarks.litert.interpreted import Interpreted, checked, same_floats
+from benchmarks.litert.interpreted import Interpreted, checked, integer_file, same_floats
+from benchmarks.litert.naive import naive_file, operators_of_a_step
 from benchmarks.loops import (
     CALLS,
     Contender,
@@ -28,24 +29,47 @@ from benchmarks.loops import (
 )
 from qdeploy.export.onnx import attach_bodies
 from qdeploy.quantize import IntegerModel, Recipe, load_recipe
+from qdeploy.runtime.errors import UnsupportedModelError
 
-__all__ = ["FLOAT", "ONNX", "ONNX_FLOAT", "PORTABLE", "MeasuredLoop", "measure_gated", "measure_rnn"]
+__all__ = [
+    "BUILTIN",
+    "FLOAT",
+    "NAIVE",
+    "ONNX",
+    "ONNX_FLOAT",
+    "PORTABLE",
+    "MeasuredLoop",
+    "measure_gated",
+    "measure_rnn",
+]
 
 FLOAT = "LiteRT's float loop"
-PORTABLE, ONNX = "portable", "onnx"
+PORTABLE, BUILTIN, ONNX = "portable", "builtin", "onnx"
 ONNX_FLOAT = "onnxruntime's float operator"
+NAIVE = "a literal translation of the contract"
+
+_Quantized = Callable[[Recipe], tuple[IntegerModel, Mapping[str, NDArray[Any]]]]
 
 
 @dataclass(frozen=True)
 class MeasuredLoop:
-    """Median microseconds a step by contender, and the bytes of LiteRT's files."""
+    """One layer.
+
+    Attributes:
+        microseconds: a step, by contender.
+        bytes: of LiteRT's files.
+        operators: of a step in the loop of our file and of NAIVE.
+        absent: contenders that there are none of, and why.
+    """
 
     microseconds: Mapping[str, float]
     bytes: Mapping[str, int]
+    operators: Mapping[str, int]
+    absent: Mapping[str, str]
 
 
 def measure_rnn(hidden: int) -> MeasuredLoop:
-    """The RNN with ReLU: PORTABLE and ONNX with states of 8 bits, ``s12-exact`` with 12 bits and a trained grid in LiteRT.
+    """The RNN with ReLU, states of 8 bits; in LiteRT also ``s12-exact``, with 12 bits and a trained grid.
 
     Args:
         hidden: H.
@@ -53,16 +77,17 @@ def measure_rnn(hidden: int) -> MeasuredLoop:
     operator = float_operator(hidden)
     floats = float_rnn(drawn_weights(hidden, on_grid=False), np.asarray(operator.feeds["x"]).reshape(-1, 1))
     same_floats(floats.call()["last"], operator.session.run(None, dict(operator.feeds))[0])
-    integers, feeds = integer_loop(hidden, load_recipe("fast-loop"), on_grid=False)
     wide, wide_feeds = integer_loop(hidden, load_recipe("default"), on_grid=True)
-    contenders: dict[str, Timed] = {FLOAT: floats, ONNX_FLOAT: operator, ONNX: _onnxruntime(integers, feeds)}
-    contenders[PORTABLE] = checked(integers, feeds, time_axis=0, batch_axis=1)
-    contenders["s12-exact"] = checked(wide, wide_feeds, time_axis=0, batch_axis=1)
-    return _measured(contenders)
+    others = {
+        FLOAT: floats,
+        ONNX_FLOAT: operator,
+        "s12-exact": checked(wide, wide_feeds, integer_file(wide, 0, 1)),
+    }
+    return _measured(others, lambda recipe: integer_loop(hidden, recipe, on_grid=False), load_recipe("fast-loop"), 0, 1)
 
 
 def measure_gated(kind: str, hidden: int) -> MeasuredLoop:
-    """GRU or LSTM: PORTABLE and ONNX with states of 8 bits, ``s12`` with those of the default recipe in LiteRT.
+    """GRU or LSTM, states of 8 bits; in LiteRT also ``s12``, with those of the default recipe.
 
     Args:
         kind: ``GRU`` or ``LSTM``.
@@ -74,23 +99,32 @@ def measure_gated(kind: str, hidden: int) -> MeasuredLoop:
     floats = {"GRU": float_gru, "LSTM": float_lstm}[kind](layer, real.reshape(-1, 1))
     same_floats(floats.call()["last"], session.run(None, {"x": real})[0])
     default = load_recipe("default")
-    contenders: dict[str, Timed] = {FLOAT: floats, ONNX_FLOAT: Contender(session, {"x": real})}
-    for name, recipe in _recipes(default).items():
-        integers, feeds = gated.quantized_layer(layer, recipe, x)
-        contenders[name] = checked(integers, feeds, time_axis=1, batch_axis=0)
-        if name == PORTABLE:
-            contenders[ONNX] = _onnxruntime(integers, feeds)
-    return _measured(contenders)
+    wide, wide_feeds = gated.quantized_layer(layer, default, x)
+    others = {
+        FLOAT: floats,
+        ONNX_FLOAT: Contender(session, {"x": real}),
+        "s12": checked(wide, wide_feeds, integer_file(wide, 1, 0)),
+    }
+    narrow = default.changed(state_bits=8)
+    return _measured(others, lambda recipe: gated.quantized_layer(layer, recipe, x), narrow, 1, 0)
 
 
-def _recipes(default: Recipe) -> dict[str, Recipe]:
-    return {PORTABLE: default.changed(state_bits=8), "s12": default}
-
-
-def _onnxruntime(integers: IntegerModel, feeds: Mapping[str, NDArray[Any]]) -> Contender:
-    return Contender(one_thread_session(attach_bodies(integers.model)), feeds)
-
-
-def _measured(contenders: Mapping[str, Timed]) -> MeasuredLoop:
+def _measured(
+    others: Mapping[str, Timed], quantized: _Quantized, recipe: Recipe, time_axis: int, batch_axis: int
+) -> MeasuredLoop:
+    """All forms of the layer with this recipe beside others, in turns."""
+    contenders, absent = dict(others), {}
+    integers, feeds = quantized(recipe)
+    contenders[ONNX] = Contender(one_thread_session(attach_bodies(integers.model)), feeds)
+    ours = checked(integers, feeds, integer_file(integers, time_axis, batch_axis))
+    naive = checked(integers, feeds, naive_file(integers, time_axis, batch_axis))
+    contenders |= {PORTABLE: ours, NAIVE: naive}
+    try:
+        builtin, builtin_feeds = quantized(recipe.changed(tflite_kernels="builtin"))
+    except UnsupportedModelError as error:
+        absent[BUILTIN] = str(error)
+    else:
+        contenders[BUILTIN] = checked(builtin, builtin_feeds, integer_file(builtin, time_axis, batch_axis))
     files = {name: len(made.content) for name, made in contenders.items() if isinstance(made, Interpreted)}
-    return MeasuredLoop(medians(contenders, CALLS), files)
+    operators = {name: operators_of_a_step(made.content) for name, made in ((PORTABLE, ours), (NAIVE, naive))}
+    return MeasuredLoop(medians(contenders, CALLS), files, operators, absent)

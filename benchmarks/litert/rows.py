@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
 
 from benchmarks.litert import images, loops
-from benchmarks.rows import Row, compared, percentages
+from benchmarks.rows import Row, absent, compared, percentages
 from qdeploy.runtime.engines import litert
 from qdeploy.runtime.errors import MissingRequirementError
 
@@ -19,6 +18,7 @@ NETWORKS = {
     "conv2": ("quaternion-conv2-cifar10", (4, 32, 32)),
     "conv2-real": ("real4-conv2-cifar10", (4, 32, 32)),
 }
+_SAMPLE = "µs a sample"
 GOAL = 3.5
 """Of a step of 170 units, in steps of LiteRT's own float operators."""
 
@@ -40,34 +40,49 @@ def litert_rows() -> list[Row]:
 
 
 def _loop_rows(name: str, found: loops.MeasuredLoop, wide: str, goal: float | None) -> list[Row]:
-    """Ours against LiteRT's float loop and onnxruntime; the wide states against the float loop alone."""
+    """Ours against LiteRT's float loop, onnxruntime and a literal translation; wide states against the float loop alone."""
     times, ours = found.microseconds, loops.PORTABLE
+    first = compared(name, times[ours], times[loops.FLOAT], loops.FLOAT, goal)
     rows = [
-        compared(name, times[ours], times[loops.FLOAT], loops.FLOAT, goal),
+        dataclasses.replace(first, ours_bytes=found.bytes[ours], other_bytes=found.bytes[loops.FLOAT]),
         compared(f"{name}-{wide}", times[wide], times[loops.FLOAT], loops.FLOAT, None),
+    ]
+    if loops.BUILTIN in found.absent:
+        rows.append(absent(f"{name}-builtin", found.absent[loops.BUILTIN], loops.FLOAT))
+    else:
+        rows.append(compared(f"{name}-builtin", times[loops.BUILTIN], times[loops.FLOAT], loops.FLOAT, None))
+    operators = found.operators
+    return [
+        *rows,
         compared(f"{name}-onnx", times[ours], times[loops.ONNX], "the same integers in onnxruntime", None),
         compared(f"{name}-onnx-float", times[ours], times[loops.ONNX_FLOAT], loops.ONNX_FLOAT, None),
+        compared(f"{name}-naive", times[ours], times[loops.NAIVE], loops.NAIVE, 1.0),
+        compared(
+            f"{name}-naive-operators",
+            operators[ours],
+            operators[loops.NAIVE],
+            loops.NAIVE,
+            1.0,
+            unit="operators a step",
+        ),
     ]
-    rows[0] = dataclasses.replace(rows[0], ours_bytes=found.bytes[ours], other_bytes=found.bytes[loops.FLOAT])
-    return rows
 
 
 def _image_rows(name: str, found: images.MeasuredImages) -> list[Row]:
-    times, ours = found.microseconds, images.PORTABLE
-    against: Mapping[str, tuple[str, str]] = {
-        "": (images.FLOAT, images.FLOAT),
-        "-onnx": (images.ONNX, "the same integers in onnxruntime"),
-        "-onnx-float": (images.ONNX_FLOAT, images.ONNX_FLOAT),
-    }
     percent = percentages(found.accuracy)
     return [
         dataclasses.replace(
-            compared(f"{name}{suffix}", times[ours], times[other], words, None, unit="µs a sample"),
+            compared(f"{name}{suffix}", found.microseconds[ours], found.microseconds[other], words, None, unit=_SAMPLE),
             ours_bytes=found.bytes[ours],
             other_bytes=found.bytes[other],
             ours_accuracy=percent.get(ours),
             other_accuracy=percent.get(other),
             images=found.images,
         )
-        for suffix, (other, words) in against.items()
+        for suffix, ours, other, words in (
+            ("", images.PORTABLE, images.FLOAT, images.FLOAT),
+            ("-builtin", images.BUILTIN, images.FLOAT, images.FLOAT),
+            ("-onnx", images.PORTABLE, images.ONNX, "the same integers in onnxruntime"),
+            ("-onnx-float", images.PORTABLE, images.ONNX_FLOAT, images.ONNX_FLOAT),
+        )
     ]

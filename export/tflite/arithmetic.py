@@ -110,11 +110,11 @@ class Code:
 
     def maximum(self, x: Value, y: Value | Any) -> Value:
         """The larger of both."""
-        return self._binary("MAXIMUM", x, y if isinstance(y, Value) else self._limit(x, y))
+        return self._bounded("MAXIMUM", x, y)
 
     def minimum(self, x: Value, y: Value | Any) -> Value:
         """The smaller of both."""
-        return self._binary("MINIMUM", x, y if isinstance(y, Value) else self._limit(x, y))
+        return self._bounded("MINIMUM", x, y)
 
     def update(self, x: Value, part: Value, place: Value) -> Value:
         """``x`` with ``part`` written over it from ``place``, int32 ``[rank]``, on."""
@@ -186,11 +186,6 @@ class Code:
         shape = (*x.shape[:axis], *x.shape[axis + 1 :])
         return self.subgraph.add(kind, [x, self._constant([axis])], np.int32, shape, keep_dims=0)
 
-    def segment_sum(self, x: Value, segments: Any) -> Value:
-        """Sums of entries of ``x`` ``[N]`` by the segment of each, rising from 0: as many as the last one says."""
-        places = self._constant(segments)
-        return self.subgraph.add("SEGMENT_SUM", [x, places], np.int32, (int(np.max(segments)) + 1,))
-
     def size_of(self, x: Value, axis: int) -> Value:
         """The size of an axis at run time, int32 ``[1]``."""
         sizes = self.subgraph.add("SHAPE", [x], np.int32, (len(x.shape),), out_type=ELEMENT_TYPES["int32"])
@@ -203,14 +198,23 @@ class Code:
     def _binary(self, kind: str, x: Value, y: Value) -> Value:
         return self.subgraph.add(kind, [x, y], np.int32, broadcast(x.shape, y.shape))
 
+    def _bounded(self, kind: str, x: Value, y: Value | Any) -> Value:
+        """The larger or smaller of both."""
+        if isinstance(y, Value):
+            return self._binary(kind, x, y)
+        result = self._binary(kind, x, self._limit(x, y))
+        if np.size(y) == 1:
+            # Whatever shape the bound has, which hangs on whether the number of steps is known.
+            self.subgraph.roles[result.index] = (f"{kind} {int(np.reshape(y, ()))}", x)
+        return result
+
     def _limit(self, x: Value, values: Any) -> Value:
         """What x is compared with; a number as a tensor of x's shape, which FILL makes before the first step."""
         entries = _entries(x)
         if np.size(values) > 1 or entries is None or not _FILLED[0] <= entries <= _FILLED[1]:
             return self._operand(x, values)
-        number = np.asarray(values, np.int32).reshape(())
-        scalar = self.subgraph.tensor("", np.int32, (), buffer=self.subgraph.model.buffer(number))
-        return self.subgraph.add("FILL", [self._constant(list(x.shape)), scalar], np.int32, x.shape)
+        size = self._constant(list(x.shape))
+        return self.subgraph.add("FILL", [size, self.subgraph.scalar(int(np.asarray(values)))], np.int32, x.shape)
 
     def _operand(self, x: Value, values: Any) -> Value:
         """A constant beside x; of the same shape where that repeats nothing, since broadcasting is slower."""

@@ -39,6 +39,11 @@ def fully_connected(site: Site) -> None:
     """Linear: FULLY_CONNECTED of rows. Columns follow an image whose channels stand last, so that nothing is moved."""
     code, weight = site.code, site.constant("weight")
     tensor, x = site.tensor("x"), site.bytes("x", site.attributes["x_zero_point"])
+    zero_point = site.attributes["y_zero_point"]
+    if None in site.shape("x"):
+        y = _of_steps(site, x, weight)
+        site.set_bytes("y", ByteTensor(y, zero_point, last=False))
+        return
     inputs = tensor.shape[-1]
     if x.last and len(x.value.shape) > 2 and tensor.time_axis is None and tensor.entries == inputs:
         channels = x.value.shape[-1] or 1
@@ -47,9 +52,18 @@ def fully_connected(site: Site) -> None:
         x = x.channels_second(code)
     rows = x.reshaped(code, site.row_shape("x"))
     y = _product(site, "FULLY_CONNECTED", rows, weight, (rows.shape[0], len(weight)), axis=0)
-    zero_point = site.attributes["y_zero_point"]
     shape = site.shape("y")
     site.set_bytes("y", ByteTensor(ByteTensor(y, zero_point, last=False).reshaped(code, shape), zero_point, last=False))
+
+
+def _of_steps(site: Site, x: ByteTensor, weight: IntArray) -> Value:
+    """Of a sequence of any number of steps, in the graph's shape: XNNPACK reshapes no int8 tensor whose size is open."""
+    site.row_shape("x")
+    shape = site.shape("x")
+    if x.value.shape != shape:
+        x = ByteTensor.of_int32(site.code, site.input("x"), x.zero_point)
+    whole = (*shape[:-1], len(weight))
+    return _product(site, "FULLY_CONNECTED", x.value, weight, whole, axis=0, keep_num_dims=1)
 
 
 def convolution(site: Site) -> None:
@@ -94,17 +108,22 @@ def convolution(site: Site) -> None:
 
 
 def max_pooled(site: Site) -> bool:
-    """MaxPool without pads or dilations of an image that stands in bytes: MAX_POOL_2D. Returns whether it was that."""
+    """MaxPool without dilations of an image that stands in bytes: MAX_POOL_2D. Returns whether it was that.
+
+    Its pads are those of SAME, or any where the zero point, with which images are padded, is the smallest byte.
+    """
     attributes, code, held = site.attributes, site.code, site.held_bytes("x")
     kernel = tuple(attributes["kernel"])
-    if held is None or len(kernel) > 2 or any(attributes["pads"]) or set(attributes["dilations"]) != {1}:
+    if held is None or len(kernel) > 2 or set(attributes["dilations"]) != {1}:
         return False
     tensor = site.tensor("x")
-    x = _image(site, held)
     strides = tuple(attributes["strides"])
     windows = Windows(
         tuple(tensor.shape[2:]), kernel, strides, tuple(attributes["dilations"]), tuple(attributes["pads"])
     )
+    if any(windows.pads) and held.zero_point > 0 and not _is_same(windows):
+        return False
+    x = _image(site, held)
     image, padding = _padded(code, x, windows)
     y = new(code, (1, *_two(windows.out), tensor.shape[1]), x.zero_point)
     options = {
@@ -134,8 +153,7 @@ def _padded(code: Code, x: ByteTensor, windows: Windows) -> tuple[Value, int]:
     axes = len(windows.size)
     if not any(windows.pads):
         return image, _VALID
-    same = [_same(windows, axis) for axis in range(axes)]
-    if all(pads == (windows.pads[axis], windows.pads[axis + axes]) for axis, pads in enumerate(same)):
+    if _is_same(windows):
         return image, _SAME
     before, after = (_two(windows.pads[start : start + axes], 0) for start in (0, axes))
     sizes = [[0, 0], *map(list, zip(before, after, strict=True)), [0, 0]]
@@ -143,6 +161,12 @@ def _padded(code: Code, x: ByteTensor, windows: Windows) -> tuple[Value, int]:
     result = new(code, larger, x.zero_point)
     code.subgraph.add_several("PAD", [image, code.subgraph.constant(sizes)], [result])
     return result, _VALID
+
+
+def _is_same(windows: Windows) -> bool:
+    """Whether the pads are those that the runtime adds for SAME."""
+    axes = len(windows.size)
+    return all(_same(windows, axis) == (windows.pads[axis], windows.pads[axis + axes]) for axis in range(axes))
 
 
 def _same(windows: Windows, axis: int) -> tuple[int, int]:

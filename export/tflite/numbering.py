@@ -4,6 +4,7 @@ The signature of one step has what stands before the loop, in it and behind it o
 in both subgraphs, so have the operators that read and write it, and the file holds them once. Tensors correspond if they are
 computed alike: from constants of one buffer, inputs of one name, and tensors that correspond, by the same operator. What a
 loop's variable is inside follows from what it is outside, and a state that was given on as digits is what they were made of.
+Where a step computes what the loop looks up, emitters say so (``Subgraph.roles``).
 
 Operators whose results nobody reads are left out.
 """
@@ -120,7 +121,7 @@ class _Origins:
             for tensor in operator.inputs:
                 if tensor != ABSENT and tensor not in found:
                     constant = graph.tensors[tensor]
-                    values = (constant.buffer, constant.dtype.name, constant.shape, constant.name)
+                    values = (constant.buffer, constant.dtype.name, constant.name)
                     set_origin(tensor, "constant", *values)
             read = tuple(ABSENT if tensor == ABSENT else found[tensor] for tensor in operator.inputs)
             results = self._of_loop(operator, read)
@@ -129,7 +130,11 @@ class _Origins:
                 set_origin(tensor, operator.kind, "inside", read, place)
             for place, tensor in enumerate(operator.outputs):
                 origin = results[place] if results else self._of_digits(graph, tensor, found)
-                set_origin(tensor, operator.kind, options, read, place, origin=origin)
+                key: tuple[Any, ...] = (operator.kind, options, read, place)
+                if tensor in graph.roles:
+                    role, source = graph.roles[tensor]
+                    key = ("role", role, found[source.index])
+                set_origin(tensor, *key, origin=origin)
         for digits, whole in graph.joined.items():
             if whole.index in found and all(digit in found for digit in digits):
                 self._wholes.setdefault(tuple(found[digit] for digit in digits), found[whole.index])

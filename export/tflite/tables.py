@@ -141,6 +141,8 @@ class LookUps:
         table = self._tables[name]
         if table.drawn:
             held = now[f"{name}_table"]
-            return _on_line(code, held, table.apart, index) if self._single else code.gather(held, index)
+            found = _on_line(code, held, table.apart, index) if self._single else code.gather(held, index)
+            code.subgraph.roles[found.index] = (name, index)
+            return found
         values = narrow(table.values)
         return code.cast(code.gather(values, index, dtype=values.dtype), np.int32)

@@ -75,6 +75,7 @@ class Subgraph:
         transposed: by the index of a tensor that is another with its axes in a new order, that other and the order.
         digits: by the index of an int32 tensor, the int8 digits that it was joined of.
         joined: by the indices of digits, the tensor that they are those of.
+        roles: by the index of a tensor that subgraphs compute in different ways, what it is, and the tensor that it is that of.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Subgraph:
     transposed: dict[int, tuple[Value, Sequence[int]]] = field(default_factory=dict)
     digits: dict[int, list[Value]] = field(default_factory=dict)
     joined: dict[tuple[int, ...], Value] = field(default_factory=dict)
+    roles: dict[int, tuple[str, Value]] = field(default_factory=dict)
     _constants: dict[Any, Value] = field(default_factory=dict)
     _results: dict[Any, Value] = field(default_factory=dict)
 
@@ -155,6 +157,14 @@ class Subgraph:
         key = (buffer, array.dtype.name, array.shape, name)
         if key not in self._constants:
             self._constants[key] = self.tensor(name, array.dtype, array.shape, buffer=buffer)
+        return self._constants[key]
+
+    def scalar(self, number: int) -> Value:
+        """An int32 number as a tensor without axes, one of its kind in the subgraph."""
+        buffer = self.model.buffer(np.array(number, np.int32))
+        key = (buffer, "int32", (), "")
+        if key not in self._constants:
+            self._constants[key] = self.tensor("", np.int32, (), buffer=buffer)
         return self._constants[key]
 
     def add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,11 +12,14 @@ from qdeploy.runtime.errors import MissingRequirementError
 
 from .connection import Connection
 
-__all__ = ["OLDEST_PYTHON", "PACKAGES", "PRIVATE", "Board", "examine_board", "private_path"]
+__all__ = ["LITERT_PACKAGES", "OLDEST_PYTHON", "PACKAGES", "PRIVATE", "Board", "examine_board", "private_path"]
 
 OLDEST_PYTHON = (3, 11)
 PACKAGES = ("numpy", "onnx", "click", "rich", "onnxruntime")
 """What qdeploy needs to run bundles; onnxruntime where it has wheels."""
+
+LITERT_PACKAGES = ("ai-edge-litert", "flatbuffers")
+"""What the runtime litert needs besides."""
 
 PRIVATE = ".local/share/qdeploy/push"
 """Beneath the home folder there: where ``--install`` puts qdeploy, and what its Python lacks. Nothing else is touched."""
@@ -92,10 +96,10 @@ class Board:
             self.packages.get(name) for name in ("qdeploy", "numpy", "onnx", "click", "rich")
         )
 
-    @property
-    def lacking(self) -> tuple[str, ...]:
-        """Packages that are not installed there."""
-        return tuple(name for name in PACKAGES if not self.packages.get(name))
+    def lacking(self, runtimes: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Packages that are not installed there, for qdeploy and, where they are named, for these runtimes."""
+        needed = (*PACKAGES, *LITERT_PACKAGES) if "litert" in (runtimes or ()) else PACKAGES
+        return tuple(name for name in needed if not self.packages.get(name))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -108,7 +112,7 @@ class Board:
             known = [
                 f"{name} {version}"
                 for name, version in self.packages.items()
-                if version and name in ("qdeploy", "numpy", "onnxruntime")
+                if version and name in ("qdeploy", "numpy", "onnxruntime", "ai-edge-litert")
             ]
             parts.append(f"Python {self.python_version}" + (f" with {', '.join(known)}" if known else ""))
         elif self.looked_for_python:
@@ -132,7 +136,7 @@ def examine_board(connection: Connection, *, python: str | None, look_for_python
     script = _EXAMINE
     if look_for_python:
         names = " ".join(shlex.quote(name) for name in ((python,) if python else ("python3", "python")))
-        code = shlex.quote(_PYTHON_CODE % ((*PACKAGES, "qdeploy"),))
+        code = shlex.quote(_PYTHON_CODE % ((*PACKAGES, *LITERT_PACKAGES, "qdeploy"),))
         script += _FIND_PYTHON.format(names=names, private=PRIVATE, code=code)
     done = connection.run(script, timeout=timeout)
     facts = dict(line.split(" ", 1) for line in done.out.splitlines() if " " in line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import shlex
+from collections.abc import Sequence
 from importlib import metadata
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from qdeploy import __version__
 from qdeploy.runtime.errors import MissingRequirementError
 
-from .board import OLDEST_PYTHON, PACKAGES, PRIVATE, private_path
+from .board import OLDEST_PYTHON, PRIVATE, private_path
 from .remote_folder import archive
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ __all__ = ["check_python", "how_to_install", "install", "own_files"]
 
 _PARTS = ("qdeploy", "qdeploy.export", "qdeploy.runtime")
 """What a board needs; torch layers and shipped checkpoints (``qdeploy.models``) stay here."""
+
+_WIDE = ("onnxruntime", "ai-edge-litert")
+"""They have wheels for 64-bit processors only; without them the reference computes."""
 
 # Packages first: a folder that holds qdeploy is whole.
 _PIP = (
@@ -57,7 +61,7 @@ def check_python(board: Board, where: object) -> None:
 
 def how_to_install(board: Board, where: object) -> str:
     """What to do on a board that has Python but not qdeploy."""
-    lacking = board.lacking
+    lacking = board.lacking()
     packages = f", nor {', '.join(lacking)}" if lacking else ""
     return (
         f"{where}: Python {board.python_version} has no qdeploy there{packages}; repeat with --install, which puts both into "
@@ -88,16 +92,15 @@ def _collect(folder: Traversable, name: str, files: dict[str, bytes]) -> None:
             files[path] = entry.read_bytes()
 
 
-def install(connection: Connection, board: Board, *, timeout: float) -> None:
-    """Puts qdeploy into the private folder there, and by pip the packages that its Python lacks.
+def install(connection: Connection, board: Board, *, timeout: float, runtimes: Sequence[str] | None = None) -> None:
+    """Puts qdeploy into the private folder there, and by pip the packages that its Python lacks, also for these runtimes.
 
     Raises:
         MissingRequirementError: pip or the network is missing there, or the folder cannot be written.
     """
     folder = private_path(board.home)
-    # onnxruntime has wheels for 64-bit processors only; without it the reference computes.
-    wheels = board.machine in ("aarch64", "arm64", "x86_64", "AMD64")
-    wanted = [name for name in board.lacking if name in PACKAGES and (wheels or name != "onnxruntime")]
+    wide = board.machine in ("aarch64", "arm64", "x86_64", "AMD64")
+    wanted = [name for name in board.lacking(runtimes) if wide or name not in _WIDE]
     if wanted:
         script = _PIP.format(
             python=shlex.quote(str(board.python)), folder=shlex.quote(folder), packages=shlex.join(wanted)

@@ -96,7 +96,7 @@ def push(
             )
         plan = plan_of(board, runtimes, target=target, no_python=no_python)
         if plan.python:
-            board = _with_qdeploy(connection, board, python, install_there, timeout, said)
+            board = _with_qdeploy(connection, board, plan.runtimes, python, install_there, timeout, said)
         final = _final_folder(board, folder, Path(path)) if keep or folder is not None else None
         parents = (posixpath.dirname(final),) if final is not None else (board.home, "/tmp", "/var/tmp")  # noqa: S108 - mktemp
         with remote_folder(connection, parents, timeout=timeout) as place:
@@ -204,7 +204,13 @@ def plan_of(board: Board, runtimes: Sequence[str] | None, *, target: str | None,
 
 
 def _with_qdeploy(
-    connection: Connection, board: Board, python: str | None, install_there: bool, timeout: float, said: Say
+    connection: Connection,
+    board: Board,
+    runtimes: Sequence[str] | None,
+    python: str | None,
+    install_there: bool,
+    timeout: float,
+    said: Say,
 ) -> Board:
     """The board, after qdeploy was put there if that was asked for."""
     check_python(board, connection.address)
@@ -213,12 +219,12 @@ def _with_qdeploy(
     if not install_there:
         raise MissingRequirementError(how_to_install(board, connection.address))
     said(f"{connection.address}: installing qdeploy into {private_path(board.home)}")
-    install(connection, board, timeout=timeout)
+    install(connection, board, timeout=timeout, runtimes=runtimes)
     after = examine_board(connection, python=python, look_for_python=True, timeout=min(timeout, _QUICK))
     if not after.has_qdeploy:
         raise MissingRequirementError(
             f"{connection.address}: qdeploy was put into {private_path(board.home)}, and {after.python} still lacks "
-            f"{', '.join(after.lacking) or 'it'}; look there with {after.python} -m pip list"
+            f"{', '.join(after.lacking()) or 'it'}; look there with {after.python} -m pip list"
         )
     return after
 

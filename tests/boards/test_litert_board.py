@@ -93,3 +93,14 @@ def test_setup_refuses_what_would_make_nothing(capsys):
     assert "without LiteRT there is nothing to make for it" in capsys.readouterr().err
     with pytest.raises(InvalidInputError, match="'pi9'"):
         litert_architecture("pi9")
+
+
+@pytest.mark.parametrize("board", ["pi2"])
+def test_kernels_that_round_in_a_way_of_their_own_are_not_claimed_for_a_processor_that_nobody_measured(
+    board, made, capsys
+):
+    """In words of the board's, not of the machine that emulates it."""
+    assert run(["verify", str(GOLDEN / "builtin-conv-1d.zip"), "--board", board, "--runtime", "litert"]) == 2
+    said = capsys.readouterr().err
+    assert "claimed for no kernel set" in said
+    assert said.count("its kernels were not measured on pi2") == 3

@@ -6,12 +6,10 @@ import json
 
 import pytest
 
-from qdeploy.boards.sysroot import find_sysroot
 from qdeploy.cli.group import run
-from qdeploy.runtime.errors import MissingRequirementError
 
 from .conftest import folders_left
-from .emulated import start_emulated_board
+from .emulated import litert_sites, start_emulated_board
 
 pytestmark = [
     pytest.mark.program("sshd"),
@@ -21,11 +19,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def pi(tmp_path_factory):
-    try:
-        find_sysroot()
-    except MissingRequirementError as error:
-        pytest.skip(f"no arm64 Python for emulated boards: {str(error).splitlines()[0]}")
+def pi(arm64_python, tmp_path_factory):
     started = start_emulated_board(tmp_path_factory.mktemp("pi") / "pi")
     yield started
     started.stop()
@@ -44,3 +38,18 @@ def test_installs_verifies_and_reports(pi, bundle, tmp_path):
     assert report["verify"]["mismatched_integers"] == 0
     assert (pi.home / ".local/share/qdeploy/push/qdeploy/__init__.py").exists()
     assert folders_left(pi) == []
+
+
+def test_litert_runs_there_in_a_process_of_its_own(pi, bundle, tmp_path):
+    if litert_sites() == []:
+        pytest.skip("no LiteRT for emulated boards (qdeploy board setup makes it)")
+    words = ["push", bundle, "board", "--ssh-config", pi.config, "--install", "--runtime", "litert"]
+    words += ["--samples", 1, "--no-bench", "-q", "-o", tmp_path / "report.json"]
+    assert run([str(word) for word in words]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["board"]["packages"]["ai-edge-litert"]
+    names = [voice["name"] for voice in report["verify"]["voices"]]
+    assert [name for name in names if name.startswith("litert")] == [
+        f"litert, {kernels} kernels" for kernels in ("default", "plain", "reference")
+    ]
+    assert report["passed"] is True

@@ -6,7 +6,11 @@ import json
 import subprocess
 import sys
 
-from qdeploy.push.install import own_files
+import pytest
+
+from qdeploy.push.board import Board
+from qdeploy.push.connection import RemoteResult
+from qdeploy.push.install import install, own_files
 
 CODE = """
 import json, qdeploy
@@ -35,3 +39,25 @@ def test_a_board_gets_no_networks_and_no_byte_code():
     assert not [name for name in files if name.startswith("qdeploy/models/") or name.endswith(".pyc")]
     assert {"qdeploy/runtime/bundle.py", "qdeploy/export/c/kernels/requantize_u8.c", "qdeploy/py.typed"} <= files.keys()
     assert sum(map(len, files.values())) < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("machine", "runtimes", "packages"),
+    [
+        ("aarch64", None, "numpy onnx click rich onnxruntime"),
+        ("aarch64", ("litert", "c"), "numpy onnx click rich onnxruntime ai-edge-litert flatbuffers"),
+        ("armv7l", ("litert",), "numpy onnx click rich flatbuffers"),
+    ],
+)
+def test_pip_gets_what_the_runtimes_need_and_the_processor_has(machine, runtimes, packages):
+    scripts = []
+
+    class Connection:
+        address = "pi"
+
+        def run(self, script, **more):
+            scripts.append(script)
+            return RemoteResult(0, "", "")
+
+    install(Connection(), Board(machine, "Linux", None, "/home/pi", python="python3"), timeout=1, runtimes=runtimes)
+    assert f" --target /home/pi/.local/share/qdeploy/push {packages} <" in scripts[0]
