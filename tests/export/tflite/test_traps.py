@@ -1,4 +1,4 @@
-"""Operators that end a runtime's process, or are wrong there without a word, are seen in a file (test_borders: ours have none)."""
+"""Operators that end a runtime's process, or are wrong there without a word, are seen; ours have none (test_borders)."""
 
 from __future__ import annotations
 
