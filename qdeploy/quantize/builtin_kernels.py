@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qdeploy.quantize.float_graph import FACTOR_INPUT, attribute
+from qdeploy.quantize.float_graph import FACTOR_INPUT
 from qdeploy.quantize.multiplier import Multiplier
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.single_precision import beyond
@@ -52,10 +52,6 @@ def hindrance(context: Context, node: onnx.NodeProto, x: TensorType, y: TensorTy
     places = context.calibration[node.input[0]].sizes[2:]
     if len(places) > _MOST_AXES:
         return f"its kernel has {len(places)} axes"
-    group, kernel = int(attribute(node, "group", 1)), context.floats.constants.get(node.input[1])
-    depthwise = kernel is not None and kernel.shape[1] == 1
-    if group != 1 and not depthwise:
-        return f"LiteRT has no kernel for {group} groups of several channels"
     return None
 
 
