@@ -53,7 +53,7 @@ class TensorEntry:
         dtype: a NumPy name, or ``type N`` for one that qdeploy does not write.
         shape: with -1 for a size that is open.
         buffer: the number of its constant's bytes in the file, which tensors may share; 0 for a tensor that is computed.
-        constant_bytes: how many these are.
+        constant_start, constant_bytes: where in the file these begin, and how many they are.
         scales, zero_points: its quantization parameters, as many as it has channels; empty for none.
     """
 
@@ -61,6 +61,7 @@ class TensorEntry:
     dtype: str
     shape: tuple[int, ...]
     buffer: int
+    constant_start: int
     constant_bytes: int
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
@@ -251,7 +252,7 @@ def _tensor(source: FlatBytes, table: Table, buffers: list[tuple[int, int]]) -> 
     if any(size < 0 for size in shape):
         raise source.error(f"{table.what} has the shape {list(shape)}, expected no size below 0")
     buffer = _checked(source, f"buffer of {table.what}", table.number(2, "uint32", "buffer"), len(buffers), "buffers")
-    constant = buffers[buffer][1]
+    start, constant = buffers[buffer]
     if constant and dtype in ELEMENT_TYPES:
         expected = math.prod(shape) * np.dtype(dtype).itemsize
         if constant != expected:
@@ -267,6 +268,7 @@ def _tensor(source: FlatBytes, table: Table, buffers: list[tuple[int, int]]) -> 
         dtype,
         open_sizes or shape,
         buffer,
+        start,
         constant,
         tuple(float(scale) for scale in scales),
         tuple(int(zero_point) for zero_point in zero_points),

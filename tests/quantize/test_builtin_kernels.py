@@ -96,8 +96,9 @@ def test_a_batch_normalization_in_the_multipliers_keeps_its_layer_portable() -> 
     model = float_model(NORMALIZED, weights)
     staged = by_name(quantized(model, pixels((8, 4, 8, 8)), BUILTIN.changed(batch_norm="stage")))
     assert "--batch-norm fold" in staged["conv_1"]["portable_because"]
-    folded = by_name(quantized(model, pixels((8, 4, 8, 8)), BUILTIN.changed(batch_norm="fold")))
-    assert folded["conv_1"]["rounding"] == "half_even"
+    for placed in ("auto", "fold"):
+        folded = by_name(quantized(model, pixels((8, 4, 8, 8)), BUILTIN.changed(batch_norm=placed)))
+        assert folded["conv_1"]["rounding"] == "half_even"
 
 
 def test_portable_is_the_default_and_says_nothing_of_it() -> None:
