@@ -121,6 +121,8 @@ class TfliteContents:
         for graph in self.subgraphs:
             # A factor may stand in fewer bits, too.
             factors = {number for entry in graph.operators if entry.name == "MUL" for number in entry.inputs}
+            parts = [entry for entry in graph.operators if entry.name == "SPLIT_V"]
+            factors |= {entry.inputs[0] for entry in parts if factors.intersection(entry.outputs)}
             for entry in graph.operators:
                 for place, number in enumerate(entry.inputs):
                     if entry.name in _PRODUCTS and place < 2:

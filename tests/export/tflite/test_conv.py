@@ -50,6 +50,16 @@ def test_a_small_quaternion_kernel_is_one_matrix() -> None:
     assert len(products) == 1
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int16"])
+@pytest.mark.parametrize("multiple", [1, 3])
+def test_kernels_of_one_channel_need_no_product(kind: str, multiple: int) -> None:
+    weight = np.random.default_rng(4).integers(-128, 128, (8 * multiple, 1, 3, 2)).astype(np.int8)
+    weight[0, 0, 0, 0] = -128
+    model = network(IMAGE, kind, conv(weight, "int16", group=8, strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2]))
+    content = in_every_resolver(model, IMAGE, kind)
+    assert not any(name == "BATCH_MATMUL" for name, _ in read_tflite(content, "here").operators())
+
+
 def test_nothing_is_moved_between_layers_of_images() -> None:
     rng = np.random.default_rng(3)
     weights = [rng.integers(-100, 100, (8, 8, 3, 3)).astype(np.int8) for _ in range(2)]
