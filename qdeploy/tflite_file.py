@@ -16,6 +16,7 @@ import onnx
 from qdeploy import __version__
 from qdeploy.export.bundle import file_specs
 from qdeploy.export.tflite.reader import check_integer_only, read_tflite
+from qdeploy.export.tflite.traps import check_traps
 from qdeploy.litert_claims import kernel_uses
 from qdeploy.runtime.errors import (
     InvalidFileError,
@@ -125,5 +126,7 @@ def _written(model: onnx.ModelProto, manifest: Manifest) -> bytes:
             f"{NAME} cannot be written here ({error}); pip install 'qdeploy[litert]'"
         ) from error
     made = tflite_file(model, manifest)
-    check_integer_only(read_tflite(made, NAME), NAME)
+    contents = read_tflite(made, NAME)
+    check_integer_only(contents, NAME)
+    check_traps(made, contents, NAME)
     return made
