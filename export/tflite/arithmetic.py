@@ -86,6 +86,11 @@ class Code:
             return self.add(x, -np.asarray(y, np.int64))
         return self._binary("SUB", x, y)
 
+    def difference(self, x: int, y: Value, *, rectified: bool = False) -> Value:
+        """x - y of a number x; ``rectified`` takes 0 for what is negative, in the same operator."""
+        inputs = [self.subgraph.scalar(x), y]
+        return self.subgraph.add("SUB", inputs, np.int32, y.shape, fused_activation=_RELU if rectified else 0)
+
     def multiply(self, x: Value, y: Value | Any) -> Value:
         """x * y, modulo 2^32."""
         if not isinstance(y, Value):

@@ -34,7 +34,10 @@ _NAMES = {schema.code: name for name, schema in OPERATORS.items()}
 _TYPES = {number: name for name, number in ELEMENT_TYPES.items()}
 _INTEGERS = {name for name in ELEMENT_TYPES if np.dtype(name).kind in "iub"}
 _CUSTOM = 32
-_PRODUCTS = {"BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+_PRODUCTS = dict.fromkeys(("BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), range(2)) | {
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": range(1, 9)
+}
+"""By operator, which of its inputs are factors of a product, where they are constants."""
 #: What reads a table: entries, or knots as integers of 32 bits.
 _LOOK_UPS = {"GATHER", "CAST"}
 #: Of an operator's input that is left out.
@@ -126,7 +129,7 @@ class TfliteContents:
             factors |= {entry.inputs[0] for entry in parts if factors.intersection(entry.outputs)}
             for entry in graph.operators:
                 for place, number in enumerate(entry.inputs):
-                    if entry.name in _PRODUCTS and place < 2:
+                    if place in _PRODUCTS.get(entry.name, ()) and number != _LEFT_OUT:
                         uses[graph.tensors[number].buffer] = "weights"
                     elif entry.name in _LOOK_UPS and place == 0 and not factors.intersection(entry.outputs):
                         uses.setdefault(graph.tensors[number].buffer, "tables")

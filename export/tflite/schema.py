@@ -99,7 +99,7 @@ OPERATORS = {
     "SHAPE": OperatorSchema(77, 1, 55, (("out_type", 0, "int8"),)),
     "SLICE": OperatorSchema(65, 1, 48),
     "SPLIT_V": OperatorSchema(102, 1, 79, (("count", 0, "int32"),)),
-    "SUB": OperatorSchema(41, 1, 28),
+    "SUB": OperatorSchema(41, 1, 28, (("fused_activation", 0, "int8"),)),
     "SUM": OperatorSchema(74, 1, 27, (("keep_dims", 0, "bool"),)),
     "TANH": OperatorSchema(28),
     "TRANSPOSE": OperatorSchema(39, 1, 26),
