@@ -23,7 +23,7 @@ from rich.table import Table
 from qdeploy.boards.litert_sysroot import LITERT_BOARDS, find_litert, litert_architecture
 from qdeploy.boards.python_board import emulated_environment
 from qdeploy.runtime.errors import MissingRequirementError
-from qdeploy.runtime.litert_rules import ARM64, FULLY_CONNECTED, X86_AVX, X86_SSE, kernel_rule, processor
+from qdeploy.runtime.litert_rules import ARM32, ARM64, FULLY_CONNECTED, X86_AVX, X86_SSE, kernel_rule, processor
 from qdeploy.runtime.rounding import RULES
 
 from ..verify.emulated import emulator
@@ -31,8 +31,7 @@ from .layers import ProbeLayer, layers
 
 PROBE = Path(__file__).with_name("probe.py")
 EMULATED = {"Haswell": X86_AVX, "SandyBridge": X86_AVX, "Nehalem": X86_SSE}
-BOARDS = {"pi4": ARM64, "pi5": ARM64, "pi2": None}
-"""A 32-bit board is measured, and is not in the table."""
+BOARDS = {"pi4": ARM64, "pi5": ARM64, "pi2": ARM32}
 PATIENCE = 1800.0
 
 
