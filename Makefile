@@ -52,6 +52,9 @@ verify-litert: $(STAMP) ## Verify the shipped networks in LiteRT, with each of i
 litert-sizes: $(STAMP) ## Bytes of the shipped networks' model.tflite and of its parts (ARGS="NAME ...")
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.litert_sizes $(ARGS)
 
+rounding-rules: $(STAMP) ## Measure by which rules LiteRT's own kernels round, here and emulated (ARGS="--python OTHER/bin/python")
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.rounding $(ARGS)
+
 verify-boards: $(STAMP) ## Verify the shipped networks on every emulated board, goes on where it was stopped (ARGS="--board pi4 NAME ...")
 	@$(BIN)/qdeploy board setup --quiet
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.boards.every --output build/boards $(ARGS)

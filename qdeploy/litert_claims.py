@@ -68,7 +68,8 @@ def statement(uses: tuple[KernelUse, ...]) -> str:
 
 def _use(layer: str, operator: str, rounding: str, shapes: Mapping[str, tuple[int, ...]], group: int) -> KernelUse:
     if operator == "Conv":
-        return KernelUse(layer, DEPTHWISE if group > 1 else CONVOLUTION, rounding)
+        _, inside, *_ = shapes.get("weight", (0, 1))
+        return KernelUse(layer, DEPTHWISE if group > 1 and inside == 1 else CONVOLUTION, rounding)
     if operator == "Linear":
         outputs, inputs = shapes.get("weight", (None, None))
         return KernelUse(layer, FULLY_CONNECTED, rounding, outputs, inputs)

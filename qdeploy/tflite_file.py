@@ -16,13 +16,21 @@ import onnx
 from qdeploy import __version__
 from qdeploy.export.bundle import file_specs
 from qdeploy.export.tflite.reader import check_integer_only, read_tflite
-from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingRequirementError
+from qdeploy.export.tflite.traps import check_traps
+from qdeploy.litert_claims import kernel_uses
+from qdeploy.runtime.errors import (
+    InvalidFileError,
+    InvalidInputError,
+    MissingRequirementError,
+    UnsupportedModelError,
+)
+from qdeploy.runtime.litert_rules import claim, processor
 from qdeploy.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from qdeploy.runtime.bundle import BundleFiles
 
-__all__ = ["NAME", "check_tflite_format", "trusted_tflite", "with_tflite"]
+__all__ = ["NAME", "check_kernels", "check_tflite_format", "trusted_tflite", "with_tflite"]
 
 NAME = "model.tflite"
 
@@ -74,6 +82,26 @@ def trusted_tflite(files: BundleFiles) -> bytes:
     return made
 
 
+def check_kernels(files: BundleFiles, runtime: str, resolver: str) -> None:
+    """Refuses kernels that would compute other integers than the bundle's, of layers by LiteRT's own kernels.
+
+    Args:
+        files: the bundle.
+        runtime: package and version.
+        resolver: the kernel set.
+
+    Raises:
+        UnsupportedModelError: the bits are not claimed there; the message says why.
+    """
+    package, version = runtime.split()
+    why = claim(kernel_uses(files.model), package, version, resolver, processor())
+    if why is not None:
+        raise UnsupportedModelError(
+            f"{files.path}: {runtime} with its {resolver} kernels would compute other integers than the bundle's: {why}. Name "
+            f"the kernels to run them all the same (--resolver {resolver}), or choose another runtime: onnxruntime, numpy, bodies"
+        )
+
+
 def _difference(files: BundleFiles, found: bytes) -> str:
     """Why the bundle's file is another one, as far as the file itself says it."""
     where = f"{files.path}: {NAME}"
@@ -98,5 +126,7 @@ def _written(model: onnx.ModelProto, manifest: Manifest) -> bytes:
             f"{NAME} cannot be written here ({error}); pip install 'qdeploy[litert]'"
         ) from error
     made = tflite_file(model, manifest)
-    check_integer_only(read_tflite(made, NAME), NAME)
+    contents = read_tflite(made, NAME)
+    check_integer_only(contents, NAME)
+    check_traps(made, contents, NAME)
     return made

@@ -163,9 +163,10 @@ class LitertInterpreter:
         beyond = re.search(r"Op builtin_code out of range: (\d+)", said)
         if found or beyond:
             what = f"operator {found[1]} in version {found[2]}" if found else f"operator {beyond[1] if beyond else ''}"
+            kernels = f" among its {options.resolver} kernels" if options.resolver != "default" else ""
             return (
-                f"{self.version} lacks the {what}, which model.tflite has; update it (pip install --upgrade 'qdeploy[litert]'), "
-                "or choose another runtime: onnxruntime, numpy, bodies"
+                f"{self.version} lacks the {what}{kernels}, which model.tflite has; update it (pip install --upgrade "
+                "'qdeploy[litert]'), or choose another runtime: onnxruntime, numpy, bodies"
             )
         where = f" with the delegate {options.delegate}" if options.delegate else ""
         return f"{self.version} cannot load model.tflite{where}: {_said(error)}; update it, or choose another runtime"

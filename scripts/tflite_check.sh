@@ -11,4 +11,5 @@ venv=build/tflite-runtime
 "$venv/bin/python" -m pip install --quiet 'tflite-runtime==2.14.0' 'numpy<2' flatbuffers onnx click rich pytest pytest-timeout hypothesis
 "$venv/bin/python" -m pip install --quiet --no-deps --editable .
 OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -q -o cache_dir="$venv/pytest" \
-  tests/export/tflite tests/runtime/test_litert_engine.py "$@"
+  tests/export/tflite tests/runtime/test_litert_engine.py tests/runtime/test_litert_interpreter.py \
+  tests/runtime/test_litert_options.py tests/verify/test_litert_files.py tests/cli/test_litert_commands.py "$@"

@@ -30,7 +30,7 @@ class Interpreted:
 
     def __init__(self, content: bytes, feeds: Mapping[str, NDArray[Any]]) -> None:
         self.content = content
-        self._feeds = dict(feeds)
+        self.feeds = dict(feeds)
         self._runner = self._opened().get_signature_runner(SIGNATURE)
 
     def microseconds(self) -> float:
@@ -39,7 +39,7 @@ class Interpreted:
 
     def call(self) -> dict[str, NDArray[Any]]:
         """One call."""
-        results: dict[str, NDArray[Any]] = self._runner(**self._feeds)
+        results: dict[str, NDArray[Any]] = self._runner(**self.feeds)
         return results
 
     def results(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -51,8 +51,8 @@ class Interpreted:
         """The runtime alone, of a file with one input: what a call in C++ costs. The tensor holds the feeds already."""
         interpreter = self._opened()
         interpreter.allocate_tensors()
-        ((name, detail),) = zip(self._feeds, interpreter.get_input_details(), strict=True)
-        interpreter.set_tensor(detail["index"], self._feeds[name])
+        ((name, detail),) = zip(self.feeds, interpreter.get_input_details(), strict=True)
+        interpreter.set_tensor(detail["index"], self.feeds[name])
         invoke: Callable[[], None] = interpreter.invoke
         return invoke
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 
-from benchmarks.litert import images, loops
+from benchmarks.litert import built_in, images, loops
 from benchmarks.rows import Row, absent, compared, percentages
 from qdeploy.runtime.engines import litert
 from qdeploy.runtime.errors import MissingRequirementError
@@ -13,6 +14,7 @@ from qdeploy.runtime.errors import MissingRequirementError
 __all__ = ["litert_rows"]
 
 HIDDEN = 170
+BUILT_IN_SIZES = (64, 170)
 NETWORKS = {
     "quaternion-lenet": ("quaternion-lenet300-mnist", (784,)),
     "conv2": ("quaternion-conv2-cifar10", (4, 32, 32)),
@@ -34,6 +36,8 @@ def litert_rows() -> list[Row]:
     rows = _loop_rows(f"litert-loop-h{HIDDEN}", rnn, "s12-exact", GOAL)
     for kind, goal in (("GRU", GOAL), ("LSTM", None)):
         rows += _loop_rows(f"litert-{kind.lower()}-h{HIDDEN}", loops.measure_gated(kind, HIDDEN), "s12", goal)
+    for hidden in BUILT_IN_SIZES:
+        rows += _built_in_rows(f"litert-lstm-operator-h{hidden}", *built_in.measure_built_in(hidden))
     for name, (checkpoint, shape) in NETWORKS.items():
         rows += _image_rows(f"litert-{name}", images.measure_images(checkpoint, shape))
     return rows
@@ -65,6 +69,24 @@ def _loop_rows(name: str, found: loops.MeasuredLoop, wide: str, goal: float | No
             1.0,
             unit="operators a step",
         ),
+    ]
+
+
+def _built_in_rows(name: str, times: Mapping[str, float], sizes: Mapping[str, int]) -> list[Row]:
+    """LiteRT's integer LSTM against our portable loops and against its float operator."""
+    ours = built_in.BUILT_IN
+    against = {
+        "": (built_in.PORTABLE, "our portable loop in LiteRT, states of 8 bits"),
+        "-s12": (built_in.WIDE, "our portable loop in LiteRT, the default recipe"),
+        "-float": (built_in.FLOAT_OPERATOR, built_in.FLOAT_OPERATOR),
+    }
+    return [
+        dataclasses.replace(
+            compared(f"{name}{suffix}", times[ours], times[other], words, None),
+            ours_bytes=sizes[ours],
+            other_bytes=sizes[other],
+        )
+        for suffix, (other, words) in against.items()
     ]
 
 

@@ -39,7 +39,11 @@ def _images(site: Site, images: list[ByteTensor]) -> None:
         factor = int(attributes[f"{name}_multiplier"])
         terms.append((code.cast(image.value, np.int32), np.array(factor), OFFSET))
         addend += (OFFSET - attributes[f"{name}_zero_point"]) * factor
-    bounds = (attributes[name] - OFFSET for name in ("y_zero_point", "low", "high"))
-    y = new(code, images[0].value.shape, attributes["y_zero_point"])
-    cast_into(code, scaled_sum(code, terms, addend, attributes["shift"], *bounds), y)
-    site.set_bytes("y", ByteTensor(y, attributes["y_zero_point"], last=True))
+    low, high, zero_point = (int(attributes[name]) for name in ("low", "high", "y_zero_point"))
+    total = scaled_sum(code, terms, addend, attributes["shift"], 0, -(2**31), 2**31 - 1)
+    # Sums that rectify are the clip: MAXIMUM and MINIMUM with a number take ten times as long.
+    above_low = code.add(total, zero_point - low, rectified=True)
+    below_high = code.difference(high - low, above_low, rectified=True)
+    y = new(code, images[0].value.shape, zero_point)
+    cast_into(code, code.difference(high - OFFSET, below_high), y)
+    site.set_bytes("y", ByteTensor(y, zero_point, last=True))

@@ -86,6 +86,11 @@ class Code:
             return self.add(x, -np.asarray(y, np.int64))
         return self._binary("SUB", x, y)
 
+    def difference(self, x: int, y: Value, *, rectified: bool = False) -> Value:
+        """x - y of a number x; ``rectified`` takes 0 for what is negative, in the same operator."""
+        inputs = [self.subgraph.scalar(x), y]
+        return self.subgraph.add("SUB", inputs, np.int32, y.shape, fused_activation=_RELU if rectified else 0)
+
     def multiply(self, x: Value, y: Value | Any) -> Value:
         """x * y, modulo 2^32."""
         if not isinstance(y, Value):
@@ -185,11 +190,6 @@ class Code:
         """SUM or REDUCE_MAX along an axis, which the result lacks."""
         shape = (*x.shape[:axis], *x.shape[axis + 1 :])
         return self.subgraph.add(kind, [x, self._constant([axis])], np.int32, shape, keep_dims=0)
-
-    def segment_sum(self, x: Value, segments: Any) -> Value:
-        """Sums of entries of ``x`` ``[N]`` by the segment of each; the numbers of segments rise from 0 and leave none out."""
-        places = self._constant(segments)
-        return self.subgraph.add("SEGMENT_SUM", [x, places], np.int32, (int(np.max(segments)) + 1,))
 
     def size_of(self, x: Value, axis: int) -> Value:
         """The size of an axis at run time, int32 ``[1]``."""

@@ -69,15 +69,17 @@ def _of_steps(site: Site, x: ByteTensor, weight: IntArray) -> Value:
 def convolution(site: Site) -> None:
     """Conv over one axis or two: CONV_2D, or DEPTHWISE_CONV_2D, of an image whose channels stand last.
 
+    CONV_2D reads from its kernel's channels how many groups there are.
+
     Raises:
-        UnsupportedModelError: three axes, or groups of several channels.
+        UnsupportedModelError: three axes.
     """
     attributes, weight, code = site.attributes, site.constant("weight"), site.code
     group = int(attributes["group"])
-    if weight.ndim > _MOST_AXES or (group > 1 and weight.shape[1] > 1):
+    if weight.ndim > _MOST_AXES:
         raise UnsupportedModelError(
-            f"node {site.layer.name} (Conv): a kernel of shape {list(weight.shape)} in {group} groups has no operator of LiteRT; "
-            "expected one or two axes, and one group or one channel each. Export again with --tflite-kernels portable."
+            f"node {site.layer.name} (Conv): a kernel of shape {list(weight.shape)} has no operator of LiteRT; expected one or "
+            "two axes. Export again with --tflite-kernels portable."
         )
     x = _image(site, site.bytes("x", attributes["x_zero_point"]))
     windows = Windows(
@@ -98,7 +100,7 @@ def convolution(site: Site) -> None:
         "dilation_w": dilations[1],
     }
     shape = (1, *_two(windows.out), len(weight))
-    if group > 1:
+    if group > 1 and weight.shape[1] == 1:
         by_channel = kernel.transpose(1, 2, 3, 0)
         multiple = len(weight) // group
         y = _product(site, "DEPTHWISE_CONV_2D", image, by_channel, shape, axis=3, depth_multiplier=multiple, **options)

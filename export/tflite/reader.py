@@ -34,7 +34,10 @@ _NAMES = {schema.code: name for name, schema in OPERATORS.items()}
 _TYPES = {number: name for name, number in ELEMENT_TYPES.items()}
 _INTEGERS = {name for name in ELEMENT_TYPES if np.dtype(name).kind in "iub"}
 _CUSTOM = 32
-_PRODUCTS = {"BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+_PRODUCTS = dict.fromkeys(("BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), range(2)) | {
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": range(1, 9)
+}
+"""By operator, which of its inputs are factors of a product, where they are constants."""
 #: What reads a table: entries, or knots as integers of 32 bits.
 _LOOK_UPS = {"GATHER", "CAST"}
 #: Of an operator's input that is left out.
@@ -50,7 +53,7 @@ class TensorEntry:
         dtype: a NumPy name, or ``type N`` for one that qdeploy does not write.
         shape: with -1 for a size that is open.
         buffer: the number of its constant's bytes in the file, which tensors may share; 0 for a tensor that is computed.
-        constant_bytes: how many these are.
+        constant_start, constant_bytes: where in the file these begin, and how many they are.
         scales, zero_points: its quantization parameters, as many as it has channels; empty for none.
     """
 
@@ -58,6 +61,7 @@ class TensorEntry:
     dtype: str
     shape: tuple[int, ...]
     buffer: int
+    constant_start: int
     constant_bytes: int
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
@@ -121,9 +125,11 @@ class TfliteContents:
         for graph in self.subgraphs:
             # A factor may stand in fewer bits, too.
             factors = {number for entry in graph.operators if entry.name == "MUL" for number in entry.inputs}
+            parts = [entry for entry in graph.operators if entry.name == "SPLIT_V"]
+            factors |= {entry.inputs[0] for entry in parts if factors.intersection(entry.outputs)}
             for entry in graph.operators:
                 for place, number in enumerate(entry.inputs):
-                    if entry.name in _PRODUCTS and place < 2:
+                    if place in _PRODUCTS.get(entry.name, ()) and number != _LEFT_OUT:
                         uses[graph.tensors[number].buffer] = "weights"
                     elif entry.name in _LOOK_UPS and place == 0 and not factors.intersection(entry.outputs):
                         uses.setdefault(graph.tensors[number].buffer, "tables")
@@ -246,7 +252,7 @@ def _tensor(source: FlatBytes, table: Table, buffers: list[tuple[int, int]]) -> 
     if any(size < 0 for size in shape):
         raise source.error(f"{table.what} has the shape {list(shape)}, expected no size below 0")
     buffer = _checked(source, f"buffer of {table.what}", table.number(2, "uint32", "buffer"), len(buffers), "buffers")
-    constant = buffers[buffer][1]
+    start, constant = buffers[buffer]
     if constant and dtype in ELEMENT_TYPES:
         expected = math.prod(shape) * np.dtype(dtype).itemsize
         if constant != expected:
@@ -262,6 +268,7 @@ def _tensor(source: FlatBytes, table: Table, buffers: list[tuple[int, int]]) -> 
         dtype,
         open_sizes or shape,
         buffer,
+        start,
         constant,
         tuple(float(scale) for scale in scales),
         tuple(int(zero_point) for zero_point in zero_points),

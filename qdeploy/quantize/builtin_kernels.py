@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qdeploy.quantize.float_graph import FACTOR_INPUT, attribute
+from qdeploy.quantize.float_graph import FACTOR_INPUT
 from qdeploy.quantize.multiplier import Multiplier
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.single_precision import beyond
@@ -20,7 +20,7 @@ from qdeploy.runtime.ops.rounded import CONVERTIBLE, SATURATED, half_even_reach,
 if TYPE_CHECKING:
     from qdeploy.quantize.lowerings.registry import Context
 
-__all__ = ["BECAUSE", "check_any", "hindrance", "obstacle", "saturating", "wanted"]
+__all__ = ["BECAUSE", "check_any", "hindrance", "normalization", "obstacle", "saturating", "wanted"]
 
 BECAUSE = "portable_because"
 """In a layer's record: why it is portable although LiteRT's own kernels were asked for."""
@@ -35,6 +35,11 @@ def wanted(recipe: Recipe) -> bool:
     return recipe.tflite_kernels == "builtin"
 
 
+def normalization(recipe: Recipe) -> str:
+    """Where batch normalization goes: LiteRT's kernels have no multipliers left for it, so that ``auto`` is ``fold``."""
+    return "fold" if wanted(recipe) and recipe.batch_norm == "auto" else recipe.batch_norm
+
+
 def saturating(ratios: NDArray[np.float64]) -> NDArray[np.float64]:
     """Accumulators from which on the results of these ratios are clipped: single precision need not be exact beyond."""
     clipped: NDArray[np.float64] = SATURATED / ratios + 1
@@ -46,16 +51,12 @@ def hindrance(context: Context, node: onnx.NodeProto, x: TensorType, y: TensorTy
     if not x.dtype == y.dtype == "uint8":
         return f"it takes {x.dtype} and gives {y.dtype}"
     if len(node.input) > FACTOR_INPUT:
-        return "a batch normalization fixes its multipliers (--batch-norm fold)"
+        return "a batch normalization fixes its multipliers (--batch-norm fold puts it into the weights)"
     if node.op_type != "Conv":
         return None
     places = context.calibration[node.input[0]].sizes[2:]
     if len(places) > _MOST_AXES:
         return f"its kernel has {len(places)} axes"
-    group, kernel = int(attribute(node, "group", 1)), context.floats.constants.get(node.input[1])
-    depthwise = kernel is not None and kernel.shape[1] == 1
-    if group != 1 and not depthwise:
-        return f"LiteRT has no kernel for {group} groups of several channels"
     return None
 
 

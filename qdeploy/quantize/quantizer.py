@@ -13,6 +13,7 @@ from qdeploy.capture.index_inputs import index_counts
 from qdeploy.quantize.activation_memory import activation_bytes
 from qdeploy.quantize.asked_kernels import check_any
 from qdeploy.quantize.batch_norm import place_batch_norm
+from qdeploy.quantize.builtin_kernels import normalization
 from qdeploy.quantize.builtin_loop import say_which_have_no_kernel
 from qdeploy.quantize.float_graph import FLOAT_DOMAIN, FloatGraph
 from qdeploy.quantize.given_states import feed_given_states, given_state_type, sources_of_states
@@ -56,7 +57,7 @@ def quantize(
         UnsupportedModelError: an operator without lowering, named with what is supported; convolutions of which none can be
             the QLinearConv that the recipe asks for; layers of which none can take the kernels of LiteRT that it asks for.
     """
-    model = place_batch_norm(model, recipe)
+    model = place_batch_norm(model, recipe.changed(batch_norm=normalization(recipe)))
     floats = FloatGraph(model)
     graph = IntegerGraph(storage=storage)
     context = Context(floats, graph, calibration, recipe, set())

@@ -76,7 +76,8 @@ class Recipe:
             precision is exact, with weight scales raised to powers of two or few bits; faster, but not integer-only, and
             rounded half to even (``docs/convolution.md``).
         tflite_kernels: ``portable``, or ``builtin``: layers of products that LiteRT's own int8 kernels compute exactly take
-            those kernels' rounding, half to even, with weight scales raised to powers of two or few bits (``docs/litert.md``).
+            those kernels' rounding, half to even, with weight scales raised to powers of two or few bits; a batch normalization
+            behind them goes into the weights unless ``batch_norm`` is ``stage`` (``docs/litert.md``).
     """
 
     name: str

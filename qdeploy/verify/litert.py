@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdeploy.export.c.targets import TARGETS
+from qdeploy.export.tflite.reader import check_integer_only, read_tflite
 from qdeploy.litert_claims import kernel_uses
 from qdeploy.runtime.c_samples import c_bundle
 from qdeploy.runtime.errors import (
@@ -54,11 +55,21 @@ def shipped_tflite(files: BundleFiles) -> tuple[bytes, str | None]:
         return own, (
             f"{NAME} is not what this version makes of model.onnx (the bundle is of qdeploy {files.manifest.qdeploy}): the "
             "bundle's own file is what was compared; run, validate and bench refuse it until the model is exported again"
+            f"{_found_by_reading(own)}"
         )
     except (MissingRequirementError, UnsupportedModelError) as error:
         if own is None:
             raise
         return own, f"{NAME} cannot be made anew here ({error}): the bundle's own file is what was compared"
+
+
+def _found_by_reading(own: bytes) -> str:
+    """What the file says of itself that ours never do: that it is none, or that it computes in floating point."""
+    try:
+        check_integer_only(read_tflite(own, NAME), NAME)
+    except InvalidFileError as error:
+        return f". {error}"
+    return ""
 
 
 def litert_engines(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdeploy.runtime.c_samples import c_bundle
 from qdeploy.runtime.errors import MissingRequirementError
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from qdeploy.runtime.bundle import BundleFiles
     from qdeploy.runtime.model_source import ModelSource
 
 __all__ = ["RESOLVERS", "LitertEngine", "interpreter_module", "version"]
@@ -33,7 +32,8 @@ class LitertEngine(LitertInterpreter):
         delegate, delegate_options: as in :class:`~qdeploy.runtime.litert_options.LitertOptions`.
 
     Raises:
-        UnsupportedModelError: an operator has no form for LiteRT, or the runtime lacks one.
+        UnsupportedModelError: an operator has no form for LiteRT, or the runtime lacks one; or nobody named the kernels, and they
+            round some layer otherwise than its model says.
     """
 
     def __init__(
@@ -47,11 +47,14 @@ class LitertEngine(LitertInterpreter):
         delegate_options: Mapping[str, str] | None = None,
     ) -> None:
         # Before anything is made: the answer to a missing package is quick.
-        version()
+        installed = version()
         files = c_bundle(source)
         chosen = resolver or ("default" if optimize else "plain")
+        maker = _maker()
+        if resolver is None:
+            maker.check_kernels(files, installed, chosen)
         super().__init__(
-            _content(files),
+            maker.trusted_tflite(files),
             Border.of(files.manifest),
             threads=threads,
             resolver=chosen,
@@ -60,12 +63,10 @@ class LitertEngine(LitertInterpreter):
         )
 
 
-def _content(files: BundleFiles) -> bytes:
+def _maker() -> Any:
     try:
-        maker = import_module(_MAKER)
+        return import_module(_MAKER)
     except ImportError as error:
         raise MissingRequirementError(
             f"the writer of .tflite files cannot be imported ({error}); install qdeploy whole"
         ) from error
-    content: bytes = maker.trusted_tflite(files)
-    return content

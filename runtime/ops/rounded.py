@@ -7,7 +7,7 @@ import numpy as np
 from qdeploy.runtime.numeric import FLOAT32_EXACT, IntArray, odd_part
 from qdeploy.runtime.ops.operator import Node
 from qdeploy.runtime.ops.qlinear_conv import accumulator_reach, single_precision_reach
-from qdeploy.runtime.rounding import DOUBLE_HALF_UP, GEMMLOWP, HALF_AWAY, HALF_EVEN, HALF_UP, RULES
+from qdeploy.runtime.rounding import DOUBLE_HALF_UP, GEMMLOWP, HALF_AWAY, HALF_EVEN, HALF_UP, RULES, SINGLE_PRECISION
 
 __all__ = ["CONVERTIBLE", "SATURATED", "check_reach", "half_even_reach", "largest_result", "require_rule"]
 
@@ -71,12 +71,13 @@ def check_reach(
             f"accumulator times multiplier could reach {found}; rounding {rounding} needs positive multipliers and less than "
             f"2^{limit.bit_length() - 1}, which {held_by} precision holds.",
         )
+    node.require(found > 0, f"a multiplier is not positive; rounding {rounding} needs positive ones.")
+    if rounding in (*_EXACT, SINGLE_PRECISION):
         unclipped = largest_result(weight, bias, multiplier, shift, x_zero_point)
         node.require(
             unclipped < CONVERTIBLE,
             f"results reach {unclipped} before they are clipped; rounding {rounding} needs less than 2^30.",
         )
-    node.require(found > 0, f"a multiplier is not positive; rounding {rounding} needs positive ones.")
     if rounding not in _TWICE:
         return
     sums = accumulator_reach(weight, bias, x_zero_point)

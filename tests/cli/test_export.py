@@ -83,6 +83,8 @@ def test_what_is_there_is_not_replaced_unless_told(qdeploy_command, folder):
         ["--storage", "expanded"],
         ["--float-io"],
         ["--limit", 5],
+        ["--tflite-kernels", "builtin", "--multiplier-bits", 1, "--inline"],
+        ["--tflite-kernels", "builtin", "--activation-bits", 6, "--format", "onnx,tflite"],
     ],
     ids=lambda options: " ".join(map(str, options)),
 )
@@ -92,6 +94,19 @@ def test_options_give_bundles_that_verify(qdeploy_command, folder, options):
     )
     assert done.code == 0, done.err
     assert qdeploy_command("verify", folder / "out", "--samples", 4, "-q").code == 0
+
+
+def test_kernels_of_litert_itself_by_name_only(qdeploy_command, folder):
+    given = ("export", folder / "net.onnx", "--calibration", folder / "data.npz", "-o", folder / "out")
+    done = qdeploy_command(*given, "--tflite-kernels", "builtin")
+    assert done.code == 0, done.err
+    assert "1 of its layers rounds as LiteRT's own kernels do (half_even)" in done.out
+    assert "stays portable: it takes uint8 and gives int16" in done.out
+    done = qdeploy_command(*given, "--force", "--tflite-kernels", "builtin", "--conv-kernels", "qlinear")
+    assert done.code == 2
+    assert "leave one of the two as it is" in done.err
+    done = qdeploy_command(*given, "--force")
+    assert "LiteRT's own kernels" not in done.out
 
 
 def test_zip_is_one_file(qdeploy_command, folder):

@@ -1,7 +1,7 @@
 """Runs files of one operator in every kernel set; needs NumPy and a runtime alone, so that an emulated board can run it.
 
 ``python probe.py FILES RESULTS``: both ``.npz``; a file ``content_N`` goes with inputs ``x_N``, and gives
-``RESOLVER_N``.
+``PACKAGE VERSION RESOLVER N`` for every runtime that is installed.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def computed(module: Any, content: bytes, x: Any, resolver: str) -> Any:
 
 
 def main(files: str, results: str) -> None:
-    """Everything that is in the file, by the first runtime that is installed."""
-    package = next(name for name in MODULES if _installed(name))
-    module = import_module(MODULES[package])
+    """Everything that is in the file, by every runtime that is installed."""
     given = np.load(files)
     count = sum(name.startswith("x_") for name in given)
-    found = {
-        f"{resolver}_{n}": computed(module, given[f"content_{n}"].tobytes(), given[f"x_{n}"], resolver)
-        for resolver in RESOLVERS
-        for n in range(count)
-    }
-    np.savez(results, runtime=np.array([package, metadata.version(package)]), **found)
+    found = {}
+    for package in filter(_installed, MODULES):
+        module, version = import_module(MODULES[package]), metadata.version(package)
+        for resolver in RESOLVERS:
+            for n in range(count):
+                content = given[f"content_{n}"].tobytes()
+                found[f"{package} {version} {resolver} {n}"] = computed(module, content, given[f"x_{n}"], resolver)
+    np.savez(results, **found)
 
 
 def _installed(package: str) -> bool:

@@ -19,6 +19,7 @@ from qdeploy.runtime.engines import available, open_engine
 from qdeploy.runtime.errors import InvalidFileError, InvalidInputError, MissingRequirementError, UnsupportedModelError
 from qdeploy.runtime.litert_interpreter import Border, LitertInterpreter
 from qdeploy.runtime.litert_options import RESOLVERS, LitertOptions
+from qdeploy.runtime.litert_rules import X86_AVX
 
 pytestmark = pytest.mark.litert
 
@@ -102,6 +103,29 @@ class TestWhereTheyAreTaken:
         assert report.integer_value == 1
 
 
+class TestKernelsThatRoundOtherwise:
+    """A bundle with layers by LiteRT's own kernels, whose bits are claimed for some kernel sets only."""
+
+    files = read_bundle(BUNDLE.with_name("builtin-conv-1d.zip"))
+
+    def test_nobody_gets_other_integers_unasked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("qdeploy.tflite_file.processor", lambda: X86_AVX)
+        with pytest.raises(UnsupportedModelError, match="with its plain kernels would compute other integers") as error:
+            open_engine("litert", self.files, optimize=False)
+        assert "--resolver plain" in str(error.value)
+        assert "names half_even" in str(error.value)
+
+    def test_who_names_the_kernels_gets_them(self) -> None:
+        assert open_engine("litert", self.files, litert=LitertOptions("plain")).name == "litert"
+
+    def test_a_processor_that_was_not_measured_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("qdeploy.tflite_file.processor", lambda: None)
+        with pytest.raises(UnsupportedModelError, match="its kernels were not measured on this processor"):
+            open_engine("litert", self.files)
+        # Without such layers every processor gives the same.
+        assert open_engine("litert", FILES).name == "litert"
+
+
 class TestOptions:
     def test_an_unknown_resolver(self) -> None:
         with pytest.raises(
@@ -168,6 +192,20 @@ class TestDelegates:
             open_engine("litert", FILES, litert=LitertOptions(delegate=tmp_path / "other.so"))
 
 
+BORDER = Border({"x": "int32"}, {"x": 0}, {"y": 0}, {})
+
+
+def one_add() -> bytes:
+    """A file with one ADD, as OPERATORS has it."""
+    model = ModelWriter("test")
+    _, graph = model.subgraph("main")
+    x = graph.input("x", np.int32, (1, 2))
+    y = graph.add("ADD", [x, x], np.int32, (1, 2), "y")
+    graph.output(y)
+    model.signature("serving_default", 0, {"x": x}, {"y": y})
+    return model.to_bytes()
+
+
 class TestOperatorsThatARuntimeLacks:
     @pytest.mark.parametrize(
         ("written", "words"),
@@ -178,18 +216,30 @@ class TestOperatorsThatARuntimeLacks:
     )
     def test_the_message_names_it(self, written: OperatorSchema, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(OPERATORS, "ADD", written)
-        model = ModelWriter("test")
-        _, graph = model.subgraph("main")
-        x = graph.input("x", np.int32, (1, 2))
-        y = graph.add("ADD", [x, x], np.int32, (1, 2), "y")
-        graph.output(y)
-        model.signature("serving_default", 0, {"x": x}, {"y": y})
-        border = Border({"x": "int32"}, {"x": 0}, {"y": 0}, {})
         with pytest.raises(UnsupportedModelError) as error:
-            LitertInterpreter(model.to_bytes(), border)
+            LitertInterpreter(one_add(), BORDER)
         assert words in str(error.value)
         assert str(error.value).startswith(litert_interpreter.version())
         assert str(error.value).endswith("choose another runtime: onnxruntime, numpy, bodies")
+
+    def test_kernels_that_lack_it_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(OPERATORS, "ADD", OperatorSchema(0, 99, 11))
+        with pytest.raises(UnsupportedModelError, match="ADD in version 99 among its reference kernels"):
+            LitertInterpreter(one_add(), BORDER, resolver="reference")
+
+    @pytest.mark.parametrize("resolver", RESOLVERS)
+    def test_every_operator_that_is_written_is_in_every_kernel_set(
+        self, resolver: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lacking = []
+        for kind, written in OPERATORS.copy().items():
+            # The runtime looks for operators before it looks at what they are given.
+            monkeypatch.setitem(OPERATORS, "ADD", written)
+            try:
+                LitertInterpreter(one_add(), BORDER, resolver=resolver)
+            except UnsupportedModelError as error:
+                lacking += [kind] if "lacks the operator" in str(error) else []
+        assert lacking == []
 
 
 class TestPackages:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from qdeploy.runtime.litert_rules import (
     DEPTHWISE,
     FULLY_CONNECTED,
     KERNELS,
+    PROCESSORS,
     X86_AVX,
     X86_SSE,
     KernelUse,
@@ -102,3 +105,29 @@ def test_what_was_not_measured_is_not_claimed() -> None:
     mixed = (KernelUse("conv", DEPTHWISE, "gemmlowp"),)
     assert "is not one rule" in str(claim(mixed, "ai-edge-litert", "2.3.0", "plain", X86_AVX))
     assert claim((), "ai-edge-litert", "9.0.0", "default", None) is None
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "litert.md"
+
+
+def table_lines() -> list[str]:
+    """The table as the page on LiteRT has it."""
+    lines = []
+    for kernel in KERNELS:
+        first, last = kernel.versions or litert_rules.MEASURED[kernel.package]
+        numbers = [".".join(map(str, number)) for number in dict.fromkeys((first, last))]
+        operators = ", ".join(kernel.operators)
+        if kernel.one_row is not None:
+            operators += " (one row)" if kernel.one_row else " (other rows)"
+        where = "all" if kernel.processors == PROCESSORS else ", ".join(kernel.processors)
+        rule = f"`{kernel.rule}`" if kernel.rule else "several"
+        kernels = ", ".join(kernel.resolvers)
+        lines.append(f"| {kernel.package} {' to '.join(numbers)} | {kernels} | {operators} | {where} | {rule} |")
+    return lines
+
+
+def test_the_page_has_the_table() -> None:
+    section = PAGE.read_text().partition("## Rounding rules")[2].partition("\n## ")[0]
+    found = [line for line in section.splitlines() if line.startswith(("| ai-edge-litert", "| tflite-runtime"))]
+    assert found == table_lines()
+    assert all(f"| `{rule}` |" in section for rule in RULES)

@@ -92,7 +92,7 @@ def test_another_model_s_integers_are_differences() -> None:
     ("content", "said"),
     [
         pytest.param(aborting_file(), r"the process of LiteRT died \(SIG[A-Z]+\)", id="ends its process"),
-        pytest.param(b"TFL3" * 64, "cannot load model.tflite", id="no model"),
+        pytest.param(b"TFL3" * 64, "cannot load model.tflite|died", id="no model"),
         pytest.param(trusted_tflite(BUNDLE)[:600], "model.tflite|died", id="cut off"),
     ],
 )
@@ -106,3 +106,22 @@ def test_a_file_that_ends_its_process_is_its_voice_s_difference(content: bytes, 
         assert re.search(f"could not run: .*({said})", voice.difference.problem or "")
     # The judge went on to its end.
     assert report.voices[0].compared_integers > 0
+
+
+def test_a_file_that_is_cut_off_or_in_floating_point_is_said_to_be() -> None:
+    def remarks(content: bytes) -> str:
+        return " ".join(compared(with_file(content)).remarks)
+
+    assert "model.tflite: found 4 bytes, expected a .tflite file" in remarks(b"TFL3")
+    (spec,), (result,) = BUNDLE.manifest.inputs, BUNDLE.manifest.outputs
+    writer = ModelWriter("test")
+    number, graph = writer.subgraph("serving_default")
+    x = graph.input(spec.name, np.float32, (1, 2))
+    y = graph.tensor(result.name, np.float32, (1, 2))
+    graph.add_several("ADD", [x, x], [y])
+    graph.output(y)
+    writer.signature("serving_default", number, {spec.name: x}, {result.name: y})
+    said = remarks(writer.to_bytes())
+    assert f"tensor 0 '{spec.name}' of subgraph 'serving_default' is float32, expected integers only" in said
+    assert DIFFERS in said
+    assert "expected integers only" not in remarks(trusted_tflite(BUNDLE) + bytes(16))

@@ -258,7 +258,8 @@ def _with_short_multipliers(
         reach: of the accumulator, without its bias, of an output that each row of ``real`` goes to.
         biases: the largest absolute bias of those outputs.
     """
-    if weight.exact_grid:
+    if weight.exact_grid or layer.recipe.multiplier_bits == 1:
+        # Powers of two are exact as they are.
         return weight
     ratio = layer.x.scale / layer.y.scale
     if layer.single_precision:

@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from qdeploy.export.c.kernels import kernel_text, needed
+from qdeploy.runtime.gemmlowp import MAX_INTEGER_BITS, logistic, tanh
+from qdeploy.runtime.kernel_rounding import first_shift, gemmlowp, half_away
 from qdeploy.runtime.ops.hadamard_matrix import hadamard_transform, pack_signs
 from qdeploy.runtime.straight_lines import on_straight_lines
 from tests.ops.definitions import requantized
@@ -31,6 +33,11 @@ KERNELS = {
     "gated_index",
     "rectified_candidate",
     "lstm_cell",
+    "fixed_logistic",
+    "fixed_tanh",
+    "lstm_cell_in_parts",
+    "pre_activation",
+    "shown_state_u8",
     *(f"{name}_{kind}" for kind in TYPES for name in ("mix_states", "gated_state", "gated_output", "hadamard")),
     *(f"{name}_{kind}" for kind in TYPES for name in ("weighted_residual", "gated_residual")),
 }
@@ -187,3 +194,45 @@ def test_transforms_are_products_with_the_matrix(kernels: ctypes.CDLL, kind: str
     wanted = (acc + (signs[:, None] * blocks) @ x.astype(np.int64)).astype(np.uint32).view(np.int32)
     call(kernels, f"hadamard_{kind}", acc, pack_signs(signs), x, size, block, np.zeros(size, np.int32))
     assert (acc == wanted).all()
+
+
+def test_fixed_point_functions_of_every_integer(kernels: ctypes.CDLL) -> None:
+    every = np.arange(LOWEST, HIGHEST + 1).astype(np.int16)
+    found = every.copy()
+    call(kernels, "fixed_logistic", found, len(found))
+    assert (found == logistic(every)).all()
+    for bits in range(MAX_INTEGER_BITS + 1):
+        call(kernels, "fixed_tanh", found, every, len(every), bits)
+        assert (found == tanh(every, bits)).all()
+
+
+@pytest.mark.parametrize("added", [0, 1])
+@pytest.mark.parametrize(
+    ("multiplier", "shift"), [(1, 0), (1, 1), (2**24 - 1, 46), (2**24 - 1, 24), (3, 33), (2**20, 12)]
+)
+def test_pre_activation(kernels: ctypes.CDLL, multiplier: int, shift: int, added: int) -> None:
+    largest = min(2**31 - 1, (2**31 - 1) * 2**shift // multiplier)
+    acc, gates = drawn(-largest, largest, "int32", 1), drawn(LOWEST, HIGHEST, "int16", 2)
+    scaled = gemmlowp(acc, multiplier, shift, 0, -(2**31), 2**31 - 1)
+    first = int(first_shift(multiplier, shift))
+    expected = np.clip(scaled + (gates.astype(np.int64) if added else 0), LOWEST, HIGHEST)
+    call(kernels, "pre_activation", gates, acc, COUNT, multiplier, first, shift - first, added)
+    assert (gates == expected).all()
+
+
+@pytest.mark.parametrize("shift", [15, 18, 21])
+def test_lstm_cell_in_parts(kernels: ctypes.CDLL, shift: int) -> None:
+    i, f, g, c = (drawn(0 if seed < 2 else LOWEST, HIGHEST, "int16", seed) for seed in range(4))
+    kept = half_away(f.astype(np.int64) * c, 1, 15, 0, LOWEST, HIGHEST)
+    expected = np.clip(kept + half_away(i.astype(np.int64) * g, 1, shift, 0, LOWEST, HIGHEST), LOWEST, HIGHEST)
+    call(kernels, "lstm_cell_in_parts", c, i, f, g, COUNT, shift)
+    assert (c == expected).all()
+
+
+@pytest.mark.parametrize("shift", [16, 23, 30])
+def test_shown_state(kernels: ctypes.CDLL, shift: int) -> None:
+    gate, values = drawn(0, HIGHEST, "int16", 1), drawn(-HIGHEST, HIGHEST, "int16", 2)
+    expected = gemmlowp(gate.astype(np.int64) * values, 1, shift, 128, 0, 255)
+    h = np.zeros(COUNT, np.uint8)
+    call(kernels, "shown_state_u8", h, gate, values, COUNT, shift)
+    assert (h == expected).all()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec, StateSpec
 from qdeploy.runtime.reference import ReferenceModel
-from tests.ops import test_fast_cells, test_gru, test_gru_reset_before, test_ligru, test_lstm
+from tests.ops import test_fast_cells, test_gru, test_gru_reset_before, test_ligru, test_lstm, test_lstm_8x8x16
 
 from .running import Library, of_model
 
@@ -93,6 +93,11 @@ def lstm(*, x_type: str = "uint8", extreme: bool = False, **chosen: Any) -> Case
     return model, test_lstm.random_feeds(constants, attributes, x_type, extreme=extreme)
 
 
+def built_in_lstm(**chosen: int) -> Case:
+    model, _, _ = test_lstm_8x8x16.layer(**chosen)
+    return model, test_lstm_8x8x16.feeds(model)
+
+
 def ligru(state_bits: int, **chosen: Any) -> Case:
     return test_ligru.layer(state_bits, **chosen)
 
@@ -133,6 +138,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "lstm-shifted": lambda: lstm(recurrent_shift=3, weight_bits=4, per_row=False, shift=17, powers=True),
     "lstm-one-unit": lambda: lstm(hidden=1, inputs=1, weight_bits=2, index_bits=1, cell_bits=2),
     "lstm-multipliers-of-1": lambda: lstm(multiplier=1, input_multiplier=1, input_shift=0, shift=5, per_row=False),
+    "lstm-8x8x16": lambda: built_in_lstm(hidden=33, x_zero_point=0, cell_integer_bits=4),
+    "lstm-8x8x16-wide-cell": lambda: built_in_lstm(cell_integer_bits=6, output_shift=24, input_shift=32),
+    "lstm-8x8x16-narrow-cell": lambda: built_in_lstm(cell_integer_bits=0, x_zero_point=255, recurrent_shift=23),
     "ligru-leaky": lambda: ligru(12),
     "ligru-relu": lambda: ligru(8, relu=True, hidden=33),
     "ligru-tanh": lambda: ligru(16, table=True),
@@ -152,7 +160,7 @@ def manifest_of(model: onnx.ModelProto, feeds: Arrays, *, whole_sequences: bool)
     """Of a model of one recurrent layer."""
     (node,) = (node for node in model.graph.node if node.op_type != "InterpolatedTable")
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    zero_points = {"h0": attributes["h_zero_point"], "c0": 0}
+    zero_points = {"h0": attributes.get("h_zero_point", 128), "c0": 0}
     x, hidden = feeds["x"], feeds["h0"].shape[1]
     kind = feeds["h0"].dtype.name
     return Manifest(

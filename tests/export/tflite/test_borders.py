@@ -19,6 +19,7 @@ from qdeploy.export.sample_graph import WHOLE_SEQUENCE
 from qdeploy.export.tflite.generator import tflite_file
 from qdeploy.export.tflite.reader import SignatureEntry, TfliteContents, check_integer_only, read_tflite
 from qdeploy.export.tflite.schema import METADATA
+from qdeploy.export.tflite.traps import check_traps
 from qdeploy.runtime.bundle import BundleFiles, read_bundle
 from qdeploy.runtime.litert_interpreter import SIGNATURE, STEP, Border, LitertInterpreter, interpreter_module
 from qdeploy.runtime.manifest import Manifest
@@ -74,9 +75,10 @@ def signature(contents: TfliteContents, key: str) -> SignatureEntry:
 
 @pytest.mark.parametrize("name", FORMED)
 def test_names_types_scales_and_loops_are_the_manifests(name: str) -> None:
-    files, _, contents = golden(name)
+    files, content, contents = golden(name)
     manifest = files.manifest
     check_integer_only(contents, name)
+    check_traps(content, contents, name)
     timed = any(spec.time_axis is not None for spec in manifest.inputs)
     whole = any(operator_name(node.op_type) in WHOLE_SEQUENCE for node in files.model.graph.node)
     keys = [SIGNATURE, STEP] if timed and not whole and not manifest.whole_sequences else [SIGNATURE]

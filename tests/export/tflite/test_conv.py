@@ -26,17 +26,17 @@ IMAGE = (8, 7, 6)
 @pytest.mark.parametrize(
     ("shape", "kernel", "geometry"),
     [
-        ((8, 11), (9,), {"strides": [2], "pads": [3, 4]}),
-        (IMAGE, (3, 3), {"strides": [2, 1], "pads": [1, 0, 2, 1], "dilations": [1, 2]}),
-        ((8, 5, 4, 5), (2, 1, 5), {"pads": [1, 0, 2, 0, 1, 2]}),
+        ((32, 11), (9,), {"strides": [2], "pads": [3, 4]}),
+        ((32, 7, 6), (3, 3), {"strides": [2, 1], "pads": [1, 0, 2, 1], "dilations": [1, 2]}),
+        ((32, 5, 4, 5), (2, 1, 5), {"pads": [1, 0, 2, 0, 1, 2]}),
     ],
 )
 @pytest.mark.parametrize("kind", ["uint8", "int16"])
 def test_a_quaternion_kernel_stays_four_components(
     kind: str, shape: tuple[int, ...], kernel: tuple[int, ...], geometry: dict[str, Any]
 ) -> None:
-    weight = quaternion_kernel(3, 2, *kernel)
-    model = network(shape, kind, conv(weight, "int16", **geometry))
+    weight = quaternion_kernel(4, 8, *kernel)
+    model = network(shape, kind, conv(weight, "int16", shift=21 if kind == "uint8" else 28, **geometry))
     content = in_every_resolver(model, shape, kind)
     constants = [tensor.constant_bytes for graph in read_tflite(content, "here").subgraphs for tensor in graph.tensors]
     assert constants.count(weight.size // 16) == 4
@@ -48,6 +48,16 @@ def test_a_small_quaternion_kernel_is_one_matrix() -> None:
     content = in_every_resolver(network(IMAGE, "uint8", conv(weight, "int16")), IMAGE, "uint8")
     products = [name for name, _ in read_tflite(content, "here").operators().elements() if name == "BATCH_MATMUL"]
     assert len(products) == 1
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16"])
+@pytest.mark.parametrize("multiple", [1, 3])
+def test_kernels_of_one_channel_need_no_product(kind: str, multiple: int) -> None:
+    weight = np.random.default_rng(4).integers(-128, 128, (8 * multiple, 1, 3, 2)).astype(np.int8)
+    weight[0, 0, 0, 0] = -128
+    model = network(IMAGE, kind, conv(weight, "int16", group=8, strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2]))
+    content = in_every_resolver(model, IMAGE, kind)
+    assert not any(name == "BATCH_MATMUL" for name, _ in read_tflite(content, "here").operators())
 
 
 def test_nothing_is_moved_between_layers_of_images() -> None:

@@ -8,6 +8,7 @@ import pytest
 from qdeploy.export.tflite.arithmetic import Code
 from qdeploy.export.tflite.loop import Variables, run_steps
 from qdeploy.export.tflite.numbering import Numbered, numbered
+from qdeploy.export.tflite.tables import LookUps, Table
 from qdeploy.export.tflite.writer import ModelWriter, Subgraph, Value
 from qdeploy.runtime.litert_interpreter import interpreter_module
 
@@ -71,6 +72,28 @@ def test_what_nobody_reads_is_left_out_and_what_is_there_is_not_computed_again()
     graph.output(code.reshape(code.reshape(sums[0], (2, 2)), (4,)))
     (layout,) = numbered(writer.subgraphs)
     assert [operator.kind for operator in layout.operators] == ["ADD", "RESHAPE"]
+
+
+def test_what_a_step_computes_in_its_own_way_is_the_loops_tensor_all_the_same() -> None:
+    writer = ModelWriter("test")
+    for key, steps in (("whole", None), ("step", 1)):
+        number, graph = writer.subgraph(key)
+        code = Code(graph)
+        x, h = graph.input("x", np.int32, (steps, 2)), graph.input("h", np.int32, (1, 2))
+        tables = LookUps(code, x, {"sigma": Table(np.array([0, 8, 100], np.int16), 8)})
+
+        def step(inner: Code, now: Variables, place: Value, tables: LookUps = tables) -> Variables:
+            index = inner.add(now["h"], inner.gather(now["drive"], place))
+            return {"h": inner.multiply(tables.entries(inner, now, "sigma", index), 3)}
+
+        last = run_steps(code, "layer", x, {"drive": x, "h": h, **tables.start}, step)
+        graph.output(code.add(last["h"], 7))
+        writer.signature(key, number, {"x": x, "h": h}, {"y": code.add(last["h"], 7)})
+    whole, _, body, step_layout = numbered(writer.subgraphs)
+    elsewhere = [*written(whole), *written(body)]
+    # The lines are the step's own; the product with what they give, and the sum behind the loop, are not.
+    assert [operator in elsewhere for operator in written(step_layout)[-2:]] == [True, True]
+    assert sum(operator not in elsewhere for operator in written(step_layout)) == len(written(step_layout)) - 5
 
 
 @pytest.mark.litert
