@@ -54,11 +54,13 @@ def statement(uses: tuple[KernelUse, ...]) -> str:
         for resolver in RESOLVERS:
             alike: dict[tuple[str, ...], tuple[str, str]] = {}
             for first, last in version_ranges(package):
-                where = tuple(name for name in PROCESSORS if claim(uses, package, f"{last}.0", resolver, name) is None)
+                where = tuple(
+                    name for name in PROCESSORS[package] if claim(uses, package, f"{last}.0", resolver, name) is None
+                )
                 alike[where] = (alike.get(where, (first,))[0], last)
             alike.pop((), None)
             for where, (first, last) in alike.items():
-                places = "every processor" if len(where) == len(PROCESSORS) else ", ".join(where)
+                places = "every processor" if len(where) == len(PROCESSORS[package]) else ", ".join(where)
                 versions = first if first == last else f"{first} to {last}"
                 found.append(f"{package} {versions}, {resolver} kernels ({places})")
     held = "; ".join(found) or "no runtime that was measured"

@@ -15,6 +15,7 @@ from importlib import import_module
 from qdeploy.runtime.rounding import DOUBLE_HALF_UP, GEMMLOWP, HALF_AWAY, HALF_EVEN, HALF_UP, SINGLE_PRECISION
 
 __all__ = [
+    "ARM32",
     "ARM64",
     "CONVOLUTION",
     "DEPTHWISE",
@@ -36,9 +37,10 @@ __all__ = [
 LITERT, TFLITE = "ai-edge-litert", "tflite-runtime"
 FULLY_CONNECTED, CONVOLUTION, DEPTHWISE = "FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"
 _ALL = (FULLY_CONNECTED, CONVOLUTION, DEPTHWISE)
-X86_AVX, X86_SSE, ARM64 = "x86-64 with AVX", "x86-64 without AVX", "arm64"
-PROCESSORS = (X86_AVX, X86_SSE, ARM64)
-"""Kinds of processors that choose kernels of other rules."""
+X86_AVX, X86_SSE, ARM64, ARM32 = "x86-64 with AVX", "x86-64 without AVX", "arm64", "armv7"
+_WITH_LITERT = (X86_AVX, X86_SSE, ARM64)
+PROCESSORS = {LITERT: _WITH_LITERT, TFLITE: (*_WITH_LITERT, ARM32)}
+"""Kinds of processors that choose kernels of other rules, of those that a package has wheels for."""
 
 MEASURED = {LITERT: ((1, 1), (2, 3)), TFLITE: ((2, 14), (2, 14))}
 """The first and the last minor version of each package that was measured."""
@@ -76,27 +78,27 @@ _FIRST_AWAY = (1, 3)
 
 KERNELS = (
     # XNNPACK, in single precision.
-    Kernel(LITERT, ("default",), _ALL, PROCESSORS, SINGLE_PRECISION),
+    Kernel(LITERT, ("default",), _ALL, _WITH_LITERT, SINGLE_PRECISION),
     # ruy: its kernels for AVX round twice, elsewhere the build's own MultiplyByQuantizedMultiplier rounds once.
     Kernel(LITERT, ("plain",), _PRODUCTS, (X86_AVX,), DOUBLE_HALF_UP),
     Kernel(LITERT, ("plain",), _PRODUCTS, (X86_SSE, ARM64), HALF_UP, one_row=False),
     # One row times a matrix: NEON, which the wheels for x86-64 translate to SSE; AVX goes by the row above.
     Kernel(LITERT, ("plain",), (FULLY_CONNECTED,), (X86_SSE, ARM64), DOUBLE_HALF_UP, one_row=True),
     # Vectors of channels twice half up, the rest by gemmlowp's rule.
-    Kernel(LITERT, ("plain",), (DEPTHWISE,), PROCESSORS, None),
-    Kernel(LITERT, ("reference",), (CONVOLUTION, DEPTHWISE), PROCESSORS, GEMMLOWP),
-    Kernel(LITERT, ("reference",), (FULLY_CONNECTED,), PROCESSORS, GEMMLOWP, versions=((1, 1), (1, 2))),
-    Kernel(LITERT, ("reference",), (FULLY_CONNECTED,), PROCESSORS, HALF_AWAY, versions=(_FIRST_AWAY, (2, 3))),
+    Kernel(LITERT, ("plain",), (DEPTHWISE,), _WITH_LITERT, None),
+    Kernel(LITERT, ("reference",), (CONVOLUTION, DEPTHWISE), _WITH_LITERT, GEMMLOWP),
+    Kernel(LITERT, ("reference",), (FULLY_CONNECTED,), _WITH_LITERT, GEMMLOWP, versions=((1, 1), (1, 2))),
+    Kernel(LITERT, ("reference",), (FULLY_CONNECTED,), _WITH_LITERT, HALF_AWAY, versions=(_FIRST_AWAY, (2, 3))),
     # tflite-runtime gives int8 layers to no delegate by itself: default and plain are the same kernels.
     Kernel(TFLITE, ("default", "plain"), _PRODUCTS, (X86_AVX,), DOUBLE_HALF_UP),
     Kernel(TFLITE, ("default", "plain"), _PRODUCTS, (X86_SSE,), HALF_UP),
-    Kernel(TFLITE, ("default", "plain"), _PRODUCTS, (ARM64,), GEMMLOWP, one_row=False),
-    Kernel(TFLITE, ("default", "plain"), (FULLY_CONNECTED,), (ARM64,), DOUBLE_HALF_UP, one_row=True),
+    Kernel(TFLITE, ("default", "plain"), _PRODUCTS, (ARM64, ARM32), GEMMLOWP, one_row=False),
+    Kernel(TFLITE, ("default", "plain"), (FULLY_CONNECTED,), (ARM64, ARM32), DOUBLE_HALF_UP, one_row=True),
     Kernel(TFLITE, ("default", "plain"), (DEPTHWISE,), (X86_AVX, X86_SSE), GEMMLOWP),
-    Kernel(TFLITE, ("default", "plain"), (DEPTHWISE,), (ARM64,), None),
-    Kernel(TFLITE, ("reference",), _ALL, PROCESSORS, GEMMLOWP),
+    Kernel(TFLITE, ("default", "plain"), (DEPTHWISE,), (ARM64, ARM32), None),
+    Kernel(TFLITE, ("reference",), _ALL, PROCESSORS[TFLITE], GEMMLOWP),
 )
-"""Measured on a Sapphire Rapids, on emulated Haswell, Sandy Bridge and Nehalem, Cortex-A72 and A76."""
+"""Measured on a Sapphire Rapids, on emulated Haswell, Sandy Bridge and Nehalem, Cortex-A72 and A76, and tflite-runtime on A7."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ def claim(uses: tuple[KernelUse, ...], package: str, version: str, resolver: str
     for use in uses:
         rules = kernel_rule(package, version, resolver, where, use)
         if None in rules and len(rules) == 1:
-            why = "is not one rule" if _measured(package, version) else "was not measured"
+            known = _measured(package, version) and where in PROCESSORS[package]
+            why = "is not one rule" if known else "was not measured"
             return f"its rounding of {use.operator} there {why}, and {use.layer} names {use.rounding}"
         wrong = [str(rule) for rule in rules if not holds(use.rounding, rule)]
         if wrong:
@@ -207,6 +210,8 @@ def processor() -> str | None:
     machine = platform.machine().lower()
     if machine in ("arm64", "aarch64"):
         return ARM64
+    if machine in ("armv7l", "armv8l"):
+        return ARM32
     if machine not in ("x86_64", "amd64"):
         return None
     try:

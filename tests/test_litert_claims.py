@@ -38,6 +38,8 @@ def test_layers_with_a_rule_of_their_own_are_listed_with_their_sizes() -> None:
     assert (conv.operator, conv.one_row) == (CONVOLUTION, (False,))
     (depthwise,) = kernel_uses(model("Conv", [16, 1, 3, 3], group=16, rounding="half_even"))
     assert depthwise.operator == DEPTHWISE
+    (grouped,) = kernel_uses(model("Conv", [8, 4, 3, 3], group=4, rounding="half_even"))
+    assert grouped.operator == CONVOLUTION
 
 
 @pytest.mark.parametrize(

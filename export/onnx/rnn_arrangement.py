@@ -11,8 +11,9 @@ from qdeploy.export.onnx.fragments import UINT8
 from qdeploy.export.onnx.functions import Site, kind_of, weight_form
 from qdeploy.export.onnx.rounding import rounding_of
 from qdeploy.runtime.accumulator import recurrent_reach
+from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.ops.hadamard_matrix import hadamard_signs
-from qdeploy.runtime.rounding import HALF_UP, requantize
+from qdeploy.runtime.rounding import HALF_UP, SINGLE_PRECISION, requantize
 
 HADAMARD_UNITS = 64
 """From so many units on a wide state meets a Hadamard matrix as factors, whose operators cost less than the larger product."""
@@ -124,7 +125,7 @@ def arrange(site: Site) -> Arrangement:
         table_bits=table_bits,
         clipped=clipped,
         all_steps=bool(site.node.output[0]),
-        rounding=rounding_of(site),
+        rounding=rounding_of(site, by_table=True),
     )
 
 
@@ -154,7 +155,7 @@ def _finish(site: Site, activation: str, product: str, low: int, high: int, zero
     reach = accumulator_reach(site)
     rectifier = activation == "relu" and low == zero_point
     full = reach.bit_length() + 1
-    own = rounding_of(site) == HALF_UP
+    own = rounding_of(site, by_table=True) == HALF_UP
     if (
         own
         and rectifier
@@ -172,6 +173,11 @@ def _finish(site: Site, activation: str, product: str, low: int, high: int, zero
             ends = np.array([0 if rectifier else -(1 << (bits - 1)), (1 << bits if rectifier else 1 << (bits - 1)) - 1])
             if _saturated(site, ends, int(multiplier[0]), shift, low, high, zero_point):
                 return "gather", bits, True
+    if rounding_of(site, by_table=True) == SINGLE_PRECISION:
+        raise UnsupportedModelError(
+            f"node {site.node.name}: its states do not saturate within 2^{MAX_TABLE_BITS} accumulators of one multiplier; "
+            f"rounding {SINGLE_PRECISION} has a body by a table alone."
+        )
     return "multiply", 0, False
 
 
@@ -181,7 +187,7 @@ def _saturated(site: Site, ends: np.ndarray, multiplier: int, shift: int, low: i
         size = site.constants["table"].size
         index = requantize(ends, multiplier, shift, size // 2, 0, size - 1)
         return bool(index[0] == 0 and index[1] == size - 1)
-    state = requantize(ends, multiplier, shift, zero_point, low, high, rounding=rounding_of(site))
+    state = requantize(ends, multiplier, shift, zero_point, low, high, rounding=rounding_of(site, by_table=True))
     return bool(state[0] == low and state[1] == high)
 
 

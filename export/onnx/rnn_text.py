@@ -8,7 +8,8 @@ from qdeploy.export.onnx.fragments import INT16, INT32, INT64, UINT8, UINT16, UI
 from qdeploy.export.onnx.hadamard_product import hadamard_factors, hadamard_product
 from qdeploy.export.onnx.modrelu import rectified
 from qdeploy.export.onnx.rnn_arrangement import Arrangement
-from qdeploy.runtime.rounding import HALF_UP
+from qdeploy.export.onnx.single_precision import single_precision
+from qdeploy.runtime.rounding import HALF_UP, SINGLE_PRECISION
 
 
 class BodyText:
@@ -59,8 +60,10 @@ class BodyText:
             if self.a.activation == "table"
             else ("code_zero", "code_low", "code_high")
         )
+        # A table in single precision is made otherwise; what is left of these constants is folded away.
+        own = HALF_UP if self.a.rounding == SINGLE_PRECISION else self.a.rounding
         constants, self.rule = rules.requantization_constants(
-            self.a.rounding, "q", multiplier="multiplier", shift="shift", zero_point=zero_point, low=low, high=high
+            own, "q", multiplier="multiplier", shift="shift", zero_point=zero_point, low=low, high=high
         )
         self.requantization = self.rule.constants if isinstance(self.rule, rules.Named) else self.rule
         return lines + constants
@@ -203,7 +206,11 @@ class BodyText:
                 self.clip = (-half, half - 1)
             rectify = a.activation == "relu"
             lines.append("t_sigma = Relu(t_acc)" if rectify else "t_sigma = Identity(t_acc)")
-            steps, result = rules.requantization("t", "t_sigma", self.rule)
+            if a.rounding == SINGLE_PRECISION:
+                ends = {"zero_point": "code_zero", "low": "code_low", "high": "code_high"}
+                steps, result = single_precision("t", "t_sigma", multiplier="multiplier", shift="shift", **ends)
+            else:
+                steps, result = rules.requantization("t", "t_sigma", self.rule)
             lines += [*steps, *self._code("t_code", result)]
             lines += [
                 *fragments.constant("clip_low", "int32", self.clip[0]),

@@ -12,7 +12,7 @@ from qdeploy.export.onnx import fragments
 from qdeploy.export.onnx.fragments import INT64, UINT64, Requantization
 from qdeploy.export.onnx.functions import Site
 from qdeploy.runtime.errors import UnsupportedModelError
-from qdeploy.runtime.rounding import DOUBLE_HALF_UP, GEMMLOWP, HALF_AWAY, HALF_EVEN, HALF_UP
+from qdeploy.runtime.rounding import DOUBLE_HALF_UP, GEMMLOWP, HALF_AWAY, HALF_EVEN, HALF_UP, SINGLE_PRECISION
 
 __all__ = ["Named", "attributes_of", "requantization", "requantization_constants", "rounding_of"]
 
@@ -38,14 +38,14 @@ class Named:
     prefix: str
 
 
-def rounding_of(site: Site) -> str:
-    """The rule of a node.
+def rounding_of(site: Site, *, by_table: bool = False) -> str:
+    """The rule of a node; ``by_table``: whether its body makes a table of it (``single_precision.py``).
 
     Raises:
         UnsupportedModelError: bodies cannot compute it.
     """
     rounding = str(site.attributes.get("rounding", HALF_UP))
-    if rounding not in _KNOWN:
+    if rounding not in _KNOWN and not (by_table and rounding == SINGLE_PRECISION):
         raise UnsupportedModelError(
             f"node {site.node.name}: rounding {rounding!r} has no body of integer operators; expected one of "
             f"{', '.join(_KNOWN)}."

@@ -109,7 +109,7 @@ def _product(code: Code, windows: Windows, image: Value, fill: int, weight: IntA
             return _quaternion(code, windows, image, fill, found[0])
     rows = windows.rows(code, windows.padded(code, image, fill))
     if groups == 1:
-        return MatrixProduct.plain(code, rows, by_tap.transpose(0, 2, 1).reshape(outputs, taps * inside))
+        return MatrixProduct.plain(code, rows, by_tap.transpose(0, 2, 1).reshape(outputs, taps * inside), compact=False)
     split = code.reshape(rows, (places, taps, groups, inside))
     by_group = code.reshape(code.transpose(split, [2, 0, 1, 3]), (groups, places, taps * inside))
     matrices = by_tap.reshape(groups, outputs // groups, inside, taps).transpose(0, 3, 2, 1)
@@ -125,5 +125,6 @@ def _quaternion(code: Code, windows: Windows, image: Value, fill: int, component
     parts = code.reshape(image, (*windows.size, 4, (image.shape[-1] or 0) // 4))
     by_part = code.transpose(parts, [axes, *range(axes), axes + 1])
     rows = windows.rows(code, windows.padded(code, by_part, fill, before=1), before=1)
-    whole = quaternion_sum(code, [MatrixProduct.plain(code, rows, component) for component in components])
+    products = [MatrixProduct.plain(code, rows, component, compact=False) for component in components]
+    whole = quaternion_sum(code, products)
     return code.reshape(code.transpose(whole, [1, 0, 2]), (places, 4 * outputs))

@@ -117,12 +117,20 @@ class MatrixProduct:
         return code.total(code.multiply(self.plain(code, digit, self.weight), scale) for scale, digit in pairs)
 
     @classmethod
-    def plain(cls, code: Code, x: Value, weight: IntArray) -> Value:
-        """int32 ``[R, N]`` from int8 ``[R, K]`` and a weight ``[N, K]``."""
+    def plain(cls, code: Code, x: Value, weight: IntArray, *, compact: bool = True) -> Value:
+        """int32 ``[R, N]`` from int8 ``[R, K]`` and a weight ``[N, K]``, by its components where it is a quaternion matrix.
+
+        Args:
+            code: where operators go.
+            x: the rows.
+            weight: the matrix.
+            compact: False writes a quaternion matrix in full.
+        """
         if int(weight.min()) == _LOWEST:
             lowest = -(weight == _LOWEST).astype(np.int8)
-            return code.add(cls.plain(code, x, np.maximum(weight, _LOWEST + 1)), cls.plain(code, x, lowest))
-        found = components_of(weight)
+            rest = np.maximum(weight, _LOWEST + 1)
+            return code.add(*(cls.plain(code, x, part, compact=compact) for part in (rest, lowest)))
+        found = components_of(weight) if compact else None
         if found is not None and found[1] == "blocked":
             return _quaternion(code, x, found[0])
         return code.matmul(x, code.subgraph.constant(weight.T, np.int8))

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from qdeploy.quantize.float_graph import FACTOR_INPUT
 from qdeploy.quantize.multiplier import Multiplier
 from qdeploy.quantize.recipe import Recipe
-from qdeploy.quantize.single_precision import beyond
-from qdeploy.quantize.tensor_type import TensorType
+from qdeploy.quantize.single_precision import EXACT_BITS, MOST_BITS, beyond
+from qdeploy.quantize.tensor_type import TensorType, with_scale
 from qdeploy.runtime.errors import UnsupportedModelError
 from qdeploy.runtime.ops.rounded import CONVERTIBLE, SATURATED, half_even_reach, largest_result
 
 if TYPE_CHECKING:
     from qdeploy.quantize.lowerings.registry import Context
 
-__all__ = ["BECAUSE", "check_any", "hindrance", "normalization", "obstacle", "saturating", "wanted"]
+__all__ = ["BECAUSE", "check_any", "for_grid", "hindrance", "normalization", "obstacle", "saturating", "wanted"]
 
 BECAUSE = "portable_because"
 """In a layer's record: why it is portable although LiteRT's own kernels were asked for."""
@@ -33,6 +33,17 @@ _MOST_AXES = 2
 def wanted(recipe: Recipe) -> bool:
     """Whether layers shall take LiteRT's own kernels."""
     return recipe.tflite_kernels == "builtin"
+
+
+def for_grid(y: TensorType, step: float) -> TensorType:
+    """``y`` with the next larger scale of which an accumulator's ``step`` is an exact multiplier: weights on a grid keep theirs.
+
+    The scale grows by a part in 128 at most, and by more where single precision leaves a multiplier fewer bits.
+    """
+    ratio = np.array([step / y.scale])
+    bits = float(np.clip(EXACT_BITS - np.ceil(np.log2(saturating(ratio / 2) + 1)), 1, MOST_BITS)[0])
+    unit = 2.0 ** (np.floor(np.log2(ratio[0])) - bits + 1)
+    return with_scale(y, step / float(np.floor(ratio[0] / unit) * unit))
 
 
 def normalization(recipe: Recipe) -> str:

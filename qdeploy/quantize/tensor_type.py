@@ -93,7 +93,11 @@ def logits_type(low: float, high: float) -> TensorType:
 
 def with_power_of_two_scale(wanted: TensorType, unit: float) -> TensorType:
     """``wanted`` with the next larger scale that is a power of two times ``unit``."""
-    scale = unit * 2.0 ** math.ceil(math.log2(wanted.scale / unit))
+    return with_scale(wanted, unit * 2.0 ** math.ceil(math.log2(wanted.scale / unit)))
+
+
+def with_scale(wanted: TensorType, scale: float) -> TensorType:
+    """``wanted`` with another scale, its zero point at the same place of the range."""
     zero_point = round(wanted.zero_point * wanted.scale / scale)
     return TensorType(wanted.dtype, scale, zero_point, wanted.bits, wanted.low, wanted.high)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qdeploy.runtime.numeric import quantize_input
-from qdeploy.runtime.ops import RECURRENT, operator_name
+from qdeploy.runtime.ops import OPERATORS, RECURRENT, operator_name
 
 if TYPE_CHECKING:
     import onnx
@@ -172,9 +172,13 @@ class CaseMaker:
         # Behind a float border the integers have another name.
         names = {name} | {n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == name}
         for node in model.graph.node:
-            if operator_name(node.op_type) == "LSTM" and node.input[2] in names:
+            operator = operator_name(node.op_type)
+            if operator not in RECURRENT:
+                continue
+            given = dict(zip(OPERATORS[operator].inputs, node.input, strict=False))
+            if given.get("c0") in names:
                 return Range(-(2**15), 2**15 - 1, spec.zero_point)
-            if operator_name(node.op_type) in RECURRENT and node.input[1] in names:
+            if given["h0"] in names:
                 bounds = {a.name: a.i for a in node.attribute}
                 return Range(bounds.get("low", low), bounds.get("high", high), spec.zero_point)
         bits = getattr(spec, "bits", 0)

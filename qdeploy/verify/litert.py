@@ -25,7 +25,7 @@ from qdeploy.runtime.errors import (
 )
 from qdeploy.runtime.litert_interpreter import Border
 from qdeploy.runtime.litert_options import RESOLVERS, LitertOptions
-from qdeploy.runtime.litert_rules import ARM64, claim, processor
+from qdeploy.runtime.litert_rules import ARM32, ARM64, claim, processor
 from qdeploy.tflite_file import NAME, trusted_tflite
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def _processor(machine: Machine) -> str | None:
     """As the table of rounding rules names it."""
     if machine.board is None:
         return processor()
-    emulator = TARGETS[machine.board].emulator or ()
-    return ARM64 if "qemu-aarch64" in emulator else None
+    emulator = TARGETS[machine.board].emulator or ("none",)
+    return {"qemu-aarch64": ARM64, "qemu-arm": ARM32}.get(emulator[0])
 
 
 class _Refused:

@@ -70,7 +70,8 @@ def rnn(
         low, high: inclusive bounds of the state. ReLU states of p bits are [0, 2^p - 1], others two's complement.
         dtype: ONNX element type of the state: 2 uint8, 5 int16.
         rounding: the rule by which the state is rounded; a node without it has ``half_up``. ``half_even`` is what kernels in
-            single precision do: x and state uint8, linear or relu, no input_multiplier (``rounded_loop.py``).
+            single precision do: x and state uint8, linear or relu, no input_multiplier (``rounded_loop.py``);
+            ``single_precision`` too, where their products are not exact.
 
     Returns:
         y ``[T, B, H]``, every state; y_h ``[B, H]``, the last one. N calls of one step, one call of N steps and any

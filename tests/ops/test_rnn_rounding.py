@@ -8,11 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
+from qdeploy.export.onnx import attach_bodies
 from qdeploy.export.onnx.attach import sites
 from qdeploy.export.onnx.rnn_arrangement import arrange
-from qdeploy.runtime.errors import ContractError
+from qdeploy.runtime.errors import ContractError, UnsupportedModelError
 from qdeploy.runtime.ops.rounded_loop import input_copies
 from qdeploy.runtime.reference import ReferenceModel
+from qdeploy.runtime.rounding import requantize
 
 from .agreement import agreed
 from .kernel_rules import by_rule
@@ -42,7 +44,7 @@ def expected(model: Any, about: dict[str, Any], feeds: dict[str, Any]) -> Any:
         driven = (x - about["x_zero_point"]).dot(constants["u"].T) * 2 ** about["input_shift"]
         accumulator = recurrent + driven + constants["b"]
         ends = (about[name] for name in ("shift", "h_zero_point", "low", "high"))
-        h = by_rule("half_even", accumulator, constants["m"], *ends)
+        h = by_rule(about["rounding"], accumulator, constants["m"], *ends)
         states.append(h)
     return np.stack(states)
 
@@ -53,6 +55,41 @@ def test_every_voice_rounds_ties_to_even(name: str) -> None:
     feeds = random_feeds(about)
     found = agreed(model, feeds)["y"]
     assert (found == expected(model, about, feeds)).all()
+
+
+SINGLE: dict[str, dict[str, Any]] = {
+    "grid of 24 bits": {"multiplier": 11_863_283, "shift": 30},
+    "linear, 24 bits": {"multiplier": 16_777_213, "shift": 31, "activation": "linear", "zero_point": 117},
+    "few units": {"hidden": 3, "weight_bits": 2, "multiplier": 9_000_001, "shift": 24, "bias": 90},
+    "no shift": {"hidden": 3, "weight_bits": 2, "multiplier": 3, "shift": 0, "bias": 20},
+    "one bit": {"multiplier": 1, "shift": 6, "hidden": 5, "weight_bits": 3},
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_every_voice_rounds_in_single_precision(name: str) -> None:
+    model, about = network(**SINGLE[name], rounding="single_precision")
+    feeds = random_feeds(about, steps=40)
+    found = agreed(model, feeds, inlined=True, onnx_reference=True)["y"]
+    assert (found == expected(model, about, feeds)).all()
+
+
+def test_a_product_that_becomes_a_tie_in_single_precision_alone_goes_to_the_even_neighbour() -> None:
+    # 1325 * 8445587 = 333.5 * 2^25 less a few: 34 bits, of which 24 are the tie itself.
+    wanted = {"half_even": 333, "single_precision": 334}
+    for rule, value in wanted.items():
+        assert requantize(np.array([1325]), 8_445_587, 25, rounding=rule) == value
+    model, about = network(
+        hidden=1, weight_bits=2, bias=0, multiplier=8_445_587, shift=27, rounding="single_precision", input_shift=1
+    )
+    feeds = random_feeds(about, steps=100)
+    assert (agreed(model, feeds)["y"] == expected(model, about, feeds)).all()
+
+
+def test_single_precision_without_a_table_has_no_body() -> None:
+    model, _ = network(multiplier=3, shift=30, hidden=90, weight_bits=8, bias=2_000_000, rounding="single_precision")
+    with pytest.raises(UnsupportedModelError, match="rounding single_precision has a body by a table alone"):
+        attach_bodies(model)
 
 
 def test_the_cases_reach_both_ends_of_the_body_and_meet_ties() -> None:
@@ -81,7 +118,7 @@ def test_any_split_of_a_sequence_gives_the_same_bits() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"rounding": "gemmlowp"}, "rounding is 'gemmlowp'; expected half_up or half_even of a recurrent layer"),
+        ({"rounding": "gemmlowp"}, "rounding is 'gemmlowp'; expected one of half_up, half_even, single_precision of a"),
         ({"activation": "modrelu"}, "activation is 'modrelu'; rounding half_even goes with linear or relu"),
         ({"input_multiplier": 3, "input_shift": 2}, "with an input_multiplier; rounding half_even goes with"),
         ({"state_bits": 12}, "rounding half_even goes from uint8 to uint8"),

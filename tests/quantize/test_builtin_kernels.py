@@ -116,11 +116,22 @@ def test_a_network_of_which_no_layer_can_is_refused_with_the_reasons() -> None:
     features = float_model(FEATURES, {"w": np.random.default_rng(0).standard_normal((4, 16))})
     with pytest.raises(UnsupportedModelError, match=re.escape("(linear_0: it takes uint8 and gives int16)")):
         quantized(features, pixels((8, 16)), BUILTIN)
+
+
+def test_weights_on_a_grid_stay_there_and_the_outputs_scale_gives_way() -> None:
     weights = conv_weights(quaternion=False)
     step = 2.0**-5 * 1.1
     grids = {name: np.clip(np.rint(weights[name] / step), -8, 7) * step for name in ("w", "w1")}
-    with pytest.raises(UnsupportedModelError, match=r"a trained grid .*export with --tflite-kernels portable"):
-        quantized(float_model(REAL, weights | grids), pixels((8, 4, 8, 8)), BUILTIN)
+    model, x = float_model(REAL, weights | grids), pixels((8, 4, 8, 8))
+    integers, portable = (quantized(model, x, recipe) for recipe in (BUILTIN, load_recipe("default")))
+    first, second = (by_name(integers)[name] for name in ("conv_0", "conv_2"))
+    for layer in (first, second):
+        assert layer["rounding"] == "half_even"
+        assert layer["exact_grid"]
+        assert layer["weight_error"] == 0
+    for name in ("c", "e"):
+        moved = integers.graph.types[name].scale / portable.graph.types[name].scale
+        assert 1 <= moved < 1.15
 
 
 @pytest.mark.needs("ai_edge_litert")

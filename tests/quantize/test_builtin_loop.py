@@ -66,10 +66,16 @@ def test_a_loop_of_bytes_takes_the_rounding_and_loses_no_gain(activation: str, g
     record = record_of(integers)
     assert record["rounding"] == "half_even"
     assert record["gain_error"] == 0
+    complete = compared(integers, x)
+    (node,) = [node for node in complete.graph.node if node.op_type.startswith("RNN")]
+    assert node.op_type.endswith("_half_even")
+
+
+def compared(integers: IntegerModel, x: Any) -> Any:
+    """The model with its bodies, whose bits in onnxruntime are the reference's."""
     complete = attach_bodies(integers.model)
     check_integer_only(complete)
     (node,) = [node for node in complete.graph.node if node.op_type.startswith("RNN")]
-    assert node.op_type.endswith("_half_even")
     kind, state = integers.graph.types["x"], np.full((16, UNITS), _zero_point(node), np.uint8)
     inputs = [value.name for value in complete.graph.input]
     feeds = {inputs[0]: quantize_input(x, kind.scale, kind.zero_point, np.dtype(np.uint8)), inputs[1]: state}
@@ -77,6 +83,7 @@ def test_a_loop_of_bytes_takes_the_rounding_and_loses_no_gain(activation: str, g
     for optimize in (False, True):
         found = open_engine("onnxruntime", complete, optimize=optimize).run(feeds)
         assert all((found[name] == values).all() for name, values in wanted.items())
+    return complete
 
 
 def _zero_point(node: Any) -> int:
@@ -104,15 +111,18 @@ def test_what_stays_portable_says_why(activation: str, changed: dict[str, Any], 
         quantized(model, x, BUILTIN.changed(**changed), batch_axis=1)
 
 
-def test_a_trained_grid_keeps_its_scale_and_its_kernel() -> None:
+def test_a_trained_grid_keeps_its_scale_and_rounds_in_single_precision() -> None:
     generator = np.random.default_rng(1)
     model, x = network()
     grid = {tensor.name: tensor for tensor in model.graph.initializer}
     step = np.float32(0.1234567)
     values = (generator.integers(-7, 8, (UNITS, UNITS)) * step / 8).astype(np.float32)
     grid["w"].CopyFrom(onnx.numpy_helper.from_array(values, "w"))
-    with pytest.raises(UnsupportedModelError, match="a trained grid fixes its multiplier"):
-        quantized(model, x, BUILTIN.changed(weight_bits=4), batch_axis=1)
+    integers = quantized(model, x, BUILTIN.changed(weight_bits=4), batch_axis=1)
+    record = record_of(integers)
+    assert record["rounding"] == "single_precision"
+    assert record["gain_error"] < 1e-5
+    compared(integers, x)
 
 
 def test_products_that_do_not_saturate_are_exact_in_single_precision() -> None:

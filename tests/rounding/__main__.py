@@ -23,7 +23,7 @@ from rich.table import Table
 from qdeploy.boards.litert_sysroot import LITERT_BOARDS, find_litert, litert_architecture
 from qdeploy.boards.python_board import emulated_environment
 from qdeploy.runtime.errors import MissingRequirementError
-from qdeploy.runtime.litert_rules import ARM64, FULLY_CONNECTED, X86_AVX, X86_SSE, kernel_rule, processor
+from qdeploy.runtime.litert_rules import ARM32, ARM64, FULLY_CONNECTED, X86_AVX, X86_SSE, kernel_rule, processor
 from qdeploy.runtime.rounding import RULES
 
 from ..verify.emulated import emulator
@@ -31,8 +31,7 @@ from .layers import ProbeLayer, layers
 
 PROBE = Path(__file__).with_name("probe.py")
 EMULATED = {"Haswell": X86_AVX, "SandyBridge": X86_AVX, "Nehalem": X86_SSE}
-BOARDS = {"pi4": ARM64, "pi5": ARM64, "pi2": None}
-"""A 32-bit board is measured, and is not in the table."""
+BOARDS = {"pi4": ARM64, "pi5": ARM64, "pi2": ARM32}
 PATIENCE = 1800.0
 
 
@@ -78,11 +77,12 @@ def places(pythons: Sequence[str]) -> Iterator[Place]:
         yield Place(board, where, sysroot.command(LITERT_BOARDS[board]), sysroot.sites)
 
 
-def probed(place: Place, files: Path, folder: Path) -> dict[str, Any]:
-    """What the probe found there."""
+def probed(place: Place, files: Path, folder: Path) -> dict[str, Any] | None:
+    """What the probe found there, None where it failed."""
     results = folder / "results.npz"
+    # NumPy first: a 32-bit qemu finds its libraries no longer once importlib.metadata was imported.
     script = (
-        f"import runpy, sys; sys.path[:0] = {list(place.sites)!r}; sys.argv[1:] = {[str(files), str(results)]!r}; "
+        f"import runpy, sys; sys.path[:0] = {list(place.sites)!r}; import numpy; sys.argv[1:] = {[str(files), str(results)]!r}; "
         f"runpy.run_path({str(PROBE)!r}, run_name='__main__')"
     )
     done = subprocess.run(
@@ -94,7 +94,8 @@ def probed(place: Place, files: Path, folder: Path) -> dict[str, Any]:
         env=emulated_environment(),
     )
     if done.returncode:
-        sys.exit(f"rounding-rules: the probe did not run on {place.name}:\n{done.stderr}")
+        print(f"rounding-rules: the probe did not run on {place.name}:\n{done.stderr}", file=sys.stderr)
+        return None
     with np.load(results) as loaded:
         return dict(loaded)
 
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument(
         "--python", action="append", default=[], help="another environment's Python, with its own runtime"
     )
+    parser.add_argument("--place", action="append", choices=["here", *EMULATED, *BOARDS], help="only there")
     parser.add_argument("--runs", type=int, default=2, help="inputs of each layer")
     given = parser.parse_args()
     made = list(layers(runs=given.runs))
@@ -138,8 +140,12 @@ def main() -> None:
         contents = {f"content_{n}": np.frombuffer(layer.content, np.uint8) for n, layer in enumerate(made)}
         np.savez(files, **contents, **{f"x_{n}": layer.x for n, layer in enumerate(made)})
         for place in places([sys.executable, *given.python]):
+            if given.place and place.name not in given.place:
+                continue
             print(f"{place.name} …", file=sys.stderr)
-            for (runtime, resolver, kind), entry in judged(place, made, probed(place, files, Path(name))).items():
+            results = probed(place, files, Path(name))
+            failed = failed or results is None
+            for (runtime, resolver, kind), entry in judged(place, made, results or {}).items():
                 anything = True
                 failed = failed or entry.differing > 0
                 table = ", ".join(sorted(rule or "several" for rule in entry.table)) or "not measured"

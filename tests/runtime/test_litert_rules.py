@@ -10,6 +10,7 @@ import pytest
 from qdeploy.runtime import litert_rules
 from qdeploy.runtime.litert_interpreter import RESOLVERS, interpreter_module, version
 from qdeploy.runtime.litert_rules import (
+    ARM32,
     ARM64,
     CONVOLUTION,
     DEPTHWISE,
@@ -59,7 +60,7 @@ def test_the_layers_tell_every_rule_from_every_other() -> None:
 def test_every_case_has_one_row_of_the_table() -> None:
     for package, (first, last) in litert_rules.MEASURED.items():
         for resolver in RESOLVERS:
-            for where in (X86_AVX, X86_SSE, ARM64):
+            for where in PROCESSORS[package]:
                 for operator in (FULLY_CONNECTED, CONVOLUTION, DEPTHWISE):
                     for rows in (1, 8):
                         use = KernelUse("layer", operator, "", outputs=64, inputs=64, rows=rows)
@@ -90,6 +91,8 @@ def test_gemmlowp_is_claimed_of_every_reference_kernel_of_tflite_runtime() -> No
         assert claim((dense,), "ai-edge-litert", "1.2.0", "reference", where) is None
     assert claim((conv,), "tflite-runtime", "2.14.0", "default", ARM64) is None
     assert "by double_half_up" in str(claim((dense,), "tflite-runtime", "2.14.0", "default", ARM64))
+    assert claim((conv,), "tflite-runtime", "2.14.0", "default", ARM32) is None
+    assert "was not measured" in str(claim((conv,), "ai-edge-litert", "2.3.0", "reference", ARM32))
     # A sequence may have one step or many: both kernels would have to agree.
     steps = KernelUse("dense", FULLY_CONNECTED, "gemmlowp", 10, 64, None)
     assert "by double_half_up" in str(claim((steps,), "tflite-runtime", "2.14.0", "default", ARM64))
@@ -119,7 +122,7 @@ def table_lines() -> list[str]:
         operators = ", ".join(kernel.operators)
         if kernel.one_row is not None:
             operators += " (one row)" if kernel.one_row else " (other rows)"
-        where = "all" if kernel.processors == PROCESSORS else ", ".join(kernel.processors)
+        where = "all" if kernel.processors == PROCESSORS[kernel.package] else ", ".join(kernel.processors)
         rule = f"`{kernel.rule}`" if kernel.rule else "several"
         kernels = ", ".join(kernel.resolvers)
         lines.append(f"| {kernel.package} {' to '.join(numbers)} | {kernels} | {operators} | {where} | {rule} |")

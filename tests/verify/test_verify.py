@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qdeploy.runtime.bundle import read_bundle
 from qdeploy.runtime.errors import InvalidInputError
 from qdeploy.verify import verify
 from qdeploy.verify.cases import EXTREMES, CaseMaker
@@ -150,6 +152,16 @@ def test_cases_do_not_depend_on_each_other(bundles):
     first, again, other = (maker.random("random/7", 4).feeds for maker in makers)
     assert all((first[name] == again[name]).all() for name in first)
     assert any((first[name] != other[name]).any() for name in first)
+
+
+@pytest.mark.parametrize("name", ["lstm-state8", "builtin-lstm"])
+def test_cell_states_are_drawn_from_all_of_their_16_bits(name):
+    files = read_bundle(Path(__file__).parents[1] / "golden" / "bundles" / f"{name}.zip")
+    maker = CaseMaker(files.manifest, files.model, steps=5, seed=0)
+    (cell,) = (state.input for state in files.manifest.states if state.bits == 16)
+    low, high = (maker.extreme(kind, 2).feeds[cell] for kind in ("low", "high"))
+    assert (low == -(2**15)).all()
+    assert (high == 2**15 - 1).all()
 
 
 def test_random_integers_stay_in_the_contracts_range(bundles):

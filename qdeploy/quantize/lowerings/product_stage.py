@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qdeploy.quantize import builtin_kernels
 from qdeploy.quantize.asked_kernels import because_key, obstacle
 from qdeploy.quantize.integer_graph import IntegerGraph, accumulator_bits
 from qdeploy.quantize.lowerings.bounds import BoundedOutput
@@ -72,7 +73,8 @@ def product_stage(
     """Adds the bias and the multiplier of ``node`` to the graph.
 
     Args:
-        y: the type that the output was given; a recipe of power-of-two multipliers moves its scale.
+        y: the type that the output was given; a recipe of power-of-two multipliers moves its scale, and so do LiteRT's own
+            kernels where the weights lie on a grid.
         single_precision: whether multipliers are wanted that are exact there; the stage says whether they are.
 
     Raises:
@@ -84,6 +86,8 @@ def product_stage(
     if recipe.multiplier_bits == 1:
         # A power-of-two ratio needs an output scale that is one times the accumulator's.
         y = with_power_of_two_scale(y, float((scale * factors).min()))
+    elif single_precision and builtin_kernels.wanted(recipe) and weight.exact_grid and weight.scale.size == 1:
+        y = builtin_kernels.for_grid(y, float(scale[0]))
     products = weight.row_sums() * x.reach
     short = exact_multiplier(scale * factors / y.scale, node.name) if single_precision else None
     if short is not None:

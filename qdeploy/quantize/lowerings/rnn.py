@@ -35,7 +35,6 @@ from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.orthogonality import Orthogonality
 from qdeploy.quantize.recipe import Recipe
 from qdeploy.quantize.shaped_rounding import best_step, is_orthogonal, shaped_rounding
-from qdeploy.quantize.single_precision import exact_multiplier
 from qdeploy.quantize.state_range import StateRange
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
 from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
@@ -115,21 +114,22 @@ def rnn(context: Context, node: onnx.NodeProto) -> None:
     if activation == "modrelu":
         rectifier_bias = np.rint(floats.constant(node, 4, "modReLU bias") / scale)
     reach = _prove(node.name, loop, x, integer_bias, rectifier_bias)
+    kernel = builtin_loop.LoopKernel(None, reason=reason)
     if exact:
-        short = exact_multiplier(ratio, node.name)
-        reason = builtin_loop.obstacle(
+        kernel = builtin_loop.loop_kernel(
+            ratio,
+            node.name,
             recurrent_weight=loop.recurrent.integers,
             recurrent_shift=loop.recurrent_shift,
             input_weight=loop.input.integers,
             input_shift=loop.input_shift,
             requantized_input=loop.input_multiplier is not None,
             reach=reach,
-            multiplier=short,
-            grid=loop.recurrent.exact_grid,
         )
-        if short is not None and reason is None:
-            multiplier, gain_error = short.as_shift(), 0.0
-    kernels = builtin_loop.record(recipe, reason)
+        if kernel.multiplier is not None:
+            multiplier = kernel.multiplier.as_shift()
+            gain_error = math.expm1(steps * math.log1p(multiplier.error))
+    kernels = builtin_loop.record(recipe, kernel)
 
     name = node.name
     state_in, state_out = state_tensors(context, node)

@@ -14,7 +14,7 @@ from qdeploy.runtime.litert_interpreter import interpreter_module, version
 from qdeploy.runtime.manifest import InputSpec, Manifest, OutputSpec, StateSpec
 from qdeploy.runtime.reference import ReferenceModel
 from tests.ops.test_rnn import network, random_feeds
-from tests.ops.test_rnn_rounding import CASES
+from tests.ops.test_rnn_rounding import CASES, SINGLE
 
 pytestmark = pytest.mark.litert
 
@@ -41,11 +41,13 @@ def written(model: Any, about: dict[str, Any], *, every: bool = True) -> tuple[A
     return complete, tflite_file(complete, manifest)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_every_state_is_the_reference_s(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "rule"), [(n, "half_even") for n in CASES] + [(n, "single_precision") for n in SINGLE]
+)
+def test_every_state_is_the_reference_s(name: str, rule: str) -> None:
     if version().startswith("tflite-runtime"):
-        pytest.skip("half_even is ai-edge-litert's rule")
-    model, about = network(**CASES[name], rounding="half_even")
+        pytest.skip("both are ai-edge-litert's rules")
+    model, about = network(**(CASES | SINGLE)[name], rounding=rule)
     complete, content = written(model, about)
     feeds = random_feeds(about, steps=STEPS, batch=1)
     wanted = ReferenceModel(complete).run(feeds).outputs

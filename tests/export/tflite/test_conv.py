@@ -48,6 +48,7 @@ def test_a_small_quaternion_kernel_is_one_matrix() -> None:
     content = in_every_resolver(network(IMAGE, "uint8", conv(weight, "int16")), IMAGE, "uint8")
     products = [name for name, _ in read_tflite(content, "here").operators().elements() if name == "BATCH_MATMUL"]
     assert len(products) == 1
+    assert read_tflite(content, "here").constants_by_use()["weights"] == weight.size
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int16"])
