@@ -9,14 +9,13 @@ import numpy as np
 from qdeploy.export.c.emitter import c_operator
 from qdeploy.export.c.gates import copy_state, gate_product, moved, of_rows, start
 from qdeploy.runtime.kernel_rounding import first_shift
-from qdeploy.runtime.ops.lstm_8x8x16 import GATE_BITS, H_ZERO_POINT
+from qdeploy.runtime.ops.lstm_8x8x16 import CANDIDATE_INTEGER_BITS, GATE_BITS, H_ZERO_POINT
 
 if TYPE_CHECKING:
     from qdeploy.export.c.product import MatrixProduct
     from qdeploy.export.c.site import Site
 
 _GATES = 4
-_CANDIDATE_INTEGER_BITS = 3
 
 
 @c_operator("LSTM8x8x16")
@@ -43,7 +42,7 @@ def lstm_8x8x16(site: Site) -> None:
         i, f, g, o = (moved(gates, gate * hidden) for gate in range(_GATES))
         site.remark("i, f, o = logistic(a); g = tanh(a)")
         site.line(f"{site.kernel('fixed_logistic')}({i}, {2 * hidden});")
-        site.line(f"{site.kernel('fixed_tanh')}({g}, {g}, {hidden}, {_CANDIDATE_INTEGER_BITS});")
+        site.line(f"{site.kernel('fixed_tanh')}({g}, {g}, {hidden}, {CANDIDATE_INTEGER_BITS});")
         site.line(f"fixed_logistic({o}, {hidden});")
         site.remark("c = f c + i g")
         cell_bits = attributes["cell_integer_bits"]

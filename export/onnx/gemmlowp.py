@@ -19,18 +19,19 @@ from qdeploy.runtime.gemmlowp import (
     ONE,
     THIRD,
 )
+from qdeploy.runtime.ops.lstm_8x8x16 import CANDIDATE_INTEGER_BITS
 
 __all__ = ["activation_tables"]
 
-_LIFT = 2**40
-"""Added before a division; a multiple of every divisor, and more than any dividend."""
+_LIFT = 2**30
+"""Added before a division; a multiple of every divisor, and more than what any dividend is below 0."""
 
-_NEVER = 2**62
+_NEVER = 2**30
 """A divisor that leaves nothing, and a bound that nothing reaches."""
 
 
 class _Chain:
-    """Lines, each with a name of its own; operands are names or numbers, int64."""
+    """Lines, each with a name of its own; operands are names or numbers, int32."""
 
     def __init__(self, prefix: str) -> None:
         self.lines: list[str] = []
@@ -40,14 +41,14 @@ class _Chain:
     def constant(self, *values: int) -> str:
         """A scalar, or a column ``[N, 1]`` with a number for each row."""
         if values not in self._constants:
-            kind = "int64" if len(values) == 1 else f"int64[{len(values)}, 1]"
-            self._constants[values] = self._line(f"Constant<value = {kind} {{{', '.join(map(str, values))}}}>()")
+            kind = "int32" if len(values) == 1 else f"int32[{len(values)}, 1]"
+            self._constants[values] = self.line(f"Constant<value = {kind} {{{', '.join(map(str, values))}}}>()")
         return self._constants[values]
 
     def op(self, kind: str, *operands: str | int) -> str:
         """The result of an operator."""
         names = [self.constant(operand) if isinstance(operand, int) else operand for operand in operands]
-        return self._line(f"{kind}({', '.join(names)})")
+        return self.line(f"{kind}({', '.join(names)})")
 
     def floor(self, x: str, divisor: int) -> str:
         """x by a divisor, rounded down."""
@@ -75,36 +76,35 @@ class _Chain:
         """1 where x is positive, else 0."""
         return self.op("Clip", x, 0, 1)
 
-    def _line(self, text: str) -> str:
+    def line(self, text: str) -> str:
+        """The result of this text."""
         name = f"{self._prefix}_{len(self.lines)}"
         self.lines.append(f"{name} = {text}")
         return name
 
 
 def activation_tables(prefix: str, cell_integer_bits: int) -> tuple[list[str], str]:
-    """Lines, and the name of their result: int64 ``[3, 2^16]``.
+    """Lines, and the name of their result: int32 ``[3, 2^16]``.
 
-    Its rows are logistic and tanh of 3 integer bits, and tanh of ``cell_integer_bits``; entry i is that of i - 2^15.
+    Its rows are logistic and tanh of 3 integer bits, and tanh of ``cell_integer_bits``; entry i is that of i - 2^15. Both
+    functions of -x follow from those of x.
     """
     chain = _Chain(prefix)
-    x = chain.op("Range", -(2**15), 2**15, 1)
-    exp = _exp_of_negative(
-        chain, chain.op("Sub", 0, chain.op("Abs", x)), (LOGISTIC_INTEGER_BITS, 4, cell_integer_bits + 1)
-    )
+    size = chain.op("Range", 0, 2**15 + 1, 1)
+    bits = (LOGISTIC_INTEGER_BITS, CANDIDATE_INTEGER_BITS + 1, cell_integer_bits + 1)
+    exp = _exp_of_negative(chain, chain.op("Sub", 0, size), bits)
     reciprocal = _reciprocal(chain, exp)
     # 2 / (1 + e) has 13 fractional bits: half of it is the logistic function, and less 1 it is tanh.
     less = chain.op("Sub", reciprocal, chain.constant(0, 2**13, 2**13))
-    positive = chain.saturated(chain.op("Mul", less, chain.constant(2, 4, 4)))
-    mirrored = chain.op("Sub", chain.constant(ONE, 0, 0), positive)
-    table = chain.chosen(chain.flag(x), positive, mirrored)
-    away = chain.flag(chain.op("Abs", x))
-    return chain.lines, _last(chain, away, table)
-
-
-def _last(chain: _Chain, away: str, table: str) -> str:
-    """The tables with their own entries for 0."""
-    at_zero = chain.constant(2**14, 0, 0)
-    return chain.chosen(away, table, at_zero)
+    of_size = chain.saturated(chain.op("Mul", less, chain.constant(2, 4, 4)))
+    table = chain.chosen(chain.flag(size), of_size, chain.constant(2**14, 0, 0))
+    upward = chain.op("Range", 0, 2**15, 1)
+    downward = chain.op("Sub", 2**15, upward)
+    below = chain.line(f"Gather<axis = 1>({table}, {downward})")
+    mirrored = chain.op("Sub", chain.constant(ONE, 0, 0), below)
+    above = chain.line(f"Gather<axis = 1>({table}, {upward})")
+    whole = chain.line(f"Concat<axis = 1>({mirrored}, {above})")
+    return chain.lines, whole
 
 
 def _exp_of_negative(chain: _Chain, x: str, integer_bits: Sequence[int]) -> str:

@@ -93,9 +93,8 @@ def _tables(cell_bits: int) -> list[str]:
     firsts = ", ".join(str(-LOWEST + (size if gate == 2 else 0)) for gate in range(4))
     return [
         *lines,
-        f"tables = Cast<to = {INT32}>({tables})",
         *fragments.vector("table_rows", [2, 1]),
-        "gate_rows, cell_row = Split<axis = 0>(tables, table_rows)",
+        f"gate_rows, cell_row = Split<axis = 0>({tables}, table_rows)",
         "gate_table = Reshape(gate_rows, flat)",
         "cell_table = Reshape(cell_row, flat)",
         f"first_column = Constant<value = int32[4, 1] {{{firsts}}}>()",

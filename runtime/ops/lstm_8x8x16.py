@@ -18,6 +18,7 @@ from qdeploy.runtime.ops.output import count_saturated
 from qdeploy.runtime.rounding import GEMMLOWP, requantize
 
 __all__ = [
+    "CANDIDATE_INTEGER_BITS",
     "GATE_BITS",
     "HIGHEST",
     "H_ZERO_POINT",
@@ -44,13 +45,14 @@ MAX_MULTIPLIER = 2**24 - 1
 
 _MAX_RIGHT_SHIFT = 31
 _INT32_REACH = 2**31
-_CANDIDATE_INTEGER_BITS = 3
+CANDIDATE_INTEGER_BITS = 3
+"""Of a gate before its activation."""
 
 _Activation: TypeAlias = Callable[[IntArray], IntArray]
 _ACTIVATIONS: tuple[_Activation, ...] = (
     logistic,
     logistic,
-    partial(tanh, integer_bits=_CANDIDATE_INTEGER_BITS),
+    partial(tanh, integer_bits=CANDIDATE_INTEGER_BITS),
     logistic,
 )
 
