@@ -331,12 +331,13 @@ def _float_outputs(
         if baseline.data_sha256 == data_sha256(samples.inputs):
             return dict(baseline.logits), "baseline"
         # A limit takes the first samples of the same data, and the baseline's first rows belong to them.
-        count = len(next(iter(baseline.logits.values())))
-        whole = load_samples(data, "test", count, samples.form) if limit is not None else None
-        if whole is not None and baseline.data_sha256 == data_sha256(whole.inputs):
-            count = len(next(iter(samples.inputs.values())))
-            return {name: array[:count] for name, array in baseline.logits.items()}, "baseline"
-        return None, None
+        rows, count = len(next(iter(baseline.logits.values()))), len(next(iter(samples.inputs.values())))
+        if limit is None or count > rows:
+            return None, None
+        whole = load_samples(data, "test", rows, samples.form)
+        if baseline.data_sha256 != data_sha256(whole.inputs):
+            return None, None
+        return {name: array[:count] for name, array in baseline.logits.items()}, "baseline"
     from qdeploy.capture import capture
     from qdeploy.evaluation import run_float
 

@@ -12,4 +12,4 @@ venv=build/tflite-runtime
 "$venv/bin/python" -m pip install --quiet --no-deps --editable .
 OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -q -o cache_dir="$venv/pytest" \
   tests/export/tflite tests/runtime/test_litert_engine.py tests/runtime/test_litert_interpreter.py \
-  tests/runtime/test_litert_options.py tests/verify/test_litert_files.py tests/cli/test_litert_commands.py "$@"
+  tests/runtime/test_litert_options.py tests/runtime/test_litert_rules.py tests/verify/test_litert_files.py tests/cli/test_litert_commands.py "$@"

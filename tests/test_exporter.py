@@ -128,6 +128,15 @@ def test_the_baseline_belongs_to_its_data(files: Path, tmp_path: Path) -> None:
     assert named.disagreements is not None
 
 
+def test_a_limit_takes_the_baseline_only_as_far_as_it_goes(files: Path, tmp_path: Path) -> None:
+    data = {"x": pixels((40, 16)), "y": np.arange(40) % 5}
+    bundle = exported(files, "mlp", tmp_path / "out", evaluation={name: array[:20] for name, array in data.items()})
+    assert bundle.validate(data, limit=10).float_source == "baseline"
+    assert bundle.validate(data, limit=20).float_source == "baseline"
+    beyond = bundle.validate(data, limit=30)
+    assert (beyond.samples, beyond.float_source) == (30, None)
+
+
 @pytest.mark.parametrize("metric", ["mse", "mae", "sqnr"])
 def test_distances_to_the_float_model(files: Path, tmp_path: Path, metric: str) -> None:
     report = exported(files, "mlp", tmp_path / "out").validate({"x": pixels((20, 16))}, metric=metric)

@@ -131,9 +131,17 @@ class Code:
         shape = (*source.shape[:axis], *indices.shape, *source.shape[axis + 1 :])
         return self.subgraph.add("GATHER", [source, indices], source.dtype, shape, axis=axis)
 
-    def matmul(self, x: Value, weight: Value) -> Value:
-        """x ``[..., R, K]`` of int8 times weight ``[K, N]`` of int8, exact int32 ``[..., R, N]``."""
-        return self.subgraph.add("BATCH_MATMUL", [x, weight], np.int32, (*x.shape[:-1], weight.shape[-1]))
+    def matmul(self, x: Value, weight: Value, *, rows: bool = False) -> Value:
+        """x ``[..., R, K]`` of int8 times weight ``[K, N]`` of int8, exact int32 ``[..., R, N]``.
+
+        Args:
+            x: the left one.
+            weight: the right one.
+            rows: whether it is given as ``[N, K]``. Of a constant that is as fast, and a runtime need not keep it a second time:
+                for a product it turns the others.
+        """
+        outputs = weight.shape[-2 if rows else -1]
+        return self.subgraph.add("BATCH_MATMUL", [x, weight], np.int32, (*x.shape[:-1], outputs), adj_y=int(rows))
 
     def concatenate(self, values: Sequence[Value], axis: int) -> Value:
         """Of one type, one after the other along ``axis``, which is not negative."""

@@ -133,7 +133,7 @@ class MatrixProduct:
         found = components_of(weight) if compact else None
         if found is not None and found[1] == "blocked":
             return _quaternion(code, x, found[0])
-        return code.matmul(x, code.subgraph.constant(weight.T, np.int8))
+        return code.matmul(x, code.subgraph.constant(weight, np.int8), rows=True)
 
     @classmethod
     def stacked(cls, code: Code, x: Value, weight: IntArray) -> Value:
@@ -148,8 +148,8 @@ def _quaternion(code: Code, x: Value, components: IntArray) -> Value:
     """L(w) x from the four components ``[4, N/4, K/4]``."""
     _, outputs, inputs = components.shape
     rows = x.shape[0]
-    side_by_side = components.transpose(2, 0, 1).reshape(inputs, 4 * outputs)
-    products = code.matmul(code.reshape(x, (rows, 4, inputs)), code.subgraph.constant(side_by_side, np.int8))
+    stacked = components.reshape(4 * outputs, inputs)
+    products = code.matmul(code.reshape(x, (rows, 4, inputs)), code.subgraph.constant(stacked, np.int8), rows=True)
     # Row (part of x, component) of the sixteen, one for each part of y.
     by_part = code.reshape(products, (rows, 16, outputs))
     first, second, third, taken_off = (

@@ -124,6 +124,10 @@ def _within(code: Code, y: Value, low: int, high: int, zero_point: int, largest:
 
 def _moved_within(code: Code, y: Value, low: int, high: int, zero_point: int, largest: int) -> Value:
     """``y + zero_point`` within [low, high]: the lower bound by the rectifier of an addition, where that fits."""
+    if largest + abs(zero_point) >= _TOP:
+        # The sum could leave 32 bits: what saturates is cut before.
+        least, most = max(low - zero_point, -(2**31)), min(high - zero_point, 2**31 - 1)
+        return code.add(code.clip(y, least, most), zero_point)
     if low == -(2**31) or largest + abs(zero_point - low) >= _TOP:
         return code.clip(code.add(y, zero_point), low, high)
     above = code.clip(code.add(y, zero_point - low, rectified=True), -(2**31), high - low)
@@ -242,7 +246,7 @@ def scaled_sum(
             f"a sum of products up to {reach} with a shift of {shift} has no form in int32; export with a recipe of 15-bit "
             "multipliers."
         )
-    return code.clip(code.add(y, zero_point), low, high)
+    return _moved_within(code, y, low, high, zero_point, (reach >> shift) + 1)
 
 
 def _limbs(

@@ -13,7 +13,6 @@ ReLU, modReLU and the linear recurrence are positively homogeneous: the loop's g
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -28,28 +27,26 @@ from qdeploy.quantize.float_graph import attribute
 from qdeploy.quantize.integer_graph import accumulator_bits
 from qdeploy.quantize.lowerings.loop_state import hand_over_state, wanted_states
 from qdeploy.quantize.lowerings.quaternion_rows import store_weight, weight_record
+from qdeploy.quantize.lowerings.recurrent_weight import (
+    DRIVE_BITS,
+    GRID_DRIVE_BITS,
+    MAX_RECURRENT_SHIFT,
+    free_lift,
+    recurrent_weight,
+)
 from qdeploy.quantize.lowerings.registry import Context, lowers
 from qdeploy.quantize.lowerings.stored_table import stored_table
 from qdeploy.quantize.lowerings.table import INDEX_BITS, round_half_away
 from qdeploy.quantize.multiplier import Multiplier, choose_multiplier
 from qdeploy.quantize.orthogonality import Orthogonality
 from qdeploy.quantize.recipe import Recipe
-from qdeploy.quantize.shaped_rounding import best_step, is_orthogonal, shaped_rounding
 from qdeploy.quantize.state_range import StateRange
 from qdeploy.quantize.tensor_type import TensorType, with_power_of_two_scale
-from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, powers_of_two, quantize_weight
+from qdeploy.quantize.weights import QuantizedWeight, check_finite, on_scale, quantize_weight
 from qdeploy.runtime.accumulator import INT32_REACH, recurrent_reach
 from qdeploy.runtime.errors import AccumulatorOverflowError, UnsupportedModelError
 
-MAX_RECURRENT_SHIFT = 8
-
 MAX_INPUT_SHIFT = 24
-
-DRIVE_BITS = 28
-"""Of an accumulator's 31, when the recurrent weight is so small that they would be more."""
-
-GRID_DRIVE_BITS = 30.5
-"""The same beside a weight that lies on a grid, which is not coarsened before it must be; the products keep 30 %."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +226,7 @@ def _homogeneous(
     """
     tight = ranges.free()
     least = _least_scale(weights[0], bias, x, tight)
-    recurrent = _recurrent(weights[1], recipe, node, least, exact=exact)
+    recurrent = recurrent_weight(weights[1], recipe, node, least, exact=exact)
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid and recurrent.scale.size == 1:
         unit = given.scale[0] * x.scale / recurrent.scale[0]
@@ -254,7 +251,7 @@ def _fixed_state(
     """Scales of a tanh loop: the state's range is -1 to 1, or less by the rules that look at samples."""
     state = ranges.free()
     least = _least_scale(weights[0], bias, x, state)
-    recurrent = _recurrent(weights[1], recipe, node, least)
+    recurrent = recurrent_weight(weights[1], recipe, node, least)
     given = quantize_weight(weights[0], recipe, node.input[1], granularity="per_tensor")
     if given.exact_grid and recipe.multiplier_bits == 1 and recurrent.scale.size == 1:
         # No multiplier before the loop either: the state's scale becomes a power of two times s_U s_x / s_W.
@@ -264,57 +261,6 @@ def _fixed_state(
     if given.exact_grid:
         return _requantized_input(recurrent, given, state, x, recipe, node, least)
     return _free_input(recurrent, weights[0], state, x, recipe)
-
-
-def _recurrent(
-    weight: NDArray[np.float32], recipe: Recipe, node: onnx.NodeProto, least: float, *, exact: bool = False
-) -> QuantizedWeight:
-    power_of_two = recipe.multiplier_bits == 1
-    granularity = recipe.recurrent_granularity
-    found = quantize_weight(weight, recipe, node.input[2], granularity=granularity, power_of_two=power_of_two)
-    kept = least / 2.0 ** (GRID_DRIVE_BITS - DRIVE_BITS) if found.exact_grid else least
-    if found.scale.min() >= kept:
-        shaped = _shaped(found, weight, recipe, node, kept, exact=exact)
-        if shaped.exact_grid or shaped.shaped or not exact:
-            return shaped
-        return on_scale(weight, builtin_loop.exact_scales(shaped.scale, _free_lift(shaped)), recipe.weight_bits)
-    scale = np.maximum(found.scale, least)
-    if exact:
-        scale = builtin_loop.exact_scales(scale, 0)
-    return on_scale(weight, powers_of_two(scale) if power_of_two else scale, recipe.weight_bits)
-
-
-def _shaped(
-    found: QuantizedWeight,
-    weight: NDArray[np.float32],
-    recipe: Recipe,
-    node: onnx.NodeProto,
-    least: float,
-    *,
-    exact: bool,
-) -> QuantizedWeight:
-    """The weight rounded so that its eigenvalues stay, where the recipe asks for it and it is orthogonal; s_W >= ``least``."""
-    wanted = recipe.recurrent_rounding
-    linear = str(attribute(node, "activation")) == "linear"
-    if wanted == "nearest" or (wanted == "auto" and not linear):
-        return found
-    if (
-        found.exact_grid
-        or found.scale.size > 1
-        or recipe.weight_bits < 2
-        or len(weight) < 2
-        or not is_orthogonal(weight)
-    ):
-        return found
-    top = 2 ** (recipe.weight_bits - 1) - 1
-    step = float(found.scale[0])
-    if recipe.multiplier_bits > 1:
-        step = max(best_step(weight, -top, top), least)
-    if exact:
-        step = float(builtin_loop.exact_scales(np.array([step]), _free_lift(found))[0])
-    integers, _ = shaped_rounding(weight, step, -top, top)
-    error = float(np.abs(weight - integers * step).max())
-    return dataclasses.replace(found, integers=integers, scale=np.array([step]), error=error, shaped=True)
 
 
 def _least_scale(weight: NDArray[np.float32], bias: NDArray[np.float64], x: TensorType, state: TensorType) -> float:
@@ -346,7 +292,7 @@ def _free_input(
         else np.array([max(largest.max(), 1e-30) / top / unit[0]])
     )
     exponent = math.ceil(math.log2(needed.max()) - 1e-9)
-    lift = _free_lift(recurrent)
+    lift = free_lift(recurrent)
     if exponent + lift < -MAX_INPUT_SHIFT:
         # Such a U x is nothing beside a unit of the accumulator.
         exponent = -lift
@@ -381,18 +327,12 @@ def _requantized_input(
     bits = 1 if recipe.multiplier_bits == 1 else 31
     # No further than the drive, of DRIVE_BITS at a scale of ``least``, has GRID_DRIVE_BITS.
     room = float(recurrent.scale.min()) / least * 2.0 ** (GRID_DRIVE_BITS - DRIVE_BITS) if least > 0 else math.inf
-    lift = _free_lift(recurrent)
+    lift = free_lift(recurrent)
     while lift > 0 and 2.0**lift > room:
         lift -= 1
     accumulator = recurrent.scale * state.scale / 2.0**lift
     multiplier = choose_multiplier(given.scale * x.scale / accumulator, bits, node.name, max_shift=30)
     return _Loop(recurrent, given, state, accumulator, 0, lift, multiplier)
-
-
-def _free_lift(recurrent: QuantizedWeight) -> int:
-    """By how many bits W may be lifted, for a finer accumulator, and still stay in bytes, which costs the loop nothing."""
-    largest = int(np.abs(recurrent.integers.astype(np.int64)).max(initial=1))
-    return min(MAX_RECURRENT_SHIFT, max(0, 7 - largest.bit_length()))
 
 
 def _with_scale(tight: TensorType, scale: float) -> TensorType:

@@ -59,6 +59,17 @@ def test_every_multiplier_and_shift(
     ).all()
 
 
+@pytest.mark.parametrize("factor", [2**31 - 1, -(2**31 - 1), 2**30 + 12345])
+@pytest.mark.parametrize("zero_point", [1, 194, 255])
+def test_a_product_near_the_ends_of_32_bits_saturates(factor: int, zero_point: int) -> None:
+    accumulator = np.array([[0, 1, -1, 2, -85, 2047, -2047]], np.int32)
+    multiplier = np.array([factor], np.int32)
+    assert (
+        in_litert(accumulator, multiplier, 0, zero_point, 0, 255, bound=2**11 - 1)
+        == contract(accumulator, multiplier, 0, zero_point, 0, 255)
+    ).all()
+
+
 def test_results_of_32_bits_that_do_not_fit_the_pieces_are_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="15-bit"):
         in_litert(np.ones((1, 1), np.int32), np.array([2**31 - 1], np.int32), 1, 0, -(2**31), 2**31 - 1)
