@@ -110,9 +110,6 @@ def litert_engines(
             how = f"{package}, {resolver} kernels" if len(packages) > 1 else f"{resolver} kernels"
             how += f", delegate {Path(options.delegate).name}" if options.delegate is not None else ""
             why = claim(uses, package, installed.split()[-1], resolver, where)
-            if why is not None and where is None and machine.board is not None:
-                # The rules' table knows this machine alone.
-                why = f"its kernels were not measured on {machine.board}"
             if why is not None:
                 not_claimed.append(f"not claimed, not compared: {installed}, {resolver} kernels: {why}")
                 continue
