@@ -4,7 +4,7 @@ CONV_2D of int16 images, int8 weights and an int64 bias gives the same bits in e
 two, and its result is 16 bits: so it can stand for a layer whose multiplier is 1, and for no other. Any other multiplier needs
 the whole accumulator.
 
-``python -m benchmarks.litert.convolution`` prints the table of docs/litert.md: microseconds of the runtime that is installed.
+``python -m benchmarks.litert.convolution`` prints the table of docs/litert_costs.md: microseconds of the installed runtime.
 The results are those of the reference, or it stops. ``make tflite-check`` leaves an environment with tflite-runtime in
 build/tflite-runtime.
 """

@@ -102,7 +102,7 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     "--tflite-kernels",
     type=click.Choice(["portable", "builtin"]),
     help="LiteRT files of operators with the same bits everywhere (portable), or of LiteRT's own int8 kernels where they are "
-    "exact: faster, but with its rounding (docs/litert.md); default: portable.",
+    "exact: faster, but with its rounding (docs/litert_kernels.md); default: portable.",
 )
 @click.option("--time-axis", type=int, help="Axis of time in the input.")
 @click.option("--entry", metavar="MODULE:FUNCTION", help="Function that returns your torch module (runs your code).")

@@ -78,7 +78,7 @@ class Recipe:
         tflite_kernels: ``portable``, or ``builtin``: layers of products that LiteRT's own int8 kernels compute exactly take
             those kernels' rounding, half to even, with weight scales raised to powers of two or few bits; a batch normalization
             behind them goes into the weights unless ``batch_norm`` is ``stage``; LSTM layers become the one that LiteRT has built
-            in (``docs/litert.md``).
+            in (``docs/litert_kernels.md``).
     """
 
     name: str

@@ -110,7 +110,7 @@ def test_what_was_not_measured_is_not_claimed() -> None:
     assert claim((), "ai-edge-litert", "9.0.0", "default", None) is None
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "litert.md"
+PAGE = Path(__file__).parents[2] / "docs" / "litert_kernels.md"
 
 
 def table_lines() -> list[str]:
