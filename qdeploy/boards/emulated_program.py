@@ -11,6 +11,7 @@ from pathlib import Path
 from qdeploy.export.c.targets import Target
 from qdeploy.runtime.errors import ContractError
 
+from .child_process import end_process
 from .programs import emulator, find
 
 __all__ = ["EmulatedProgram"]
@@ -81,12 +82,4 @@ class EmulatedProgram:
     def _end(self) -> int:
         """Ends the process; gives its exit code. The next request starts another."""
         process, self._process = self._process, None
-        if process is None:
-            return 0
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                # What was not sent to a process that died cannot be flushed.
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-        return process.wait()
+        return 0 if process is None else end_process(process)

@@ -19,8 +19,7 @@ from qdeploy.runtime.staging import NEW, put, staging
 
 from .cache import cache_folder, folder_size, read_record, take_away, write_record
 from .debian_python import compile_code, require_programs, try_imports, unpack_python
-from .programs import emulator
-from .roots import PROCESSORS, make_root
+from .roots import PROCESSORS, emulated_python, make_root
 from .sysroot import find_sysroot, setup_sysroot
 from .wheels import AARCH64, ARMV7L, install_wheels, tested_versions
 
@@ -82,9 +81,7 @@ class LitertSysroot:
         Raises:
             MissingRequirementError: qemu is missing or too old.
         """
-        root = self.folder / "roots" / processor
-        words = emulator((PROCESSORS[processor].emulator, "-cpu", processor))
-        return [*words, "-L", str(root), str(root / "usr" / "bin" / self.python), "-I", "-S", "-B"]
+        return emulated_python(self.folder, processor, self.python)
 
     @property
     def sites(self) -> list[str]:

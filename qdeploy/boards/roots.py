@@ -10,7 +10,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PROCESSORS", "Processor", "make_root"]
+from .programs import emulator
+
+__all__ = ["PROCESSORS", "Processor", "emulated_python", "make_root"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,17 @@ PROCESSORS = {
 
 #: All these boards have four.
 _CORES = 4
+
+
+def emulated_python(folder: Path, processor: str, python: str) -> list[str]:
+    """The words that start ``python`` of the roots in ``folder``; a script's own words follow.
+
+    Raises:
+        MissingRequirementError: qemu is missing or too old.
+    """
+    root = folder / "roots" / processor
+    words = emulator((PROCESSORS[processor].emulator, "-cpu", processor))
+    return [*words, "-L", str(root), str(root / "usr" / "bin" / python), "-I", "-S", "-B"]
 
 
 def make_root(folder: Path, root: Path, processor: str) -> None:

@@ -18,8 +18,7 @@ from qdeploy.runtime.staging import NEW, put, staging
 
 from .cache import cache_folder, folder_size, read_record, take_away, write_record
 from .debian_python import compile_code, require_programs, try_imports, unpack_python
-from .programs import emulator
-from .roots import PROCESSORS, make_root
+from .roots import PROCESSORS, emulated_python, make_root
 from .wheels import AARCH64, install_wheels
 
 if TYPE_CHECKING:
@@ -62,9 +61,7 @@ class Sysroot:
         Raises:
             MissingRequirementError: qemu is missing or too old.
         """
-        root = self.folder / "roots" / processor
-        words = emulator((EMULATOR, "-cpu", processor))
-        return [*words, "-L", str(root), str(root / "usr" / "bin" / self.python), "-I", "-S", "-B"]
+        return emulated_python(self.folder, processor, self.python)
 
     @property
     def site(self) -> str:

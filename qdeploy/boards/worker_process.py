@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 import tempfile
@@ -13,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from qdeploy.runtime import errors
 from qdeploy.runtime.errors import ContractError, QdeployError
 
+from .child_process import end_process
 from .frames import receive, send
 
 if TYPE_CHECKING:
@@ -139,15 +139,7 @@ class WorkerProcess:
         written, self._errors = self._errors, None
         if written is not None:
             written.close()
-        if process is None:
-            return 0
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                # What was not sent to a process that died cannot be flushed.
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-        return process.wait()
+        return 0 if process is None else end_process(process)
 
 
 class RemoteEngine:

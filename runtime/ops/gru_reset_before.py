@@ -13,6 +13,7 @@ from qdeploy.runtime.numeric import (
     exact_matmul,
     requantize,
 )
+from qdeploy.runtime.ops.loop_weights import check_loop_weights
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import count_saturated
 from qdeploy.runtime.ops.sequence import check_sequence
@@ -158,19 +159,11 @@ def _checked(
     input_shift: int,
 ) -> LoopProducts:
     """Checks the constants against the contract and derives what the loop needs of them."""
-    node.require(recurrent_weight.ndim == 2, f"recurrent_weight has shape {list(recurrent_weight.shape)}.")
-    hidden = recurrent_weight.shape[1]
-    for name, value, kind, shape in (
-        ("recurrent_weight", recurrent_weight, np.int8, (3 * hidden, hidden)),
-        ("input_weight", input_weight, np.int8, (3 * hidden, None)),
-        ("bias", bias, np.int32, (3 * hidden,)),
-        ("input_multiplier", input_multiplier, np.int32, (3 * hidden,)),
-        ("multiplier", multiplier, np.int32, (3 * hidden,)),
-    ):
-        node.require_dtype(name, value, kind)
-        node.require_shape(name, value, *shape)
-        if name.endswith("multiplier"):
-            node.require(int(value.min()) >= 0, f"{name} has an entry of {int(value.min())}; expected 0 or more.")
+    hidden = check_loop_weights(node, 3, input_weight=input_weight, recurrent_weight=recurrent_weight, bias=bias)
+    for name, value in (("input_multiplier", input_multiplier), ("multiplier", multiplier)):
+        node.require_dtype(name, value, np.int32)
+        node.require_shape(name, value, 3 * hidden)
+        node.require(int(value.min()) >= 0, f"{name} has an entry of {int(value.min())}; expected 0 or more.")
     reach = gru_reach(
         recurrent_weight=recurrent_weight,
         input_weight=input_weight,

@@ -13,6 +13,7 @@ from qdeploy.runtime.numeric import (
     exact_matmul,
     requantize,
 )
+from qdeploy.runtime.ops.loop_weights import check_loop_weights
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import count_saturated
 from qdeploy.runtime.ops.sequence import check_sequence
@@ -183,15 +184,7 @@ def _checked(
     input_shift: int,
 ) -> LoopProducts:
     """Checks the constants against the contract and derives what the loop needs of them."""
-    node.require(recurrent_weight.ndim == 2, f"recurrent_weight has shape {list(recurrent_weight.shape)}.")
-    hidden = recurrent_weight.shape[1]
-    for name, value, kind, shape in (
-        ("recurrent_weight", recurrent_weight, np.int8, (2 * hidden, hidden)),
-        ("input_weight", input_weight, np.int8, (2 * hidden, None)),
-        ("bias", bias, np.int32, (2 * hidden,)),
-    ):
-        node.require_dtype(name, value, kind)
-        node.require_shape(name, value, *shape)
+    hidden = check_loop_weights(node, 2, input_weight=input_weight, recurrent_weight=recurrent_weight, bias=bias)
     for name, value in (("input_multiplier", input_multiplier), ("multiplier", multiplier)):
         node.require_dtype(name, value, np.int32)
         node.require(value.shape in ((1,), (2 * hidden,)), f"{name} has shape {list(value.shape)}.")

@@ -16,6 +16,7 @@ from qdeploy.runtime.numeric import (
     product_type,
     requantize,
 )
+from qdeploy.runtime.ops.loop_weights import check_loop_weights
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import count_saturated
 from qdeploy.runtime.ops.sequence import check_sequence
@@ -180,14 +181,7 @@ class _Constants:
         output_shift: int,
     ) -> _Constants:
         """Checks the constants against the contract and derives what the loop needs of them."""
-        node.require_dtype("recurrent_weight", recurrent_weight, np.int8)
-        node.require_shape("recurrent_weight", recurrent_weight, None, None)
-        hidden = recurrent_weight.shape[1]
-        node.require_shape("recurrent_weight", recurrent_weight, 4 * hidden, hidden)
-        node.require_dtype("input_weight", input_weight, np.int8)
-        node.require_shape("input_weight", input_weight, 4 * hidden, None)
-        node.require_dtype("bias", bias, np.int32)
-        node.require_shape("bias", bias, 4 * hidden)
+        hidden = check_loop_weights(node, 4, input_weight=input_weight, recurrent_weight=recurrent_weight, bias=bias)
         for name, value in (("multiplier", multiplier), ("input_multiplier", input_multiplier)):
             node.require_dtype(name, value, np.int32)
             node.require(value.shape in ((1,), (4 * hidden,)), f"{name} has shape {list(value.shape)}.")

@@ -13,6 +13,7 @@ from qdeploy.runtime.accumulator import product_reach
 from qdeploy.runtime.gemmlowp import MAX_INTEGER_BITS, logistic, tanh
 from qdeploy.runtime.kernel_rounding import first_shift, half_away
 from qdeploy.runtime.numeric import MAX_SHIFT, IntArray, exact_matmul, product_bound, product_type
+from qdeploy.runtime.ops.loop_weights import check_loop_weights
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import count_saturated
 from qdeploy.runtime.rounding import GEMMLOWP, requantize
@@ -207,14 +208,7 @@ class _Constants:
         output_shift: int,
     ) -> _Constants:
         """Checks the constants against the contract and derives what the loop needs of them."""
-        node.require_dtype("recurrent_weight", recurrent_weight, np.int8)
-        node.require_shape("recurrent_weight", recurrent_weight, None, None)
-        hidden = recurrent_weight.shape[1]
-        node.require_shape("recurrent_weight", recurrent_weight, 4 * hidden, hidden)
-        node.require_dtype("input_weight", input_weight, np.int8)
-        node.require_shape("input_weight", input_weight, 4 * hidden, None)
-        node.require_dtype("bias", bias, np.int32)
-        node.require_shape("bias", bias, 4 * hidden)
+        hidden = check_loop_weights(node, 4, input_weight=input_weight, recurrent_weight=recurrent_weight, bias=bias)
         node.require(0 <= x_zero_point <= 255, f"x_zero_point is {x_zero_point}; expected 0 to 255.")
         bits = cell_integer_bits
         node.require(0 <= bits <= MAX_INTEGER_BITS, f"cell_integer_bits is {bits}; expected 0 to {MAX_INTEGER_BITS}.")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from qdeploy.runtime.accumulator import recurrent_reach
 from qdeploy.runtime.loop_products import LoopProducts
 from qdeploy.runtime.numeric import IntArray, check_int32, exact_matmul
+from qdeploy.runtime.ops.loop_weights import check_loop_weights
 from qdeploy.runtime.ops.operator import Node, operator
 from qdeploy.runtime.ops.output import count_saturated
 from qdeploy.runtime.ops.rounded_loop import check_loop_rounding
@@ -182,14 +183,8 @@ def _checked(
     shift: int,
 ) -> LoopProducts:
     """Checks the constants against the contract and derives what the loop needs of them."""
-    hidden = recurrent_weight.shape[0]
+    hidden = check_loop_weights(node, 1, input_weight=input_weight, recurrent_weight=recurrent_weight, bias=bias)
     node.require(activation in ACTIVATIONS, f"activation is {activation!r}; expected one of {ACTIVATIONS}.")
-    node.require_dtype("recurrent_weight", recurrent_weight, np.int8)
-    node.require_shape("recurrent_weight", recurrent_weight, hidden, hidden)
-    node.require_dtype("input_weight", input_weight, np.int8)
-    node.require_shape("input_weight", input_weight, hidden, None)
-    node.require_dtype("bias", bias, np.int32)
-    node.require_shape("bias", bias, hidden)
     for name, value in (("multiplier", multiplier), ("input_multiplier", input_multiplier)):
         if value is not None:
             node.require_dtype(name, value, np.int32)

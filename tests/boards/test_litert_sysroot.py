@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qdeploy.boards import litert_sysroot, programs, setup
+from qdeploy.boards import litert_sysroot, programs, roots, setup
 from qdeploy.boards.litert_sysroot import LitertSysroot, find_litert, remove_litert, setup_litert
 from qdeploy.boards.roots import make_root
 from qdeploy.boards.sysroot import Sysroot
@@ -47,7 +47,7 @@ def test_a_damaged_or_older_one_is_not_used(cache, folder, content):
 def unpacked(monkeypatch):
     """Everything but the network: a Python of this version, wheels that are empty folders."""
     monkeypatch.setattr(programs.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(litert_sysroot, "emulator", list)
+    monkeypatch.setattr(roots, "emulator", list)
     monkeypatch.setattr(litert_sysroot, "compile_code", lambda *_: None)
 
     def unpack(python: str):
