@@ -21,7 +21,7 @@ from qdeploy.runtime.numeric import IntArray
 
 __all__ = ["channels_last"]
 
-_IMAGES = {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Pad"}
+_IMAGES = {"Conv", "QLinearConv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Pad"}
 """Operators on images: C code exists for channels that are last."""
 
 _CHANNELS = {"PRelu", "ChannelAffine", "QuaternionAffine"}

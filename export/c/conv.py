@@ -1,4 +1,4 @@
-"""Conv in C: strips of rows, products of four windows at a time, quaternion weights as four components."""
+"""Conv and QLinearConv in C: strips of rows, products of four windows at a time, quaternion weights as four components."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Product:
     order: QuaternionOrder | None = None
 
 
-@c_operator("Conv")
+@c_operator("Conv", "QLinearConv")
 def conv(site: Site) -> None:
     """For each row of outputs a strip; for each window in it a product and a requantization."""
     x, y = site.input("x"), site.output("y")

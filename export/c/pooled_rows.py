@@ -32,7 +32,7 @@ def pooled_rows(graph: Graph) -> Graph:
         y = layer.outputs.get("y", "")
         pool = readers.get(y, [])
         if (
-            layer.operator == "Conv"
+            layer.operator in {"Conv", "QLinearConv"}
             and y not in kept
             and len(pool) == 1
             and pool[0].operator == "MaxPool"

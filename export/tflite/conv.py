@@ -38,6 +38,23 @@ def conv(site: Site) -> None:
         convolution(site)
         return
     attributes, code = site.attributes, site.code
+    accumulator, out, bound = convolved(site)
+    y = requantize(
+        code,
+        accumulator,
+        site.constant("multiplier"),
+        attributes["shift"],
+        attributes["y_zero_point"],
+        attributes["low"],
+        attributes["high"],
+        bound=bound,
+    )
+    site.set("y", channels_second(code, code.reshape(y, out)))
+
+
+def convolved(site: Site) -> tuple[Value, tuple[int, ...], int]:
+    """The accumulator, int32 ``[P, N]`` with the bias, the output's shape ``(*out, N)``, and a bound of the accumulator."""
+    attributes, code = site.attributes, site.code
     tensor, weight = site.tensor("x"), site.constant("weight")
     windows = Windows(
         tensor.shape[2:],
@@ -54,20 +71,8 @@ def conv(site: Site) -> None:
         )
     else:
         accumulator = _accumulator(site, windows, weight, bias)
-    y = requantize(
-        code,
-        accumulator,
-        site.constant("multiplier"),
-        attributes["shift"],
-        attributes["y_zero_point"],
-        attributes["low"],
-        attributes["high"],
-        bound=min(
-            product_bound(weight.reshape(len(weight), -1), site.largest("x", zero_point)) + int(np.abs(bias).max()),
-            2**31 - 1,
-        ),
-    )
-    site.set("y", channels_second(code, code.reshape(y, (*windows.out, len(weight)))))
+    reach = product_bound(weight.reshape(len(weight), -1), site.largest("x", zero_point)) + int(np.abs(bias).max())
+    return accumulator, (*windows.out, len(weight)), min(reach, 2**31 - 1)
 
 
 def _accumulator(site: Site, windows: Windows, weight: IntArray, bias: IntArray) -> Value:

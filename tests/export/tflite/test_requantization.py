@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qdeploy.export.tflite.arithmetic import Code
+from qdeploy.export.tflite.half_even import requantize_half_even
 from qdeploy.export.tflite.requantization import requantize
-from qdeploy.export.tflite.writer import ModelWriter
+from qdeploy.export.tflite.writer import ModelWriter, Value
 from qdeploy.runtime.engines.litert import interpreter_module
 from qdeploy.runtime.errors import UnsupportedModelError
+from qdeploy.runtime.numeric import odd_part
 from qdeploy.runtime.numeric import requantize as contract
+from qdeploy.runtime.numeric import requantize_half_even as contract_half_even
 
 Array = NDArray[Any]
 
@@ -70,6 +74,44 @@ def test_a_product_near_the_ends_of_32_bits_saturates(factor: int, zero_point: i
     ).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 255), min_size=4, max_size=4),
+    st.lists(st.integers(0, 22), min_size=4, max_size=4),
+    st.integers(0, 46),
+    st.integers(0, 255),
+    st.data(),
+)
+def test_ties_to_even_of_products_that_single_precision_holds(
+    factors: list[int], exponents: list[int], shift: int, zero_point: int, data: st.DataObject
+) -> None:
+    # Odd factors: an even one would lend its twos to the exponent.
+    pairs = zip(factors, exponents, strict=True)
+    multiplier = np.array([(factor | 1) << exponent for factor, exponent in pairs], np.int32)
+    twos = np.array(exponents) - shift
+    bounds = (2**24 - 1) // (odd_part(multiplier) << np.maximum(twos, 0))
+    rows = []
+    for number, bound in zip(multiplier.tolist(), bounds.tolist(), strict=True):
+        # Products whose rest is half a step, and any others.
+        tie = ((2 * data.draw(st.integers(-300, 300)) + 1) << shift) // (2 * number)
+        drawn = [0, 1, -1, bound, -bound, tie, tie + 1, *data.draw(st.lists(st.integers(-bound, bound), max_size=5))]
+        rows.append(np.clip(np.resize(drawn, 12), -bound, bound))
+    accumulator = np.ascontiguousarray(np.array(rows, np.int32).T)
+    found = computed(
+        accumulator,
+        lambda code, x: requantize_half_even(code, x, multiplier, shift, zero_point, 0, 255, bounds=bounds),
+    )
+    assert (found == contract_half_even(accumulator, multiplier, shift, zero_point, 0, 255)).all()
+
+
+def test_products_beyond_single_precision_have_no_form() -> None:
+    writer = ModelWriter("test")
+    _, graph = writer.subgraph("main")
+    x = graph.input("x", np.int32, (1, 1))
+    with pytest.raises(UnsupportedModelError, match="reaches 16777216, expected less than"):
+        requantize_half_even(Code(graph), x, np.array([1], np.int32), 3, 0, 0, 255, bounds=np.array([2**24]))
+
+
 def test_results_of_32_bits_that_do_not_fit_the_pieces_are_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="15-bit"):
         in_litert(np.ones((1, 1), np.int32), np.array([2**31 - 1], np.int32), 1, 0, -(2**31), 2**31 - 1)
@@ -102,10 +144,17 @@ def in_litert(
     bound: int = 2**31 - 1,
 ) -> Array:
     """One requantization as a model of its own."""
+    return computed(
+        accumulator, lambda code, x: requantize(code, x, multiplier, shift, zero_point, low, high, bound=bound)
+    )
+
+
+def computed(accumulator: Array, emit: Callable[[Code, Value], Value]) -> Array:
+    """What a model of these operators gives."""
     writer = ModelWriter("test")
     number, graph = writer.subgraph("main")
     x = graph.input("x", np.int32, accumulator.shape)
-    y = requantize(Code(graph), x, multiplier, shift, zero_point, low, high, bound=bound)
+    y = emit(Code(graph), x)
     graph.output(y)
     writer.signature("serving_default", number, {"x": x}, {"y": y})
     interpreter = interpreter_module().Interpreter(model_content=writer.to_bytes())
