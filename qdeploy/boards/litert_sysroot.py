@@ -8,7 +8,7 @@ the others for it. Both have roots like those of :mod:`qdeploy.boards.sysroot`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from qdeploy.runtime.staging import NEW, put, staging
 
 from .cache import cache_folder, folder_size, read_record, take_away, write_record
 from .debian_python import compile_code, require_programs, try_imports, unpack_python
-from .roots import PROCESSORS, emulated_python, make_root
+from .roots import PROCESSORS, EmulatedPython, make_root
 from .sysroot import find_sysroot, setup_sysroot
 from .wheels import AARCH64, ARMV7L, install_wheels, tested_versions
 
@@ -65,23 +65,10 @@ _ADVICE = {
 
 
 @dataclass(frozen=True)
-class LitertSysroot:
-    """What was made, and of which versions."""
+class LitertSysroot(EmulatedPython):
+    """One with LiteRT, of this architecture."""
 
-    folder: Path
     architecture: str
-    python: str
-    packages: Mapping[str, str]
-    wheels: Mapping[str, str]
-    bytes: int
-
-    def command(self, processor: str) -> list[str]:
-        """The words that start a Python on ``processor``; a script's own words follow.
-
-        Raises:
-            MissingRequirementError: qemu is missing or too old.
-        """
-        return emulated_python(self.folder, processor, self.python)
 
     @property
     def sites(self) -> list[str]:
@@ -207,7 +194,7 @@ def _make_arm64(new: Path, tell: Callable[[int], None]) -> LitertSysroot:
     for file in (new / _SITE).rglob("libLiteRtWebGpuAccelerator.so"):
         file.unlink()
     _make_roots(new, "qemu-aarch64")
-    return LitertSysroot(new, "arm64", python, {}, wheels, 0)
+    return LitertSysroot(new, python, {}, wheels, 0, "arm64")
 
 
 def _make_armhf(new: Path, tell: Callable[[int], None]) -> LitertSysroot:
@@ -225,7 +212,7 @@ def _make_armhf(new: Path, tell: Callable[[int], None]) -> LitertSysroot:
     tell(3)
     wheels = install_wheels(new / _SITE, version, ARMV7L, [_TFLITE], options=("--no-deps",))
     _make_roots(new, "qemu-arm")
-    return LitertSysroot(new, "armhf", python, packages, wheels, 0)
+    return LitertSysroot(new, python, packages, wheels, 0, "armhf")
 
 
 def _make_roots(new: Path, program: str) -> None:

@@ -7,12 +7,13 @@ Runtimes choose their kernels by ``/proc/cpuinfo`` and die on one of another arc
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .programs import emulator
 
-__all__ = ["PROCESSORS", "Processor", "emulated_python", "make_root"]
+__all__ = ["PROCESSORS", "EmulatedPython", "Processor", "make_root"]
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,25 @@ PROCESSORS = {
 _CORES = 4
 
 
-def emulated_python(folder: Path, processor: str, python: str) -> list[str]:
-    """The words that start ``python`` of the roots in ``folder``; a script's own words follow.
+@dataclass(frozen=True)
+class EmulatedPython:
+    """A Python in a folder of roots, and of which versions it was made."""
 
-    Raises:
-        MissingRequirementError: qemu is missing or too old.
-    """
-    root = folder / "roots" / processor
-    words = emulator((PROCESSORS[processor].emulator, "-cpu", processor))
-    return [*words, "-L", str(root), str(root / "usr" / "bin" / python), "-I", "-S", "-B"]
+    folder: Path
+    python: str
+    packages: Mapping[str, str]
+    wheels: Mapping[str, str]
+    bytes: int
+
+    def command(self, processor: str) -> list[str]:
+        """The words that start this Python on ``processor``; a script's own words follow.
+
+        Raises:
+            MissingRequirementError: qemu is missing or too old.
+        """
+        root = self.folder / "roots" / processor
+        words = emulator((PROCESSORS[processor].emulator, "-cpu", processor))
+        return [*words, "-L", str(root), str(root / "usr" / "bin" / self.python), "-I", "-S", "-B"]
 
 
 def make_root(folder: Path, root: Path, processor: str) -> None:

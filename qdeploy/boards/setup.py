@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qdeploy.runtime.errors import InvalidInputError
 
 from .litert_sysroot import LITERT_BOARDS, LitertSysroot, litert_architecture, remove_litert, setup_litert
-from .sysroot import Sysroot, board_processor, remove_sysroot, setup_sysroot
+from .sysroot import Sysroot, remove_sysroot, setup_sysroot
 
 if TYPE_CHECKING:
     from qdeploy.progress import Progress
@@ -41,8 +41,10 @@ def setup_boards(
         MissingRequirementError: a program, the network, a package or a wheel is missing; what was made before is kept.
     """
     architecture = litert_architecture(board) if board in LITERT_BOARDS else None
-    if board is not None and architecture != "armhf":
-        board_processor(board)
+    if board is not None and architecture is None:
+        raise InvalidInputError(
+            f"found the board {board!r}; there is something to make for {', '.join(LITERT_BOARDS)}, other boards run C alone"
+        )
     if architecture == "armhf" and not litert:
         raise InvalidInputError(f"{board} runs LiteRT and C; without LiteRT there is nothing to make for it")
     made: list[Sysroot | LitertSysroot] = []

@@ -7,7 +7,6 @@ folder of links with what Linux tells of that processor in it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,7 +17,7 @@ from qdeploy.runtime.staging import NEW, put, staging
 
 from .cache import cache_folder, folder_size, read_record, take_away, write_record
 from .debian_python import compile_code, require_programs, try_imports, unpack_python
-from .roots import PROCESSORS, emulated_python, make_root
+from .roots import PROCESSORS, EmulatedPython, make_root
 from .wheels import AARCH64, install_wheels
 
 if TYPE_CHECKING:
@@ -46,22 +45,8 @@ _STAGES = ("package lists", "packages", "unpacking", "wheels", "byte code", "tri
 
 
 @dataclass(frozen=True)
-class Sysroot:
-    """What was made, and of which versions."""
-
-    folder: Path
-    python: str
-    packages: Mapping[str, str]
-    wheels: Mapping[str, str]
-    bytes: int
-
-    def command(self, processor: str) -> list[str]:
-        """The words that start this Python on ``processor``; a script's own words follow.
-
-        Raises:
-            MissingRequirementError: qemu is missing or too old.
-        """
-        return emulated_python(self.folder, processor, self.python)
+class Sysroot(EmulatedPython):
+    """The arm64 one, with onnxruntime."""
 
     @property
     def site(self) -> str:

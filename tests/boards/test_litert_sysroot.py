@@ -134,7 +134,7 @@ def test_a_board_gets_what_it_runs(monkeypatch, board, litert, made):
 
     def runtime(architecture, **_):
         asked.append(f"litert {architecture}")
-        return LitertSysroot(Path(architecture), architecture, "python3.11", {}, {}, 0)
+        return LitertSysroot(Path(architecture), "python3.11", {}, {}, 0, architecture)
 
     monkeypatch.setattr(setup, "setup_sysroot", python)
     monkeypatch.setattr(setup, "setup_litert", runtime)
